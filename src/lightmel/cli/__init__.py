@@ -1,0 +1,60 @@
+"""The command line: parse, call the library, show. It has no logic of its own.
+
+Nothing heavy is imported here: ``lightmel --help`` must not wait for torch. Each command imports what it
+needs when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import cost, distill, models, tag
+
+app = typer.Typer(
+    name="lightmel",
+    help="Tag music by its sound: genre, instruments, voices, tempo.",
+    epilog="Try: lightmel tag --sample",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: half the time to wait for it, and it can be piped anywhere
+    pretty_exceptions_enable=False,  # a bug shows Python's own traceback, which a report can quote
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("tag", no_args_is_help=True)(tag.tag)
+app.command("models", short_help="List the taggers and their licences.")(models.models)
+app.command("cost", short_help="Show what tagging costs, by configuration.")(cost.cost)
+app.command("distill", no_args_is_help=True, short_help="Make a tagger from another, on your own music.")(
+    distill.distill
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lightmel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``lightmel``."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == 130:  # Ctrl-C: leave the shell's prompt on a line of its own
+            typer.echo(err=True)
+        raise
+    except BrokenPipeError:
+        sys.exit(1)

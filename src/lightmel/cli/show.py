@@ -1,0 +1,215 @@
+"""How results look: tables and bars for people, JSON Lines for programs, errors on stderr.
+
+Rich decides about colour: none when the output is piped or ``NO_COLOR`` is set. Names from outside are
+never read as markup, and what cannot be printed in them is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ..hub import Release
+    from ..models.cost import Checked, Row
+    from ..tagger import Tagging
+
+NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN"}
+_BAR_WIDTH = 32
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, with control characters and undecodable bytes escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def bar(part: float, width: int, *, plain: bool = False) -> str:
+    """Return a bar of `part` (0 to 1) of `width` characters; `plain` for encodings without blocks."""
+    eighths = round(8 * width * min(max(part, 0.0), 1.0))
+    if plain:
+        return "#" * ((eighths + 4) // 8)
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
+
+
+def size(n_bytes: int) -> str:
+    """Return bytes as people say them: ``2.6 MB``."""
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 100_000 else f"{n_bytes / 1e3:.1f} kB"
+
+
+def json_line(record: dict[str, Any]) -> None:
+    """Write one JSON document on one line of stdout."""
+    typer.echo(json.dumps(record, allow_nan=False))
+
+
+def failure(subject: str, error: Exception) -> None:
+    """Write one line on stderr: what failed, and why."""
+    why = str(error).removeprefix(f"{subject}: ")
+    typer.echo(printable(f"{subject}: {why}"), err=True)
+
+
+@contextmanager
+def busy(doing: str) -> Iterator[None]:
+    """Say on stderr what is being done, while it is, if somebody is there to see it."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(Text(printable(doing), no_wrap=True, overflow="ellipsis")):
+        yield
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Drop what C libraries write to file descriptor 2 past Python; Python's own stderr stays.
+
+    libmpg123, inside libsndfile, comments on odd MP3 frames there: half a dozen lines for a file whose
+    trouble we say in one.
+    """
+    ours = sys.stderr
+    if _descriptor(ours) != 2:  # a test or a notebook has put something in its place, or it is closed
+        yield
+        return
+    ours.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    through = os.fdopen(os.dup(2), "w", 1, encoding=ours.encoding, errors=ours.errors)
+    try:
+        sys.stderr = through
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        sys.stderr = ours
+        os.close(kept)
+        os.close(nowhere)
+        through.close()
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def _console() -> Console:
+    return Console(highlight=False, emoji=False, markup=False)
+
+
+def _line(*parts: str, plain: bool) -> str:
+    return (" - " if plain else " · ").join(part for part in parts if part)
+
+
+def _indented(console: Console, text: str, style: str = "none") -> None:
+    console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, 2), expand=False), style=style)
+
+
+def tagging(title: str, tagging: Tagging, took: float, top: int) -> None:
+    """Print the tags of one file: a bar and a score each, then who says so and how long it took."""
+    console = _console()
+    plain = console.options.ascii_only
+    best = tagging.top(top)
+    # Across: two spaces, tag, two spaces, bar, two spaces, score. A narrow terminal has no bar.
+    tag_width = max(1, min(max((len(tag) for tag, _ in best), default=0), console.width - 8))
+    bar_width = min(console.width - tag_width - 10, _BAR_WIDTH)
+    console.print(Text(printable(title), overflow="fold"), style="bold")
+    for tag, score in best:
+        line = Text("  ", no_wrap=True)
+        name = Text(printable(tag), style="bold")
+        name.truncate(tag_width, overflow="ellipsis", pad=True)
+        line.append_text(name).append("  ")
+        if bar_width >= 4:
+            line.append(f"{bar(score, bar_width, plain=plain):{bar_width}}  ", style="cyan")
+        console.print(line.append(f"{score:.2f}"))
+    for note in tagging.notes:
+        _indented(console, f"note: {note}", "yellow")
+    signed = f"{printable(tagging.model)} {tagging.version}".rstrip()
+    _indented(
+        console,
+        _line(f"{tagging.seconds:.1f} s of sound", signed, f"took {took:.2f} s", plain=plain),
+        "dim",
+    )
+    console.print()
+
+
+def release(release: Release, *, default: bool) -> None:
+    """Print one tagger that has a name."""
+    from ..tags import read
+
+    console = _console()
+    plain = console.options.ascii_only
+    name = Text(release.name, style="bold")
+    if default:
+        name.append("  (default)", style="green")
+    where = "in the package" if release.where == "package" else "downloaded when asked for"
+    tags = f"{len(read(release.vocabulary))} tags ({release.vocabulary})"
+    console.print(name)
+    _indented(console, release.summary)
+    _indented(console, _line(tags, release.config, size(release.bytes), where, plain=plain), "dim")
+    _indented(console, f"licence: {release.licence}", "dim")
+    console.print()
+
+
+def costs(rows: Sequence[Row]) -> None:
+    """Print a line for each configuration: parameters, multiply-accumulates, activations of each network."""
+    console = _console()
+    networks = list(dict.fromkeys(row.architecture for row in rows))
+    configs = list(dict.fromkeys(row.config for row in rows))
+    by = {(row.architecture, row.config): row for row in rows}
+    heard = " and ".join(f"{NETWORKS[name]} hears {by[name, configs[0]].seconds:g} s" for name in networks)
+    console.print(Text(f"One forward pass: {heard}."))
+    console.print(
+        Text("params: millions; GMAC: 1e9 multiply-accumulates; act: MB of layer outputs in float32."),
+        style="dim",
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("configuration", no_wrap=True)
+    for name in networks:
+        for unit in ("params", "GMAC", "act"):
+            table.add_column(f"{NETWORKS[name] if unit == 'params' else ''}\n{unit}", justify="right")
+    previous = configs[0]
+    for config in configs:
+        if (config.sr, config.n_mels) != (previous.sr, previous.n_mels):
+            table.add_section()
+        previous = config
+        cells = []
+        for name in networks:
+            cost = by[name, config].cost
+            cells += [
+                f"{cost.parameters / 1e6:.2f}",
+                f"{cost.gmacs:.3f}",
+                f"{cost.activation_bytes / 1e6:.1f}",
+            ]
+        table.add_row(config.slug, *cells)
+    console.print(table)
+    console.print()
+
+
+def claims(checked: Sequence[Checked]) -> None:
+    """Print the paper's claims about cost beside the computed ratios."""
+    console = _console()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("the paper says", "network", "said", "computed", "pairs"):
+        table.add_column(title, justify="left" if title in ("the paper says", "network") else "right")
+    for check in checked:
+        low, high = f"{check.low:.3f}", f"{check.high:.3f}"
+        span = low if low == high else f"{low} to {high}"
+        table.add_row(
+            check.claim.text,
+            NETWORKS[check.architecture],
+            f"{check.claim.said:.2f}",
+            span,
+            str(len(check.ratios)),
+        )
+    console.print(Text("Multiply-accumulates after the change, as a part of those before it:"))
+    console.print(table)

@@ -1,0 +1,40 @@
+"""What can go wrong, and the way out: every error lightmel raises on purpose is one of these."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LightmelError(Exception):
+    """Parent of every error that lightmel raises on purpose; its text names the way out."""
+
+
+class ConfigError(LightmelError, ValueError):
+    """A mel configuration, or a slug that names one, that cannot work."""
+
+
+class AudioError(LightmelError):
+    """Sound that cannot be read or used: the message names the file and what is wrong with it."""
+
+
+class ShapeError(LightmelError, ValueError):
+    """An input whose shape or type does not fit; the message says which shape is wanted."""
+
+
+class WeightsError(LightmelError):
+    """A weights file that is damaged, or that does not fit what it says it holds."""
+
+
+class UnknownModelError(LightmelError, LookupError):
+    """A model name that nobody knows; the message suggests the nearest one."""
+
+
+class MissingExtraError(LightmelError, ImportError):
+    """An optional package is needed; the message holds the command that installs it."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known word nearest to `word`, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,330 @@
+"""What a network costs: parameters, multiply-accumulates and activation bytes, by formula and by counting.
+
+As in the paper (GMAC, 1e9 multiply-accumulates of one forward pass), only convolutions and linear layers
+are counted: a bias, a normalisation, an ELU or a pool costs no multiply-accumulate here. Activation bytes
+are those of the outputs of the same layers in float32 for one input: what a training step keeps at least.
+
+`cost` computes all three from a network's description, `count` hooks a real forward pass; they agree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config import CLIP_SECONDS, GRID, MelConfig
+from ..errors import UnknownModelError, nearest
+from .base import TaggingNetwork
+from .fcn import FILTERS, POOLS
+from .registry import build
+
+FLOAT_BYTES = 4
+SEGMENT_SECONDS = {"vgg": CLIP_SECONDS, "musicnn": 3.0}
+"""Seconds of sound in one forward pass in the paper: VGG-CNN hears the clip, MUSICNN segments of it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one forward pass of one input; costs add up.
+
+    Parameters
+    ----------
+    parameters
+        Numbers that are learned or set, without the running statistics of normalisations.
+    macs
+        Multiply-accumulates of the convolutions and linear layers.
+    activation_bytes
+        Bytes of those layers' outputs in float32.
+    """
+
+    parameters: int = 0
+    macs: int = 0
+    activation_bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.parameters + other.parameters,
+            self.macs + other.macs,
+            self.activation_bytes + other.activation_bytes,
+        )
+
+    @property
+    def gmacs(self) -> float:
+        """Multiply-accumulates in units of 1e9, as the paper prints them."""
+        return self.macs / 1e9
+
+
+def _layer(fan_in: int, filters: int, *output: int, norm: bool) -> Cost:
+    """Cost of a layer of `filters` sums over `fan_in` numbers, at every position of `output`, with bias."""
+    size = filters * math.prod(output)
+    return Cost((fan_in + 1) * filters + 2 * filters * norm, fan_in * size, FLOAT_BYTES * size)
+
+
+_INPUT_NORM = Cost(parameters=2)
+
+
+def _vgg(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
+    bands, frames = model["input_shape"]
+    yield "input_norm", _INPUT_NORM
+    channels = 1
+    for i, (filters, (freq, time)) in enumerate(zip(model["widths"], model["pools"], strict=True)):
+        yield f"blocks.{i}", _layer(9 * channels, filters, bands, frames, norm=True)
+        channels, bands, frames = filters, bands // freq, frames // time
+    yield "head", _layer(channels, model["n_tags"], norm=False)
+
+
+def _fcn(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
+    yield from _vgg({**model, "widths": FILTERS, "pools": POOLS})  # not in its spec: it has no others
+
+
+def _musicnn(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
+    bands, frames = model["input_shape"]
+    yield "input_norm", _INPUT_NORM
+    front = 0
+    for i, (part, length, filters) in enumerate(model["timbre"]):
+        height = max(1, int(part * bands))
+        yield f"timbre.{i}", _layer(height * length, filters, bands - height + 1, frames, norm=True)
+        front += filters
+    for i, (length, filters) in enumerate(model["temporal"]):
+        yield f"temporal.{i}", _layer(length, filters, frames, norm=True)
+        front += filters
+    width, dense = model["width"], model["dense"]
+    paper = model["variant"] == "paper"
+    last_frames = max(frames // 2, 1) if paper else frames  # the paper pools by 2 before the third
+    for i, (channels, n) in enumerate(((front, frames), (width, frames), (width, last_frames))):
+        yield f"middle.{i}", _layer(7 * channels, width, n, norm=True)
+    pooled = width if paper else front + 3 * width
+    yield "dense", _layer(2 * pooled, dense, norm=True)
+    yield "head", _layer(dense, model["n_tags"], norm=False)
+
+
+_FORMULAS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Cost]]]] = {
+    "vgg": _vgg,
+    "fcn": _fcn,
+    "musicnn": _musicnn,
+}
+
+
+def layers(model: TaggingNetwork | Mapping[str, Any]) -> dict[str, Cost]:
+    """Return the cost of every layer, in the order of the forward pass; normalisations count to theirs.
+
+    Parameters
+    ----------
+    model
+        A network, or any description that `registry.build` takes, such as
+        ``{"architecture": "vgg", "input_shape": (48, 910), "size": "small"}``. No weight is drawn.
+
+    Raises
+    ------
+    LightmelError
+        As `registry.build` does, for a description that does not describe a network.
+    """
+    if isinstance(model, TaggingNetwork):
+        described = model.spec()
+    else:
+        with torch.device("meta"):  # fills in the defaults and refuses nonsense, without memory for weights
+            described = build(model).spec()
+    architecture = described["architecture"]
+    if architecture not in _FORMULAS:
+        raise UnknownModelError(
+            f"There is no cost formula for {architecture!r}, only for {', '.join(_FORMULAS)}; "
+            f"`count` counts any network.{nearest(architecture, _FORMULAS)}"
+        )
+    return dict(_FORMULAS[architecture](described))
+
+
+def cost(model: TaggingNetwork | Mapping[str, Any]) -> Cost:
+    """Return the cost of one forward pass of one input, by formula; see `layers` for what is taken.
+
+    Examples
+    --------
+    >>> cost({"architecture": "vgg", "input_shape": (96, 1366)})
+    Cost(parameters=17365940, macs=10010669056, activation_bytes=95051976)
+    """
+    return sum(layers(model).values(), Cost())
+
+
+def count(model: TaggingNetwork) -> Cost:
+    """Return what `cost` does, counted in a real forward pass of one input of zeros.
+
+    Every convolution and linear layer is hooked and reports the shape of its output and of its weights.
+    The pass runs where the network's weights are; on torch's ``"meta"`` device it computes nothing.
+    """
+    macs = outputs = 0
+
+    def report(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
+        nonlocal macs, outputs
+        weight = layer.weight
+        assert isinstance(weight, torch.Tensor)
+        macs += output.numel() * weight[0].numel()
+        outputs += output.numel()
+
+    counted = (nn.Conv1d, nn.Conv2d, nn.Linear)
+    hooks = [m.register_forward_hook(report) for m in model.modules() if isinstance(m, counted)]
+    was_training = model.training
+    try:
+        model.eval()  # one input has no batch statistics, and its zeros must not enter the running ones
+        weight = model.head.weight
+        with torch.no_grad():
+            model(torch.zeros(1, *model.input_shape, device=weight.device, dtype=weight.dtype))
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return Cost(sum(p.numel() for p in model.parameters()), macs, FLOAT_BYTES * outputs)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network on one configuration of the paper.
+
+    Parameters
+    ----------
+    architecture, size
+        Which network, and how wide.
+    config
+        Which mel-spectrogram.
+    seconds
+        Sound in one forward pass: VGG-CNN hears 29.1 s at once, MUSICNN 3 s.
+    cost
+        Of one forward pass, as the paper counts.
+    """
+
+    architecture: str
+    size: str
+    config: MelConfig
+    seconds: float
+    cost: Cost
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """``(n_mels, n_frames)`` of one forward pass."""
+        return self.config.input_shape(self.seconds)
+
+    @property
+    def macs_per_second(self) -> float:
+        """Multiply-accumulates for a second of sound: the figure to compare the two networks by."""
+        return self.cost.macs / self.seconds
+
+    @property
+    def clip_macs(self) -> float:
+        """Multiply-accumulates for the paper's clip of 29.1 s, in segments end to end (9.7 of 3 s)."""
+        return self.macs_per_second * CLIP_SECONDS
+
+
+def row(architecture: str, config: MelConfig, *, size: str = "full") -> Row:
+    """Return the cost of the paper's `architecture` on `config`, at the paper's length of input."""
+    if architecture not in SEGMENT_SECONDS:
+        raise UnknownModelError(
+            f"The paper has the networks {' and '.join(SEGMENT_SECONDS)}, not {architecture!r}."
+            + nearest(architecture, SEGMENT_SECONDS)
+        )
+    seconds = SEGMENT_SECONDS[architecture]
+    return Row(architecture, size, config, seconds, _cost(architecture, config.input_shape(seconds), size))
+
+
+@lru_cache(maxsize=256)
+def _cost(architecture: str, input_shape: tuple[int, int], size: str) -> Cost:
+    return cost({"architecture": architecture, "input_shape": input_shape, "size": size})
+
+
+def table(
+    configs: Sequence[MelConfig] = GRID,
+    *,
+    architectures: Sequence[str] = ("vgg", "musicnn"),
+    size: str = "full",
+) -> tuple[Row, ...]:
+    """Return a row for each of the paper's two networks on each of its 88 configurations."""
+    return tuple(row(architecture, config, size=size) for architecture in architectures for config in configs)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something the paper says about cost: one field of the configuration changes, and so do the MACs.
+
+    Parameters
+    ----------
+    text
+        The claim in words.
+    name
+        The field that changes.
+    before, after
+        Its values.
+    said
+        Multiply-accumulates after, as a part of those before.
+    """
+
+    text: str
+    name: str
+    before: int
+    after: int
+    said: float
+
+
+CLAIMS = (
+    Claim("48 bands cost half of 96", "n_mels", 96, 48, 1 / 2),
+    Claim("x2 costs half of x1", "hop_factor", 1, 2, 1 / 2),
+    Claim("x10 costs a tenth of x1", "hop_factor", 1, 10, 1 / 10),
+)
+"""What the paper says a smaller mel-spectrogram saves in one forward pass.
+
+All hold for VGG-CNN, and the two on time for MUSICNN. Of MUSICNN as the paper's text describes it, 48 bands
+save a quarter and not half: its three middle convolutions run over time alone, so that only the timbre
+filters shrink. The paper's code feeds MUSICNN transposed; there the middle convolutions run over the bands,
+and 48 bands cost .45 of 96.
+"""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim beside what follows from the formulas for one network.
+
+    Parameters
+    ----------
+    claim
+        What is said.
+    architecture
+        Of which network.
+    ratios
+        Multiply-accumulates after, over those before, for each pair of the paper's configurations that
+        differ in nothing else, by the slug of the cheaper one.
+    """
+
+    claim: Claim
+    architecture: str
+    ratios: Mapping[str, float]
+
+    @property
+    def low(self) -> float:
+        """The smallest of the ratios."""
+        return min(self.ratios.values())
+
+    @property
+    def high(self) -> float:
+        """The largest of the ratios."""
+        return max(self.ratios.values())
+
+
+def check_claims(rows: Sequence[Row] | None = None) -> tuple[Checked, ...]:
+    """Return every claim for every network in `rows` (by default the whole `table`) that has such a pair."""
+    rows = table() if rows is None else rows
+    macs = {(r.architecture, r.config): r.cost.macs for r in rows}
+    checked = []
+    for claim in CLAIMS:
+        for architecture in dict.fromkeys(r.architecture for r in rows):
+            ratios = {}
+            for name, config in macs:
+                if name != architecture or getattr(config, claim.name) != claim.after:
+                    continue
+                before = macs.get((name, config.replace(**{claim.name: claim.before})))
+                if before is not None:
+                    ratios[config.slug] = macs[name, config] / before
+            if ratios:
+                checked.append(Checked(claim, architecture, ratios))
+    return tuple(checked)

@@ -1,0 +1,238 @@
+"""MUSICNN: musically motivated first filters, then a few wide convolutions over time.
+
+Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at scale",
+ISMIR 2018, in the form that Ferraro et al. (EUSIPCO 2020) trained and in the form of the public
+checkpoints of Won et al. (SMC 2020). The filters' heights are parts of the *bands*, as the paper's text
+has them; the paper's code feeds its network transposed, so that they lie over the frames there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..errors import ConfigError, nearest
+from .base import TaggingNetwork, initialise
+
+Timbre = Sequence[tuple[float, int, int]]
+"""Timbre filters: (height as a part of the bands, length in frames, how many)."""
+Temporal = Sequence[tuple[int, int]]
+"""Temporal filters on the mean over bands: (length in frames, how many)."""
+
+VARIANTS = ("paper", "pons")
+WIDTHS: dict[tuple[str, str], dict[str, Any]] = {
+    ("paper", "full"): {
+        "timbre": [(part, n, 32 * k) for part in (0.9, 0.4) for n, k in ((7, 2), (3, 4), (1, 8))],
+        "temporal": [(n, 32) for n in (32, 64, 128, 165)],
+        "width": 512,
+        "dense": 500,
+    },
+    ("paper", "small"): {
+        "timbre": [(part, n, 8 * k) for part in (0.9, 0.4) for n, k in ((7, 2), (3, 4), (1, 8))],
+        "temporal": [(n, 8) for n in (32, 64, 128, 165)],
+        "width": 128,
+        "dense": 200,
+    },
+    ("pons", "full"): {
+        "timbre": [(0.7, 7, 204), (0.4, 7, 204)],
+        "temporal": [(129, 51), (65, 51), (33, 51)],
+        "width": 64,
+        "dense": 200,
+    },
+    ("pons", "small"): {
+        "timbre": [(0.9, 7, 64), (0.4, 7, 64)],
+        "temporal": [(65, 16), (33, 16)],
+        "width": 128,
+        "dense": 200,
+    },
+}
+
+
+def _pad_same(x: torch.Tensor, length: int) -> torch.Tensor:
+    """Zero-pad the last axis so that a filter of `length` keeps its size; the odd one goes behind."""
+    return F.pad(x, ((length - 1) // 2, length // 2))
+
+
+class _TimbreFilters(nn.Module):
+    """Tall filters, batch normalisation and ReLU in either order, maximum over the bands left.
+
+    ``(batch, 1, n_mels, frames) -> (batch, filters, frames)``. Normalisation is monotone in each channel:
+    in evaluation the maximum is taken before it wherever its scale is positive, the same values at a
+    fraction of the memory traffic. ReLU, monotone too, waits until after the maximum where it comes last.
+    """
+
+    def __init__(self, height: int, length: int, filters: int, relu_first: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, filters, (height, length))
+        self.bn = nn.BatchNorm2d(filters)
+        self.length = length
+        self.relu_first = relu_first
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(_pad_same(x, self.length))
+        if self.relu_first:
+            y = F.relu(y)
+        if self.training or bool((self.bn.weight < 0).any()):
+            y = self.bn(y)
+            peak = F.max_pool2d(y, (y.shape[2], 1))  # its backward pass costs a third of amax's
+        else:
+            peak = self.bn(y.amax(dim=2, keepdim=True))
+        out = peak.squeeze(2)
+        return out if self.relu_first else F.relu(out)
+
+
+class _Convolution(nn.Module):
+    """A convolution over time that keeps the length, with batch normalisation and ReLU in either order."""
+
+    def __init__(self, channels: int, filters: int, length: int, relu_first: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, filters, length)
+        self.bn = nn.BatchNorm1d(filters)
+        self.length = length
+        self.relu_first = relu_first
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(_pad_same(x, self.length))
+        out: torch.Tensor = self.bn(F.relu(y)) if self.relu_first else F.relu(self.bn(y))
+        return out
+
+
+class Musicnn(TaggingNetwork):
+    """The network that `build_musicnn` builds; see there."""
+
+    architecture = "musicnn"
+
+    def __init__(
+        self,
+        input_shape: tuple[int, int],
+        n_tags: int,
+        *,
+        variant: str,
+        timbre: Timbre,
+        temporal: Temporal,
+        width: int,
+        dense: int,
+        dropout: float,
+    ) -> None:
+        super().__init__(input_shape, n_tags)
+        self.variant = variant
+        self.timbre_filters = [(float(part), int(n), int(count)) for part, n, count in timbre]
+        self.temporal_filters = [(int(n), int(count)) for n, count in temporal]
+        self.width, self.dense_units, self.dropout_rate = int(width), int(dense), float(dropout)
+        relu_first = variant == "paper"
+        n_mels = self.input_shape[0]
+        # Its scale is the filters' to learn. Frozen, no gradient has to reach the input.
+        self.input_norm = nn.BatchNorm2d(1).requires_grad_(False)
+        self.timbre = nn.ModuleList(
+            _TimbreFilters(max(1, int(part * n_mels)), n, count, relu_first)
+            for part, n, count in self.timbre_filters
+        )
+        self.temporal = nn.ModuleList(
+            _Convolution(1, count, n, relu_first) for n, count in self.temporal_filters
+        )
+        front = sum(count for *_, count in self.timbre_filters) + sum(c for _, c in self.temporal_filters)
+        self.middle = nn.ModuleList(
+            _Convolution(c, self.width, 7, relu_first) for c in (front, self.width, self.width)
+        )
+        pooled = self.width if variant == "paper" else front + 3 * self.width
+        self.dropout = nn.Dropout(self.dropout_rate)
+        self.dense = nn.Linear(2 * pooled, self.dense_units)
+        self.dense_norm = nn.BatchNorm1d(self.dense_units)
+        self.embed_dim = self.dense_units
+        self.head = nn.Linear(self.dense_units, self.n_tags)
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture,
+            "input_shape": list(self.input_shape),
+            "n_tags": self.n_tags,
+            "variant": self.variant,
+            "timbre": [list(t) for t in self.timbre_filters],
+            "temporal": [list(t) for t in self.temporal_filters],
+            "width": self.width,
+            "dense": self.dense_units,
+            "dropout": self.dropout_rate,
+        }
+
+    def features(self, mel: torch.Tensor) -> torch.Tensor:
+        x = self.input_norm(mel[:, None])
+        flat = x.mean(dim=2)
+        front = torch.cat([f(x) for f in self.timbre] + [f(flat) for f in self.temporal], dim=1)
+        first, second, third = self.middle
+        r1 = first(front)
+        r2 = second(r1) + r1
+        if self.variant == "paper":
+            halved = F.max_pool1d(r2, 2) if r2.shape[-1] > 1 else r2
+            h = third(halved) + halved
+            pooled = torch.cat([h.mean(dim=2), h.amax(dim=2)], dim=1)
+            e = self.dense_norm(F.relu(self.dense(self.dropout(pooled))))
+        else:
+            r3 = third(r2) + r2
+            h = torch.cat([front, r1, r2, r3], dim=1)
+            pooled = torch.cat([h.amax(dim=2), h.mean(dim=2)], dim=1)
+            e = F.relu(self.dense_norm(self.dense(pooled)))
+        embedding: torch.Tensor = self.dropout(e)
+        return embedding
+
+
+def build_musicnn(
+    input_shape: tuple[int, int],
+    n_tags: int = 50,
+    *,
+    variant: Literal["paper", "pons"] = "paper",
+    size: Literal["full", "small"] = "full",
+    timbre: Timbre | None = None,
+    temporal: Temporal | None = None,
+    width: int | None = None,
+    dense: int | None = None,
+    dropout: float = 0.5,
+    generator: torch.Generator | None = None,
+) -> Musicnn:
+    """Build MUSICNN for mels of `input_shape` ``(n_mels, n_frames)``; it returns logits.
+
+    Parameters
+    ----------
+    input_shape
+        Bands and frames of one segment; ``config.input_shape(3.0)`` is the paper's three seconds.
+    n_tags
+        Outputs.
+    variant
+        ``"paper"``: as Ferraro et al. trained it: ReLU before normalisation, a pool of 2 in time before
+        the third convolution, its output alone pooled, dropout before the dense layer too. ``"pons"``:
+        the shape of the public checkpoints: ReLU after normalisation, no pool, every layer's output pooled.
+    size
+        ``"full"`` or ``"small"``; `timbre`, `temporal`, `width` and `dense` replace its numbers one by one.
+    timbre
+        ``(part of the bands, frames, filters)`` of each timbre layer.
+    temporal
+        ``(frames, filters)`` of each temporal layer; lengths in frames stay fixed for every hop.
+    width, dense
+        Filters of the three middle convolutions; units of the dense layer, which is the embedding.
+    dropout
+        Part of the units that training drops.
+    generator
+        Draws the initial weights; without one, torch's global generator does.
+
+    Raises
+    ------
+    ConfigError
+        For a variant or size that does not exist.
+    ShapeError
+        For an input shape that is not two positive numbers.
+    """
+    if (variant, size) not in WIDTHS:
+        known = sorted({w for pair in WIDTHS for w in pair})
+        hint = nearest(size if variant in VARIANTS else variant, known)
+        raise ConfigError(
+            f"MUSICNN has the variants 'paper' and 'pons' and the sizes 'full' and 'small', "
+            f"not ({variant!r}, {size!r}).{hint}"
+        )
+    given = {"timbre": timbre, "temporal": temporal, "width": width, "dense": dense}
+    shape = WIDTHS[variant, size] | {name: value for name, value in given.items() if value is not None}
+    model = Musicnn(input_shape, n_tags, variant=variant, dropout=dropout, **shape)
+    initialise(model, generator)
+    return model

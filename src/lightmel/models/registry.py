@@ -1,0 +1,95 @@
+"""Networks by name: from the plain data that a weights file holds back to the network itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError, LightmelError, UnknownModelError, nearest
+from .base import TaggingNetwork
+from .fcn import build_fcn
+from .musicnn import build_musicnn
+from .vgg import build_vgg
+
+BUILDERS: dict[str, Callable[..., TaggingNetwork]] = {
+    "vgg": build_vgg,
+    "musicnn": build_musicnn,
+    "fcn": build_fcn,
+}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `build` knows."""
+    return tuple(BUILDERS)
+
+
+def arguments(architecture: str) -> tuple[str, ...]:
+    """Return the keys that a spec of `architecture` may have, beside ``architecture``.
+
+    Raises
+    ------
+    UnknownModelError
+        If nobody knows the architecture.
+    """
+    return tuple(name for name in inspect.signature(_builder(architecture)).parameters if name != "generator")
+
+
+def build(spec: Mapping[str, Any], *, generator: torch.Generator | None = None) -> TaggingNetwork:
+    """Build the network that `spec` describes; ``build(network.spec())`` has the same shape as `network`.
+
+    Parameters
+    ----------
+    spec
+        ``{"architecture": name, "input_shape": (n_mels, n_frames), ...}`` with any argument of that
+        architecture's ``build_`` function.
+    generator
+        Draws the initial weights; without one, torch's global generator does.
+
+    Raises
+    ------
+    UnknownModelError
+        If nobody knows the architecture; the nearest name is suggested.
+    ConfigError
+        If a key is missing, is not an argument of the architecture, or has a value that cannot be one.
+    ShapeError
+        If the shape does not fit the architecture.
+    """
+    given = dict(spec)
+    if "architecture" not in given:
+        raise ConfigError(
+            f"A spec names its 'architecture', one of {_list(BUILDERS)}; this has {_list(given)}."
+        )
+    architecture = given.pop("architecture")
+    builder = _builder(architecture)
+    known = arguments(architecture)
+    for key in given:
+        if key not in known:
+            raise ConfigError(
+                f"{architecture} has no argument {key!r}; it has {_list(known)}.{nearest(str(key), known)}"
+            )
+    if "input_shape" not in given:
+        raise ConfigError(
+            f"A spec of {architecture} needs 'input_shape' (n_mels, n_frames); this has {_list(given)}."
+        )
+    try:
+        return builder(**given, generator=generator)
+    except LightmelError:
+        raise
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise ConfigError(f"{architecture} cannot be built from {given}: {error}") from error
+
+
+def _builder(architecture: object) -> Callable[..., TaggingNetwork]:
+    if not isinstance(architecture, str) or architecture not in BUILDERS:
+        raise UnknownModelError(
+            f"There is no architecture {architecture!r}; there are {_list(BUILDERS)}."
+            + nearest(str(architecture), BUILDERS)
+        )
+    return BUILDERS[architecture]
+
+
+def _list(words: Mapping[str, Any] | tuple[str, ...]) -> str:
+    return ", ".join(repr(word) for word in words) or "nothing"

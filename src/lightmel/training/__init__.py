@@ -1,0 +1,1 @@
+"""Making taggers: the loop, damage for the sound, distillation, and the report on what came out."""

@@ -1,0 +1,99 @@
+"""From a folder of music to a saved student and its card, in one call."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..tagger import Tagger
+from .distill import DistillConfig, Track, distill, find_tracks, split_groups
+from .report import Report, card, compare, read_people
+from .trainer import TrainConfig
+
+
+def read_tracks(table: Path) -> list[Track]:
+    """Read a CSV with the columns ``path`` (relative to it) and ``group``: what must not be split.
+
+    Raises
+    ------
+    ConfigError
+        If a column is missing, or a path stands twice.
+    """
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        missing = {"path", "group"} - set(rows.fieldnames or ())
+        if missing:
+            raise ConfigError(f"{table} has no column {' and no '.join(sorted(missing))}.")
+        tracks = [Track(table.parent / row["path"], row["group"]) for row in rows]
+    twice = [str(path) for path, count in Counter(t.path for t in tracks).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{table} names {twice[0]} more than once.")
+    return tracks
+
+
+def make_student(
+    folder: Path,
+    out: Path,
+    teachers: Sequence[Tagger],
+    config: DistillConfig,
+    training: TrainConfig,
+    *,
+    name: str,
+    version: str,
+    licence: str,
+    command: str,
+    table: Path | None = None,
+    match: str = "*",
+    people: Path | None = None,
+    cache: Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> tuple[Tagger, Report]:
+    """Distil `teachers` on the music below `folder`; write `out`, and its card and report beside it.
+
+    Parameters
+    ----------
+    folder, table, match
+        The music: every sound file below the folder, or those that a table names, whose names match.
+    out
+        The tagger's file; the card is the same name with ``.md``, figures and history with ``.json``.
+    teachers, config, training, cache, on_epoch
+        As in `distill`.
+    name, version, licence
+        What the student is called and how its weights may be used.
+    command
+        The command that made it, for the card.
+    people
+        A table of people's tags to judge by; see `read_people`.
+
+    Raises
+    ------
+    LightmelError
+        If there is no music, or too few groups to hold some out.
+    """
+    tracks = [
+        t for t in (read_tracks(table) if table else find_tracks(folder)) if fnmatch(t.path.name, match)
+    ]
+    if not tracks:
+        raise ConfigError(f"Nothing below {folder} is called {match!r}.")
+    given = read_people(people) if people else None
+    train, held = split_groups(tracks, config.holdout)
+    student, history = distill(teachers, train, config, training, cache=cache, on_epoch=on_epoch)
+    report = compare(student, teachers[0], held, excerpt=config.excerpt, people=given)
+    provenance = dict(student.description.provenance) | {"measured": report.to_dict()}
+    student = Tagger(
+        student.network,
+        replace(student.description, name=name, version=version, licence=licence, provenance=provenance),
+    )
+    student.save(out)
+    sources = Counter(t.path.relative_to(folder).parts[0] for t in train)
+    text = card(student, teachers[0], report, dict(sources.most_common()), command)
+    out.with_suffix(".md").write_text(text, encoding="utf-8")
+    figures = {"report": report.to_dict(), "history": history, "command": command}
+    out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return student, report

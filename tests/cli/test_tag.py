@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from lightmel import hub, sample
+from lightmel.cli import app
+from lightmel.errors import AudioError, LightmelError
+from lightmel.tagger import Tagging
+
+Answers = dict[str, Tagging | LightmelError]
+COMMAND = [sys.executable, "-c", "from lightmel.cli import main; main()"]
+
+
+def test_a_table_says_what_a_person_wants_to_know(runner: CliRunner, answers: Answers) -> None:
+    result = runner.invoke(app, ["tag", "song.mp3"])
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[0] == "song.mp3"
+    rows = [line.split() for line in lines[1:6]]
+    assert [row[0] for row in rows] == ["guitar", "slow", "female", "classical", "strings"]
+    assert [row[-1] for row in rows] == ["0.91", "0.50", "0.43", "0.20", "0.10"]
+    bars = [line.count("█") for line in lines[1:6]]
+    assert bars == sorted(bars, reverse=True)
+    assert bars[0] == 29  # .912 of 32 characters
+    assert re.fullmatch(r"  30\.0 s of sound · a-model 1\.2 · took \d+\.\d\d s", lines[6])
+    assert not lines[7]
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 50])
+def test_top(runner: CliRunner, answers: Answers, n: int) -> None:
+    result = runner.invoke(app, ["tag", "song.mp3", "--top", str(n)])
+    assert len(re.findall(r" 0\.\d\d$", result.stdout, flags=re.M)) == min(n, 7)
+
+
+@pytest.mark.parametrize("n", ["0", "-1", "many", "1.5"])
+def test_a_senseless_top_is_a_usage_error(runner: CliRunner, answers: Answers, n: str) -> None:
+    result = runner.invoke(app, ["tag", "song.mp3", "--top", n])
+    assert result.exit_code == 2
+    assert "--top" in result.stderr
+
+
+@pytest.mark.parametrize("width", [12, 20, 30, 40, 60, 80, 200])
+def test_any_width_of_terminal(runner: CliRunner, answers: Answers, width: int) -> None:
+    result = runner.invoke(app, ["tag", "a rather long name of a song.mp3"], env={"COLUMNS": str(width)})
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    assert result.stdout.count("0.91") == 1
+    assert ("█" in result.stdout) == (width >= 30)
+
+
+def test_no_escape_codes_in_a_pipe(runner: CliRunner, answers: Answers) -> None:
+    assert "\x1b" not in runner.invoke(app, ["tag", "song.mp3"]).stdout
+
+
+def test_colour_is_for_terminals_that_want_it(runner: CliRunner, answers: Answers) -> None:
+    colour = re.compile(r"\x1b\[[0-9;]*3[0-7]")
+    asked = {"FORCE_COLOR": "1"}
+    assert colour.search(runner.invoke(app, ["tag", "song.mp3"], env=asked).stdout)
+    refused = asked | {"NO_COLOR": "1"}
+    assert not colour.search(runner.invoke(app, ["tag", "song.mp3"], env=refused).stdout)
+
+
+def test_notes_are_shown(runner: CliRunner, answers: Answers) -> None:
+    tagging = Tagging(("a",), (0.5,), 0.5, True, "m", "1", "CC0-1.0", notes=("only 0.50 s of sound",))
+    answers["short.wav"] = tagging
+    assert "  note: only 0.50 s of sound\n" in runner.invoke(app, ["tag", "short.wav"]).stdout
+
+
+def test_one_bad_file_does_not_stop_the_rest(runner: CliRunner, answers: Answers) -> None:
+    result = runner.invoke(app, ["tag", "a.mp3", "bad.mp3", "b.mp3"])
+    assert result.exit_code == 1
+    assert result.stderr == "bad.mp3: it is not sound.\n"
+    assert [line for line in result.stdout.splitlines() if line.endswith(".mp3")] == ["a.mp3", "b.mp3"]
+
+
+def test_names_are_not_read_as_markup_or_escapes(runner: CliRunner, answers: Answers) -> None:
+    answers["[bold]\x1b[31m.mp3"] = AudioError("no.")
+    result = runner.invoke(app, ["tag", "[red]live[/red].mp3", "[bold]\x1b[31m.mp3"])
+    assert result.stdout.startswith("[red]live[/red].mp3\n")
+    assert result.stderr == "[bold]\\x1b[31m.mp3: no.\n"
+
+
+def test_json_is_one_document_a_line(runner: CliRunner, answers: Answers) -> None:
+    answers["Dvořák.mp3"] = dataclasses.replace(answers_default(), padded=True, notes=("short",))
+    result = runner.invoke(app, ["tag", "--json", "a.mp3", "bad.mp3", "Dvořák.mp3"])
+    assert result.exit_code == 1
+    assert result.stderr == "bad.mp3: it is not sound.\n"
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert first["path"] == "a.mp3"
+    assert list(first["tags"]) == [
+        "guitar",
+        "slow",
+        "female vocalists",
+        "classical",
+        "strings",
+        "rock",
+        "opera",
+    ]
+    assert first["tags"]["guitar"] == 0.912
+    assert first["model"] == "a-model"
+    assert first["version"] == "1.2"
+    assert first["seconds"] == 30.04
+    assert (first["padded"], first["notes"]) == (False, [])
+    assert second["path"] == "Dvořák.mp3"
+    assert (second["padded"], second["notes"]) == (True, ["short"])
+
+
+def answers_default() -> Tagging:
+    return Tagging(("a", "b"), (0.5, 0.25), 0.5, False, "m", "1", "CC0-1.0")
+
+
+def test_json_with_top(runner: CliRunner, answers: Answers) -> None:
+    result = runner.invoke(app, ["tag", "--json", "--top", "2", "a.mp3"])
+    assert json.loads(result.stdout)["tags"] == {"guitar": 0.912, "slow": 0.5}
+
+
+@pytest.mark.parametrize("arguments", [["tag"], ["tag", "--json"], ["tag", "--no-such", "x"], ["tagg"]])
+def test_a_senseless_command_line_exits_2(runner: CliRunner, arguments: list[str]) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "Usage: " in result.output
+
+
+def test_an_unknown_model_is_a_usage_error_with_a_hint(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["tag", "--sample", "--model", "public:won2020-mtat-musiccnn"])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "'public:won2020-mtat-musicnn'" in result.stderr
+
+
+def test_a_damaged_model_is_one_line(runner: CliRunner, tmp_path: Path) -> None:
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(b"nothing of the kind")
+    result = runner.invoke(app, ["tag", "--sample", "--model", str(path)])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("lightmel: ")
+    assert "broken.safetensors" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_first_command_of_the_readme(runner: CliRunner) -> None:
+    result = runner.invoke(app, ["tag", "--sample"])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == sample.TITLE
+    assert lines[1].split()[0] == "guitar"
+    assert f"24.0 s of sound · {hub.DEFAULT} " in result.stdout
+
+
+def test_the_sample_with_a_real_tagger(runner: CliRunner, small_model: Path) -> None:
+    result = runner.invoke(app, ["tag", "--sample", "--model", str(small_model), "--json"])
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record["path"] == str(sample.path())
+    assert record["seconds"] == pytest.approx(sample.SECONDS, abs=0.01)
+    assert set(record["tags"]) == {"guitar", "drums", "voice"}
+    shown = runner.invoke(app, ["tag", "--sample", "--model", str(small_model)]).stdout
+    for tag, score in record["tags"].items():
+        assert re.search(rf"^  {tag} .* {score:.2f}$", shown, flags=re.M)
+    assert "24.0 s of sound · small 1 · took " in shown
+
+
+def test_bad_files_among_good_ones_with_a_real_tagger(
+    runner: CliRunner, small_model: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.mp3"
+    text.write_text("la la la")
+    empty = tmp_path / "empty.wav"
+    empty.touch()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    good = tmp_path / "good.wav"
+    soundfile.write(good, 0.1 * np.sin(np.arange(32_000) / 10), 16_000)
+    bad = [text, tmp_path / "missing.mp3", empty, folder]
+    paths = [str(p) for p in (text, good, *bad[1:], good)]
+    result = runner.invoke(app, ["tag", "--json", "--model", str(small_model), *paths])
+    assert result.exit_code == 1
+    assert [json.loads(line)["path"] for line in result.stdout.splitlines()] == [str(good), str(good)]
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(bad)
+    for path, line in zip(bad, lines, strict=True):
+        assert line.startswith(f"{path}: ")
+        assert str(path) not in line.removeprefix(f"{path}: ")  # said once
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(small_model: Path) -> None:
+    command = [*COMMAND, "tag", "--json", "--model", str(small_model), *[str(sample.path())] * 3]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        error = process.stderr.read()
+        process.wait(timeout=60)
+    assert error == b""
+    assert process.returncode == 1
+
+
+def test_the_table_survives_an_encoding_without_blocks(small_model: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = [*COMMAND, "tag", "--model", str(small_model), str(sample.path())]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
+    assert b"#" in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_decoders_do_not_chat(small_model: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.mp3"
+    text.write_text("la la la")
+    short = tmp_path / "short.mp3"
+    soundfile.write(short, 0.1 * np.sin(np.arange(160_000) / 10), 16_000)
+    short.write_bytes(short.read_bytes()[:4000] + bytes(4000))  # damaged: a warning of ours, in one line
+    command = [*COMMAND, "tag", "--model", str(small_model), str(text), str(short)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"{text}: ")
+    assert second.startswith((f"{short}: damaged: ", f"{short}: cut short: "))
+    assert done.stdout.startswith(f"{short}\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
+def test_ctrl_c_exits_130_without_a_traceback(small_model: Path) -> None:
+    fifo = small_model.with_name("endless.wav")
+    code = (
+        "import sys, time\n"
+        "import lightmel.audio\n"
+        "def endless(path):\n"
+        "    print('listening', file=sys.stderr, flush=True)\n"
+        "    time.sleep(60)\n"
+        "lightmel.audio.info = endless\n"
+        "from lightmel.cli import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code, "tag", "--model", str(small_model), str(fifo)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"listening\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        error = process.stderr.read()
+        process.wait(timeout=30)
+    assert process.returncode == 130
+    assert error == b"\n"

@@ -1,0 +1,135 @@
+"""What rooms share in their tests: the folder of teachers and music, sound, and tiny networks to tag with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import HealthCheck, settings
+
+SNDFILE = ["wav", "flac", "ogg", "opus", "mp3", "aiff"]
+FFMPEG = ["m4a", "aac", "wma", "mp4", "mkv"]
+SHARED = Path(os.environ.get("LIGHTMEL_SHARED") or Path(__file__).parents[2] / "shared")
+
+# How long an example takes says more about a busy machine than about the code.
+settings.register_profile("lightmel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lightmel")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of teachers and music beside the checkout; a test that needs it skips without it."""
+    if not (SHARED / "teachers").is_dir():
+        pytest.skip("needs ../shared (teachers, music) beside the checkout, or LIGHTMEL_SHARED to name it")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tone() -> Callable[..., np.ndarray]:
+    """Make sound to write and to read: a tone a channel under noise, its loudness moving slowly."""
+
+    def make(seconds: float = 2.0, sr: int = 44_100, channels: int = 2, seed: int = 0) -> np.ndarray:
+        """Return float32 within -1 and 1, shape (samples, channels), as soundfile takes it."""
+        generator = np.random.default_rng(seed)
+        time = np.arange(round(seconds * sr)) / sr
+        pitch = np.minimum(220.0 * 1.5 ** np.arange(channels), 0.4 * sr)
+        wave = 0.3 * np.sin(2 * np.pi * time[:, None] * pitch)
+        wave += 0.05 * generator.standard_normal(wave.shape)
+        wave *= 0.1 + 0.9 * np.abs(np.sin(2 * np.pi * time[:, None] / 3))
+        return wave.astype(np.float32)
+
+    return make
+
+
+def _write_sndfile(path: Path, wave: np.ndarray, sr: int = 44_100, **options: Any) -> Path:
+    if path.suffix == ".opus":
+        options = {"format": "OGG", "subtype": "OPUS", **options}
+        wave, sr = soxr.resample(wave, sr, 48_000), 48_000
+    soundfile.write(path, wave, sr, **options)
+    return path
+
+
+def _write_ffmpeg(path: Path, wave: np.ndarray, sr: int = 44_100, codec: str | None = None) -> Path:
+    import av
+
+    layout = "stereo" if wave.shape[1] == 2 else "mono"
+    codec = codec or {".wma": "wmav2"}.get(path.suffix, "aac")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=sr)
+        stream.layout, stream.bit_rate = layout, 192_000
+        resampler = av.AudioResampler(format=stream.format.name if stream.format else "fltp", layout=layout)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave.T), format="fltp", layout=layout)
+        frame.sample_rate, frame.pts = sr, 0
+        size = stream.codec_context.frame_size or 1_024
+        fifo = av.AudioFifo()
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            fifo.write(part)
+        while (part := fifo.read(size, partial=True)) is not None:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def write() -> Callable[..., Path]:
+    """Write ``(path, wave of (samples, channels), sr)``, and return the path; its suffix says by whom."""
+
+    def by_suffix(path: Path, wave: np.ndarray, sr: int = 44_100, **options: Any) -> Path:
+        by = _write_sndfile if path.suffix[1:] in SNDFILE else _write_ffmpeg
+        return by(path, wave, sr, **options)
+
+    return by_suffix
+
+
+@pytest.fixture(scope="session")
+def files(
+    tmp_path_factory: pytest.TempPathFactory, tone: Callable[..., np.ndarray], write: Callable[..., Path]
+) -> dict[str, Path]:
+    """Six seconds of stereo at 44.1 kHz in every format, by suffix."""
+    folder = tmp_path_factory.mktemp("sound")
+    return {suffix: write(folder / f"tone.{suffix}", tone(6.0)) for suffix in SNDFILE + FFMPEG}
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., object]:
+    """Build an untrained tagger of half a second and three tags; the seed is all that it depends on."""
+
+    def build(
+        seed: int = 0, *, slug: str = "16k-mel16-x4-db", seconds: float = 0.5, **changes: object
+    ) -> object:
+        import torch
+
+        from lightmel.config import MelConfig
+        from lightmel.models import build_musicnn
+        from lightmel.tagger import Tagger
+        from lightmel.weights import Description
+
+        config = MelConfig.from_slug(slug)
+        tags = ("voice", "strings", "drums")
+        network = build_musicnn(
+            config.input_shape(seconds),
+            len(tags),
+            variant="pons",
+            timbre=[(0.9, 3, 3), (0.4, 3, 3)],
+            temporal=[(5, 2)],
+            width=4,
+            dense=6,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        fields: dict[str, object] = {
+            "name": f"tiny-{seed}",
+            "version": "1",
+            "licence": "CC0-1.0",
+            "config": config,
+            "tags": tags,
+            "segment_samples": config.n_samples(seconds),
+        }
+        return Tagger(network, Description(**{**fields, **changes}))  # type: ignore[arg-type]
+
+    return build

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lightmel.config import GRID
+from lightmel.errors import ConfigError, ShapeError
+from lightmel.models import build_musicnn
+from lightmel.models.musicnn import Musicnn
+
+SHAPES = sorted({config.input_shape(3.0) for config in GRID})
+LITTLE = {
+    "timbre": [(0.9, 7, 4), (0.4, 3, 5), (0.4, 1, 2)],
+    "temporal": [(32, 3), (165, 2)],
+    "width": 6,
+    "dense": 8,
+}
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def stirred(model: Musicnn) -> Musicnn:
+    """Give every normalisation values of its own, about half of the scales negative."""
+    for i, layer in enumerate(m for m in model.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))):
+        with torch.no_grad():
+            layer.weight.normal_(generator=seeded(100 + i))
+            layer.bias.normal_(generator=seeded(200 + i))
+            layer.running_mean.normal_(generator=seeded(300 + i))
+            layer.running_var.uniform_(0.5, 2, generator=seeded(400 + i))
+    return model
+
+
+def normalise(x: torch.Tensor, bn: nn.Module, training: bool) -> torch.Tensor:
+    """Batch normalisation written out, over every axis but the channels."""
+    dims = [d for d in range(x.ndim) if d != 1]
+    mean, var = (x.mean(dims), x.var(dims, correction=0)) if training else (bn.running_mean, bn.running_var)
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    mean, var, weight, bias = (v.reshape(shape) for v in (mean, var, bn.weight, bn.bias))
+    return (x - mean) / (var + bn.eps).sqrt() * weight + bias
+
+
+def written_out(model: Musicnn, mel: torch.Tensor, training: bool = False) -> torch.Tensor:
+    """The paper's and Pons's networks as their texts have them, without lightmel's short cuts or dropout."""
+    paper = model.variant == "paper"
+
+    def activate(y: torch.Tensor, bn: nn.Module) -> torch.Tensor:
+        return normalise(y.relu(), bn, training) if paper else normalise(y, bn, training).relu()
+
+    def convolve(x: torch.Tensor, layer: nn.Module) -> torch.Tensor:
+        n = layer.conv.weight.shape[-1]
+        padded = nn.functional.pad(x, ((n - 1) // 2, n // 2))
+        y = (nn.functional.conv2d if x.ndim == 4 else nn.functional.conv1d)(
+            padded, layer.conv.weight, layer.conv.bias
+        )
+        return activate(y, layer.bn)
+
+    x = normalise(mel[:, None], model.input_norm, training)
+    front = [convolve(x, layer).amax(dim=2) for layer in model.timbre]
+    front += [convolve(x.mean(dim=2), layer) for layer in model.temporal]
+    f = torch.cat(front, dim=1)
+    first, second, third = model.middle
+    r1 = convolve(f, first)
+    r2 = convolve(r1, second) + r1
+    if paper:
+        r2 = nn.functional.max_pool1d(r2, 2)
+        h = convolve(r2, third) + r2
+        v = torch.cat([h.mean(dim=2), h.amax(dim=2)], dim=1)
+        e = normalise(model.dense(v).relu(), model.dense_norm, training)
+    else:
+        h = torch.cat([f, r1, r2, convolve(r2, third) + r2], dim=1)
+        v = torch.cat([h.amax(dim=2), h.mean(dim=2)], dim=1)
+        e = normalise(model.dense(v), model.dense_norm, training).relu()
+    return model.head(e)
+
+
+@pytest.mark.parametrize("variant", ["paper", "pons"])
+def test_it_computes_what_its_text_says(variant):
+    model = stirred(build_musicnn((24, 30), 5, variant=variant, **LITTLE, generator=seeded(0))).eval()
+    mel = torch.randn(3, 24, 30, generator=seeded(1))
+    torch.testing.assert_close(model(mel), written_out(model, mel))
+
+
+@pytest.mark.parametrize("variant", ["paper", "pons"])
+def test_in_training_too_with_its_gradients_and_statistics(variant):
+    """In float64: several of these gradients are zero but for rounding."""
+    model = build_musicnn((24, 30), 5, variant=variant, **LITTLE, dropout=0.0, generator=seeded(0))
+    stirred(model).double().train()
+    for layer in model.modules():  # fresh statistics, so that one step shows the batch's own
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            layer.reset_running_stats()
+    mel = torch.randn(6, 24, 30, generator=seeded(1)).double()
+    weights = torch.randn(6, 5, generator=seeded(2)).double()
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    expected = written_out(model, mel, training=True)
+    expected_gradients = torch.autograd.grad((expected * weights).sum(), list(learned.values()))
+    logits = model(mel)
+    torch.testing.assert_close(logits, expected)
+    gradients = torch.autograd.grad((logits * weights).sum(), list(learned.values()))
+    largest = max(float(g.norm()) for g in expected_gradients)  # a bias before a norm has a gradient of 0
+    for name, found, wanted in zip(learned, gradients, expected_gradients, strict=True):
+        assert (found - wanted).norm() <= 1e-12 * max(wanted.norm(), 0.01 * largest), name
+
+    layer = model.timbre[0]
+    x = normalise(mel[:, None], model.input_norm, training=True)
+    y = nn.functional.conv2d(nn.functional.pad(x, (3, 3)), layer.conv.weight, layer.conv.bias)
+    y = y.relu() if variant == "paper" else y
+    oracle = nn.BatchNorm2d(y.shape[1]).double().train()
+    oracle(y)
+    torch.testing.assert_close(layer.bn.running_mean, oracle.running_mean)
+    torch.testing.assert_close(layer.bn.running_var, oracle.running_var)
+    assert layer.bn.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("variant", ["paper", "pons"])
+def test_every_segment_of_the_grid_is_tagged(shape, variant):
+    model = build_musicnn(shape, 6, variant=variant, size="small", width=8, generator=seeded(0)).eval()
+    mel = torch.randn(2, *shape, generator=seeded(1))
+    with torch.inference_mode():
+        logits = model(mel)
+        assert logits.shape == (2, 6)
+        assert torch.isfinite(logits).all()
+        assert model.embed(mel).shape == (2, model.embed_dim) == (2, 200)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 128), st.integers(1, 200), st.sampled_from(["paper", "pons"]))
+def test_any_shape_from_a_single_band_and_frame_on_works(n_mels, n_frames, variant):
+    model = build_musicnn((n_mels, n_frames), 3, variant=variant, **LITTLE, generator=seeded(0)).eval()
+    with torch.inference_mode():
+        logits = model(torch.randn(2, n_mels, n_frames, generator=seeded(1)))
+    assert logits.shape == (2, 3)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(
+    ("n_mels", "heights"), [(128, (115, 51)), (96, (86, 38)), (48, (43, 19)), (8, (7, 3))]
+)
+def test_timbre_filters_span_nine_and_four_tenths_of_the_bands(n_mels, heights):
+    with torch.device("meta"):
+        model = build_musicnn((n_mels, 188))
+    shapes = [tuple(layer.conv.weight.shape) for layer in model.timbre]
+    assert shapes == [(n, 1, h, m) for h in heights for n, m in ((64, 7), (128, 3), (256, 1))]
+    assert [tuple(layer.conv.weight.shape) for layer in model.temporal] == [
+        (32, 1, n) for n in (32, 64, 128, 165)
+    ]
+    assert [tuple(layer.conv.weight.shape) for layer in model.middle] == [
+        (512, 2 * (64 + 128 + 256) + 4 * 32, 7),
+        (512, 512, 7),
+        (512, 512, 7),
+    ]
+    assert model.dense.weight.shape == (500, 1024)
+
+
+def test_pons_is_the_size_of_the_public_models():
+    model = build_musicnn((96, 188), variant="pons")
+    assert sum(p.numel() for p in model.parameters()) == 784_300  # as their authors' files count
+
+
+def test_dropout_is_for_training_only():
+    model = build_musicnn((24, 30), 5, **LITTLE, generator=seeded(0))
+    mel = torch.randn(8, 24, 30, generator=seeded(1))
+    torch.manual_seed(0)
+    model.train()
+    assert not torch.equal(model(mel), model(mel))
+    model.eval()
+    assert torch.equal(model(mel), model(mel))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"variant": "pon"}, ConfigError, "Did you mean 'pons'"),
+        ({"size": "smal"}, ConfigError, "Did you mean 'small'"),
+        ({"input_shape": (0, 30)}, ShapeError, "at least 1"),
+        ({"n_tags": 0}, ShapeError, "at least one tag"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        build_musicnn(**{"input_shape": (24, 30)} | arguments)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from lightmel.errors import AudioError, ConfigError
+from lightmel.tagger import Tagger
+from lightmel.training.distill import Track, to_int16
+from lightmel.training.report import card, compare, read_people
+
+SR = 16_000
+Tiny = Callable[..., Tagger]
+
+
+@pytest.fixture(scope="session")
+def tracks(tmp_path_factory: pytest.TempPathFactory) -> list[Track]:
+    folder = tmp_path_factory.mktemp("held")
+    made = []
+    for i in range(6):
+        rng = np.random.default_rng(i)
+        wave = rng.uniform(0.02, 0.5) * np.cumsum(rng.standard_normal(20_000)) / 100
+        soundfile.write(folder / f"{i}.wav", to_int16(wave.astype(np.float32)), SR)
+        made.append(Track(folder / f"{i}.wav", f"g{i // 2}"))
+    return made
+
+
+def test_a_tagger_agrees_with_itself(tiny: Tiny, tracks: list[Track]) -> None:
+    report = compare(tiny(1), tiny(1), tracks)
+    assert (report.clips, report.groups) == (6, 3)
+    assert report.correlation == pytest.approx(1)
+    assert report.shared_top5 == 3, "there are but three tags"
+    assert report.mp3_student == report.mp3_teacher < 1
+    assert math.isnan(report.people_student)
+    assert report.to_dict()["people_teacher"] is None
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_figures_are_those_of_the_scores(tiny: Tiny, tracks: list[Track]) -> None:
+    student, teacher = tiny(1), tiny(2)
+    report = compare(student, teacher, tracks)
+    rows = [
+        np.array([[t.tag(track.path)[tag] for tag in student.tags] for track in tracks])
+        for t in (student, teacher)
+    ]
+    wanted = [np.corrcoef(rows[0][:, i], rows[1][:, i])[0, 1] for i in range(3)]
+    assert report.correlation == pytest.approx(np.mean(wanted), abs=1e-3)
+
+
+def test_tags_are_matched_by_name_not_by_place(tiny: Tiny, tracks: list[Track]) -> None:
+    teacher = tiny(1)
+    turned = teacher.network.with_head(3)
+    turned.load_state_dict(
+        teacher.network.state_dict()
+        | {
+            "head.weight": teacher.network.head.weight.detach().flip(0),
+            "head.bias": teacher.network.head.bias.detach().flip(0),
+        }
+    )
+    student = Tagger(turned, replace(teacher.description, tags=teacher.tags[::-1]))
+    assert compare(student, teacher, tracks).correlation == pytest.approx(1)
+
+
+def test_people_are_counted_where_half_of_them_agree(tiny: Tiny, tracks: list[Track]) -> None:
+    tagger = tiny(1)
+    voice = [tagger.tag(t.path)["voice"] for t in tracks]
+    best = sorted(voice)[-3]
+    people = {
+        track.path: {"voice": 0.5 if score >= best else 0.49, "strings": 1.0, "drums": float("nan")}
+        for track, score in zip(tracks, voice, strict=True)
+    }
+    report = compare(tagger, tiny(2), tracks, people=people)
+    assert report.people_tags == ("voice",), "always true and never true cannot be judged"
+    assert report.people_clips == 6
+    assert report.people_student == 1
+    assert 0 <= report.people_teacher <= 1
+    assert compare(tagger, tiny(2), tracks, people=people, min_positives=4).people_tags == ()
+    text = card(tagger, tiny(2), report, {"here": 6}, "the command")
+    assert "(1 tags, 6 clips)" in text
+    assert "here (6)" in text
+
+
+def test_what_cannot_be_read_is_left_out(tiny: Tiny, tracks: list[Track], tmp_path: Path) -> None:
+    bad = Track(tmp_path / "none.wav", "none")
+    assert compare(tiny(1), tiny(2), [bad, *tracks]).clips == 6
+    with pytest.raises(AudioError, match="None of the held-out"):
+        compare(tiny(1), tiny(2), [bad])
+
+
+def test_a_table_of_people(tmp_path: Path) -> None:
+    table = tmp_path / "people.csv"
+    table.write_text("path,clips,voice\na.wav,3,0.5\nb.wav,,\n")
+    people = read_people(table)
+    assert people[tmp_path / "a.wav"]["voice"] == 0.5
+    assert math.isnan(people[tmp_path / "b.wav"]["voice"])
+    table.write_text("file,voice\na.wav,1\n")
+    with pytest.raises(ConfigError, match="no column 'path'; it has file, voice"):
+        read_people(table)
