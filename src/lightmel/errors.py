@@ -26,6 +26,10 @@ class WeightsError(LightmelError):
     """A weights file that is damaged, or that does not fit what it says it holds."""
 
 
+class DataError(LightmelError):
+    """Data sets, tables and stores that cannot be used; the message names file and way out."""
+
+
 class UnknownModelError(LightmelError, LookupError):
     """A model name that nobody knows; the message suggests the nearest one."""
 
