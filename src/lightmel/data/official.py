@@ -1,0 +1,105 @@
+"""Files as their authors publish them: plain or as their ``.gz`` twin, and compared by what is inside."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+_CHUNK = 1 << 20
+
+
+def find(folder: Path, name: str) -> Path | None:
+    """Return the file `name` below `folder`, plain or with ``.gz`` added, or nothing."""
+    for candidate in (folder / name, folder / f"{name}.gz"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def require(folder: Path, name: str, source: str) -> Path:
+    """Return the file `name` below `folder`; where it is missing, say where it comes from.
+
+    Raises
+    ------
+    DataError
+        If neither it nor its ``.gz`` twin is there.
+    """
+    found = find(folder, name)
+    if found is None:
+        raise DataError(
+            f"There is neither {name} nor {name}.gz in {folder}. It comes from {source}; where the "
+            "annotations lie apart from the sound, name their folder with annotations=..."
+        )
+    return found
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading, through gzip if it is named so.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is no whole gzip file.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            yield cast(BinaryIO, file)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}. Fetch it again.") from error
+
+
+def text(path: Path) -> str:
+    """Return a text file with its line ends as they are; a byte order mark is left out.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or is not UTF-8.
+    """
+    with opened(path) as file:
+        data = file.read()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8 (byte {error.start}). Save it again as UTF-8; spreadsheets call it "
+            "'CSV UTF-8'."
+        ) from error
+
+
+def array(path: Path) -> NDArray[Any]:
+    """Return the array of a ``.npy`` file; one that would have to be unpickled is refused.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or holds objects.
+    """
+    with opened(path) as file:
+        data = io.BytesIO(file.read())
+    try:
+        found: NDArray[Any] = np.load(data, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path} is no plain .npy array: {error}.") from error
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of what the file holds, unpacked."""
+    digest = hashlib.sha256()
+    with opened(path) as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()

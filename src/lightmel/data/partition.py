@@ -1,0 +1,108 @@
+"""Splitting clips by groups, so that rare tags come into every part where that can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+
+def partition(
+    groups: Sequence[str], labels: NDArray[np.bool_], parts: Sequence[float], seed: int
+) -> NDArray[np.int64]:
+    """Return the part of each clip, an index into `parts`; a group is never divided.
+
+    Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011) over groups: the rarest tag is dealt out
+    first, its largest groups first, each to the part that still wants most of that tag. A part that would
+    otherwise be left without a tag goes first, as long as it does not take more than twice its share.
+    The result depends on nothing but the arguments; the order of the clips does not matter.
+
+    Parameters
+    ----------
+    groups
+        One a clip.
+    labels
+        ``(clips, tags)``.
+    parts
+        Shares, which sum to 1. A share of 0 gets nothing.
+    seed
+        Of the order in which groups of one size are dealt out.
+
+    Raises
+    ------
+    DataError
+        If the shares are none, or there are fewer groups than parts.
+    """
+    shares = np.asarray(parts, dtype=np.float64)
+    if shares.ndim != 1 or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6:
+        raise DataError(f"The parts {tuple(parts)} are no shares that sum to 1.")
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    used = [i for i, share in enumerate(shares) if share > 0]
+    if len(names) < len(used):
+        raise DataError(
+            f"{len(names)} groups cannot be split into {len(used)} parts. Add clips of other groups, say the "
+            "split of each clip in a column, or ask for fewer parts (a share of 0)."
+        )
+    counts = np.zeros((len(names), labels.shape[1]), dtype=np.int64)
+    np.add.at(counts, member, labels)
+    deal = _Deal(counts, np.bincount(member, minlength=len(names)), shares, used)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-deal.sizes[order], kind="stable")]
+    while (left := np.flatnonzero(deal.holders)).size:
+        tag = int(left[np.argmin(deal.holders[left])])
+        for group in order[deal.has[order, tag]]:
+            if deal.part[group] < 0:
+                deal.give(int(group), tag)
+    for group in order:
+        if deal.part[group] < 0:
+            deal.give(int(group), None)
+    return deal.part[member]
+
+
+class _Deal:
+    """Who has got which group, and what each part still wants."""
+
+    def __init__(
+        self,
+        counts: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        shares: NDArray[np.float64],
+        used: list[int],
+    ) -> None:
+        self.counts, self.sizes, self.shares, self.used = counts, sizes, shares, used
+        self.has = counts > 0
+        self.holders = self.has.sum(axis=0)  # groups that have a tag and are not given yet
+        self.part = np.full(len(sizes), -1, dtype=np.int64)
+        self.wanted = shares * sizes.sum()
+        self.wanted_tags = shares[:, None] * counts.sum(axis=0)
+        self.got = np.zeros(self.wanted_tags.shape, dtype=np.bool_)
+        self.empty = set(used)
+        self.left = len(sizes)
+
+    def give(self, group: int, tag: int | None) -> None:
+        """Give a group, for the sake of `tag`, to the part that needs it most."""
+        rows = self.has[group]
+        # A tag is urgent where as many parts lack it as there are groups left that have it.
+        lacking = (~self.got[self.used]).sum(axis=0)
+        urgent = rows & (self.holders <= lacking)
+
+        def need(part: int) -> tuple[float, ...]:
+            overfull = self.wanted[part] <= -self.shares[part] * self.sizes.sum()
+            return (
+                0 if overfull else int((urgent & ~self.got[part]).sum()),
+                self.wanted[part] > 0,
+                0 if tag is None else self.wanted_tags[part, tag],
+                self.wanted[part],
+            )
+
+        chosen = max(self.empty if self.left <= len(self.empty) else self.used, key=need)
+        self.part[group] = chosen
+        self.wanted[chosen] -= self.sizes[group]
+        self.wanted_tags[chosen] -= self.counts[group]
+        self.got[chosen] |= rows
+        self.holders -= rows
+        self.empty.discard(chosen)
+        self.left -= 1
