@@ -30,6 +30,14 @@ class DataError(LightmelError):
     """Data sets, tables and stores that cannot be used; the message names file and way out."""
 
 
+class TrainingError(LightmelError):
+    """Training that cannot go on; the message says at which step and why."""
+
+
+class StoppedError(TrainingError):
+    """Work that was stopped before its end; what is done is kept where the message says."""
+
+
 class UnknownModelError(LightmelError, LookupError):
     """A model name that nobody knows; the message suggests the nearest one."""
 

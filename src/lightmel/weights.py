@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.torch import save as to_bytes
 
 from .config import MelConfig
 from .errors import LightmelError, WeightsError
+from .files import write_whole
 from .models.base import TaggingNetwork
 from .models.registry import build
 
@@ -114,20 +114,7 @@ def save(path: str | os.PathLike[str], network: TaggingNetwork, description: Des
         ) from error
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if _is_stored(k)}
     data = to_bytes(tensors, metadata={_KEY: text})
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.chmod(0o644)  # a temporary file is private; a tagger is for all
-                temporary.replace(target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise WeightsError(f"{target} cannot be written: {error.strerror or error}.") from error
+    write_whole(target, data, WeightsError)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[TaggingNetwork, Description]:
