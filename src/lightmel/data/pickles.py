@@ -139,6 +139,7 @@ _ADMITTED: dict[tuple[str, str], _Name] = {
     ("numpy._core.numeric", "_frombuffer"): _FromBuffer(),
     ("_codecs", "encode"): _Encode(),  # how Python 3 writes bytes for Python 2
     ("builtins", "bytes"): _EmptyBytes(),
+    ("__builtin__", "bytes"): _EmptyBytes(),
 }
 
 
@@ -173,7 +174,7 @@ def load(path: Path) -> Any:
         except _Refused as refused:
             raise DataError(
                 f"{path} is refused: it asks for {refused}, and a pickle may run anything by such a name. "
-                "Only lists, dictionaries, strings, numbers and plain arrays are read. Fetch the official one."
+                "Only lists, dictionaries, strings, numbers and plain arrays are read."
             ) from None
         except _DAMAGE as error:
             raise DataError(f"{path} is no whole pickle of plain data ({error}). Fetch it again.") from error
