@@ -1,23 +1,37 @@
+"""Training: it learns, the same seed gives the same weights, and a kill, a stop or a NaN loses nothing."""
+
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
-from lightmel.errors import ConfigError, LightmelError
+from lightmel.config import MelConfig
+from lightmel.data.store import MemoryMels
+from lightmel.errors import ConfigError, DataError, ShapeError, TrainingError
 from lightmel.models import build_musicnn
-from lightmel.training.trainer import Batch, TrainConfig, TrainingError, fit
+from lightmel.training.config import TrainConfig
+from lightmel.training.examples import MelExamples, score_clips
+from lightmel.training.trainer import Trainer
 
-STEPS = 6
+CONFIG = MelConfig(16_000, 8, 10, "db")
+FRAMES = 10
 
 
-def network(seed: int = 0, dropout: float = 0.5) -> Any:
+def network(seed: int = 0, dropout: float = 0.1) -> Any:
     return build_musicnn(
-        (8, 10),
+        (8, FRAMES),
         2,
         variant="pons",
         timbre=[(0.9, 3, 4)],
@@ -29,136 +43,354 @@ def network(seed: int = 0, dropout: float = 0.5) -> Any:
     )
 
 
-def batches(epoch: int) -> Iterator[Batch]:
-    """Loud low bands are tag 0, loud high bands tag 1."""
-    generator = torch.Generator().manual_seed(epoch)
-    for _ in range(STEPS):
-        mel = torch.randn(16, 8, 10, generator=generator)
-        target = (torch.rand(16, 2, generator=generator) > 0.5).float()
-        mel[:, :4] += 3 * target[:, :1, None]
-        mel[:, 4:] += 3 * target[:, 1:, None]
-        yield mel, target
+def examples(clips: int = 96, seed: int = 0, longest: int = 25, **options: Any) -> MelExamples:
+    """Loud low bands are tag 0, loud high bands tag 1; clips of 5 to `longest` frames."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random((clips, 2)) > 0.5
+    mels = {}
+    for i in range(clips):
+        mel = rng.standard_normal((8, int(rng.integers(min(5, longest), longest + 1)))).astype(np.float32)
+        mel[:4] += 3 * labels[i, 0]
+        mel[4:] += 3 * labels[i, 1]
+        mels[f"clip-{i}"] = mel
+    return MelExamples(MemoryMels(CONFIG, mels), np.arange(clips), labels, FRAMES, **options)
 
 
-def train(seed: int = 0, config: TrainConfig | None = None, dropout: float = 0.5) -> tuple[Any, Any]:
-    return fit(
-        network(seed, dropout),
-        batches,
-        STEPS,
-        F.binary_cross_entropy_with_logits,
-        config or TrainConfig(epochs=3),
-        generator=torch.Generator().manual_seed(seed),
-    )
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    mine, theirs = a.state_dict(), b.state_dict()
+    return list(mine) == list(theirs) and all(torch.equal(mine[k], theirs[k]) for k in mine)
 
 
-def test_it_learns() -> None:
-    trained, history = train(config=TrainConfig(epochs=15, lr=1e-2), dropout=0.1)
-    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
-    assert not trained.training
-    with torch.inference_mode():
-        right = [((trained(m) > 0) == (t > 0.5)).float().mean() for m, t in batches(1_000)]
-    assert min(right) > 0.8
-
-
-def test_a_short_training_is_not_averaged_with_its_beginning() -> None:
-    """Even a slow average follows: what is kept has learnt what the network has."""
-    trained, history = train(config=TrainConfig(epochs=15, lr=1e-2, average=0.9999), dropout=0.1)
-    with torch.inference_mode():
-        losses = [float(F.binary_cross_entropy_with_logits(trained(m), t)) for m, t in batches(1_000)]
-    assert max(losses) < 0.6 * history[0]["loss"]
-
-
-def test_without_averaging_the_network_itself_is_kept() -> None:
-    own = network()
-    config = TrainConfig(epochs=2, average=0.0)
-    kept, _ = fit(own, batches, STEPS, F.binary_cross_entropy_with_logits, config)
-    for (name, mine), theirs in zip(own.state_dict().items(), kept.state_dict().values(), strict=True):
-        assert torch.equal(mine, theirs), name
-    assert kept is not own
-
-
-def test_running_statistics_are_averaged_too() -> None:
-    trained, _ = train()
-    assert not torch.equal(trained.dense_norm.running_mean, torch.zeros(8))
-    assert not torch.equal(trained.input_norm.running_mean, torch.zeros(1))
-
-
-def test_the_same_seed_gives_the_same_network_dropout_included() -> None:
-    torch.rand(7)  # whatever was drawn before
-    first, first_history = train()
-    torch.rand(3)
-    second, second_history = train()
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    )
-    assert [line["loss"] for line in first_history] == [line["loss"] for line in second_history]
-
-
-def test_another_seed_drops_out_others() -> None:
-    def last(seed: int) -> float:
-        generator = torch.Generator().manual_seed(seed)
-        made = network(0)
-        _, history = fit(
-            made,
-            batches,
-            STEPS,
-            F.binary_cross_entropy_with_logits,
-            TrainConfig(epochs=1),
-            generator=generator,
-        )
-        return history[-1]["loss"]
-
-    assert last(1) == last(1) != last(2)
-
-
-def test_the_global_random_state_is_left_as_it_was() -> None:
-    made, before = network(), torch.get_rng_state()
-    fit(made, batches, STEPS, F.binary_cross_entropy_with_logits, TrainConfig(epochs=1))
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_history_has_a_line_an_epoch_and_the_rate_rises_and_falls() -> None:
-    shown: list[dict[str, float]] = []
-    config = TrainConfig(epochs=20, lr=2e-3)
-    _, history = fit(network(), batches, STEPS, F.binary_cross_entropy_with_logits, config, shown.append)
-    assert shown == history
-    assert [line["epoch"] for line in history] == list(range(20))
-    rates = [line["lr"] for line in history]
-    assert max(rates) <= 2e-3
-    assert rates[-1] < rates[0] < rates[2] > rates[10]
-    assert all(line["seconds"] > 0 and math.isfinite(line["loss"]) for line in history)
-
-
-def test_a_loss_that_is_not_finite_stops_it_and_names_the_step() -> None:
-    calls = 0
-
-    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        return logits.sum() * (float("nan") if calls == STEPS + 3 else 1.0)
-
-    with pytest.raises(TrainingError, match=f"step {STEPS + 2}, epoch 1"):
-        fit(network(), batches, STEPS, loss, TrainConfig(epochs=3))
-    assert issubclass(TrainingError, LightmelError)
-
-
-def test_frozen_parameters_stay() -> None:
-    made = network()
-    made.head.requires_grad_(False)
-    before = made.head.weight.clone()
-    trained, _ = fit(made, batches, STEPS, F.binary_cross_entropy_with_logits, TrainConfig(epochs=1))
-    assert torch.allclose(trained.head.weight, before, atol=1e-6)
-
-
-def test_an_epoch_without_steps_is_refused() -> None:
-    with pytest.raises(ConfigError, match="without a single step"):
-        fit(network(), lambda _: [], 0, F.binary_cross_entropy_with_logits, TrainConfig())
+SHORT = TrainConfig(epochs=3, batch=16, lr=1e-2)
 
 
 @pytest.mark.parametrize(
-    "change", [{"epochs": 0}, {"lr": 0.0}, {"clip_norm": 0.0}, {"average": 1.0}, {"average": -0.1}]
+    "changes",
+    [
+        {},
+        {
+            "optimiser": "adamw",
+            "weight_decay": 0.01,
+            "schedule": "onecycle",
+            "average": 0.99,
+            "clip_norm": 1.0,
+        },
+        {"schedule": "plateau"},
+        {"precision": "bfloat16"},
+        {"class_weights": "balanced"},
+    ],
+    ids=lambda c: "-".join(c) or "paper",
 )
-def test_a_configuration_that_cannot_train_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="TrainConfig wants"):
-        TrainConfig(**change)
+def test_it_learns(changes: dict[str, Any]) -> None:
+    config = replace(SHORT, epochs=10, **changes)
+    result = Trainer(network(), config).fit(examples(), examples(seed=1))
+    assert result.history[-1]["loss"] < 0.6 * result.history[0]["loss"]
+    assert result.history[-1]["valid_pr_auc"] > 0.95
+    held_out = examples(seed=2)
+    right = (score_clips(result.network, held_out) > 0.5) == (held_out.labels.numpy() > 0.5)
+    assert right.mean() > 0.85
+    assert not result.network.training
+
+
+def test_the_same_seed_gives_the_same_weights_and_the_global_random_state_stays() -> None:
+    before = torch.get_rng_state()
+    first = Trainer(network(dropout=0.5), SHORT).fit(examples())
+    torch.rand(7)
+    torch.set_rng_state(before)
+    second = Trainer(network(dropout=0.5), SHORT).fit(examples())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same(first.network, second.network)
+    other = Trainer(network(dropout=0.5), replace(SHORT, seed=1)).fit(examples())
+    assert not same(first.network, other.network)
+
+
+def test_every_example_is_seen_once_in_an_epoch() -> None:
+    class Noted(MelExamples):
+        seen: list[int] = []  # noqa: RUF012 - one test, one list
+
+        def batch(self, chosen: Any, rng: Any) -> Any:
+            self.seen.extend(chosen.tolist())
+            return super().batch(chosen, rng)
+
+    source = examples(clips=37)
+    noted = Noted(source.mels, source.rows, source.labels.numpy(), FRAMES)
+    Trainer(network(), replace(SHORT, epochs=2)).fit(noted)
+    assert sorted(noted.seen[:37]) == sorted(noted.seen[37:]) == list(range(37))
+    assert noted.seen[:37] != noted.seen[37:]
+
+
+def test_the_best_epoch_is_kept_and_waiting_ends() -> None:
+    config = replace(SHORT, epochs=40, lr=3e-2, patience=3)
+    result = Trainer(network(), config).fit(examples(), examples(seed=1))
+    curve = [line["valid_pr_auc"] for line in result.history]
+    assert result.stopped == "early"
+    assert len(curve) == result.best_epoch + 1 + 3
+    assert result.best_epoch == int(np.argmax(curve))
+    valid = examples(seed=1)
+    from lightmel.metrics import pr_auc
+
+    judged = pr_auc(valid.labels.numpy() > 0.5, score_clips(result.network, valid), ["0", "1"])
+    assert np.mean(list(judged.values())) == pytest.approx(max(curve), abs=1e-12)
+
+
+def test_a_head_alone_leaves_the_body_as_it_is() -> None:
+    own = network()
+    before = {k: v.clone() for k, v in own.state_dict().items()}
+    result = Trainer(own, replace(SHORT, part="head")).fit(examples())
+    after = result.network.state_dict()
+    changed = {k for k in before if not torch.equal(before[k], after[k])}
+    assert changed == {"head.weight", "head.bias"}
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+
+
+def test_an_average_keeps_weights_of_its_own() -> None:
+    plain = Trainer(network(), SHORT).fit(examples())
+    averaged = Trainer(network(), replace(SHORT, average=0.9)).fit(examples())
+    assert [line["loss"] for line in plain.history] == [line["loss"] for line in averaged.history]
+    assert not same(plain.network, averaged.network)
+
+
+# -- nothing is lost
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    config = replace(SHORT, average=0.9, schedule="onecycle", save_seconds=0)
+    whole = Trainer(network(dropout=0.5), config).fit(examples(), examples(seed=1))
+    for stop_at in (1, 6, 8, 13):
+        folder = tmp_path / str(stop_at)
+        trainer = Trainer(network(dropout=0.5), config)
+
+        def count(done: int, _: int, trainer: Any = trainer, stop_at: int = stop_at) -> None:
+            if done == stop_at:
+                trainer.stop()
+
+        first = trainer.fit(examples(), examples(seed=1), folder=folder, on_step=count)
+        assert first.stopped == "interrupted"
+        second = Trainer(network(seed=9, dropout=0.5), config).fit(
+            examples(), examples(seed=1), folder=folder, resume=True
+        )
+        assert same(second.network, whole.network)
+        drop = [{k: v for k, v in line.items() if k != "seconds"} for line in second.history]
+        assert drop == [{k: v for k, v in line.items() if k != "seconds"} for line in whole.history]
+        lines = (folder / "history.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == second.history
+
+
+CHILD = """
+import importlib.util, sys
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("trainer_tests", sys.argv[1])
+tests = importlib.util.module_from_spec(spec); spec.loader.exec_module(tests)
+import torch
+config = tests.replace(tests.SHORT, epochs=6, average=0.9, save_seconds=0.02)
+result = tests.Trainer(tests.network(dropout=0.5), config).fit(
+    tests.examples(), tests.examples(seed=1), folder=Path(sys.argv[2]), resume=True,
+    on_step=lambda done, _: (tests.time.sleep(0.02), print(done, flush=True)),
+)
+torch.save(result.network.state_dict(), sys.argv[3])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_a_run_killed_in_mid_epoch_resumes_to_bit_identical_weights(tmp_path: Path) -> None:
+    def start(folder: str) -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-c",
+            CHILD,
+            __file__,
+            str(tmp_path / folder),
+            str(tmp_path / f"{folder}.pt"),
+        ]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    kills = 0
+    for stop_after in (4, 9, 15):
+        child = start("killed")
+        assert child.stdout is not None
+        for line in child.stdout:
+            if int(line) >= stop_after and int(line) % 6:  # in the middle of an epoch of six steps
+                child.send_signal(signal.SIGKILL)
+                break
+        kills += child.wait() == -signal.SIGKILL
+        child.stdout.close()
+    assert kills == 3
+    for folder in ("killed", "whole"):
+        with start(folder) as child:
+            child.communicate(timeout=120)
+        assert child.returncode == 0
+    mine, theirs = (torch.load(tmp_path / f"{f}.pt", weights_only=True) for f in ("killed", "whole"))
+    assert all(torch.equal(mine[k], theirs[k]) for k in theirs)
+
+
+def test_a_run_of_another_kind_is_not_resumed(tmp_path: Path) -> None:
+    Trainer(network(), SHORT).fit(examples(), folder=tmp_path)
+    with pytest.raises(TrainingError, match="holds a run already"):
+        Trainer(network(), SHORT).fit(examples(), folder=tmp_path)
+    with pytest.raises(TrainingError, match="differs in lr, seed"):
+        Trainer(network(), replace(SHORT, lr=1e-3, seed=4)).fit(examples(), folder=tmp_path, resume=True)
+    with pytest.raises(TrainingError, match="labels of the training data"):
+        Trainer(network(), SHORT).fit(examples(seed=3), folder=tmp_path, resume=True)
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        Trainer(network(), SHORT).fit(examples(), folder=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("where", ["mel", "label"])
+def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_good_state(
+    tmp_path: Path, where: str
+) -> None:
+    class Broken(MelExamples):
+        at = 7
+
+        def batch(self, chosen: Any, rng: Any) -> Any:
+            mel, target = super().batch(chosen, rng)
+            if self.at == 0:
+                (mel if where == "mel" else target)[0] = float("nan")
+            self.at -= 1
+            return mel, target
+
+    source = examples()
+    broken = Broken(source.mels, source.rows, source.labels.numpy(), FRAMES)
+    own = network()
+    with pytest.raises(TrainingError, match="epoch 1, step 1: the loss is nan") as caught:
+        Trainer(own, SHORT).fit(broken, folder=tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert all(bool(torch.isfinite(v).all()) for v in own.state_dict().values())
+    resumed = Trainer(network(seed=5), SHORT).fit(examples(), folder=tmp_path, resume=True)
+    assert same(resumed.network, Trainer(network(), SHORT).fit(examples()).network)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, wrote = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        wrote.append(descriptor)
+        if len(wrote) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(TrainingError, match="No space left on device"):
+            Trainer(network(), SHORT).fit(examples(), folder=tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "history.jsonl"]
+    resumed = Trainer(network(), SHORT).fit(examples(), folder=tmp_path, resume=True)
+    assert same(resumed.network, Trainer(network(), SHORT).fit(examples()).network)
+
+
+# -- several processes
+
+TOGETHER = """
+import importlib.util, json, os, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+spec = importlib.util.spec_from_file_location("trainer_tests", sys.argv[1])
+tests = importlib.util.module_from_spec(spec); spec.loader.exec_module(tests)
+# Clips of one length: no excerpt is drawn, so that one process and two hear the same.
+train, valid = (tests.examples(clips=90, seed=s, longest=5) for s in (0, 1))
+folder = Path(sys.argv[2])
+config = tests.replace(tests.SHORT, average=0.9)
+result = tests.Trainer(tests.network(dropout=0.0), config).fit(train, valid, folder=folder)
+kinds = {type(m).__name__ for m in result.network.modules()}
+out = {"history": result.history, "kinds": sorted(kinds), "sums": [float(p.double().abs().sum()) for p in result.network.parameters()]}
+(folder / f"rank-{os.environ.get('RANK', 'alone')}.json").write_text(json.dumps(out))
+"""
+
+
+def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path) -> None:
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run([sys.executable, script, __file__, one], check=True, timeout=120)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*torchrun, script, __file__, two], check=True, timeout=300, env=environment, capture_output=True
+    )
+    alone = json.loads((one / "rank-alone.json").read_text())
+    ranks = [json.loads((two / f"rank-{r}.json").read_text()) for r in (0, 1)]
+    assert ranks[0]["sums"] == ranks[1]["sums"]
+    assert alone["kinds"] == ranks[0]["kinds"]
+    for key in ("loss", "valid_pr_auc"):
+        np.testing.assert_allclose(
+            [line[key] for line in ranks[0]["history"]], [line[key] for line in alone["history"]], rtol=1e-4
+        )
+    assert (two / "checkpoint.pt").exists()
+    # Equal to rounding: a state of the one can be taken for a state of the other.
+    np.testing.assert_allclose(ranks[0]["sums"], alone["sums"], rtol=1e-3)
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": 0},
+        {"batch": 0},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"average": 1.0},
+        {"optimiser": "adm"},
+        {"patience": -1},
+        {"clip_norm": -1.0},
+        {"schedule": "cosine"},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(changes))):
+        TrainConfig(**changes)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    source = examples()
+    with pytest.raises(ConfigError, match="validation data"):
+        Trainer(network(), replace(SHORT, patience=2)).fit(source)
+    three = MelExamples(source.mels, source.rows, np.zeros((96, 3)), FRAMES)
+    with pytest.raises(ConfigError, match="2 outputs, the labels 3 tags"):
+        Trainer(network(), SHORT).fit(three)
+    with pytest.raises(ConfigError, match="single one"):
+        Trainer(network(), replace(SHORT, batch=1)).fit(source)
+    with pytest.raises(ConfigError, match="nothing can be judged"):
+        silent = MelExamples(source.mels, source.rows, np.zeros((96, 2)), FRAMES)
+        Trainer(network(), SHORT).fit(source, silent)
+    with pytest.raises(ShapeError, match="96 clips want labels"):
+        MelExamples(source.mels, source.rows, np.zeros((95, 2)), FRAMES)
+    with pytest.raises(DataError, match="no clips"):
+        MelExamples(source.mels, [], np.zeros((0, 2)), FRAMES)
+    with pytest.raises(DataError, match="clip 1, tag 0 is nan"):
+        MelExamples(source.mels, [0, 1], [[0.0, 1.0], [np.nan, 0.0]], FRAMES)
+
+
+# -- examples
+
+
+def test_all_of_a_clip_is_judged_and_the_mean_is_over_segments() -> None:
+    source = examples(clips=12, longest=47)
+    own = network().eval()
+    for i in range(len(source)):
+        frames = int(source.mels.frames[i])
+        parts = source.segments(i)
+        assert len(parts) == max(1, -(-frames // FRAMES))
+        mel = torch.from_numpy(source.mels[i])
+        if frames >= FRAMES:
+            assert torch.equal(parts[-1], mel[:, -FRAMES:])
+            assert torch.equal(parts[0], mel[:, :FRAMES])
+        with torch.inference_mode():
+            expected = own(parts).double().sigmoid().mean(dim=0).numpy()
+        np.testing.assert_allclose(score_clips(own, source)[i], expected, atol=1e-6)
+
+
+def test_excerpts_are_cut_anywhere() -> None:
+    source = examples(clips=1, longest=40)
+    frames = int(source.mels.frames[0])
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(400):
+        mel, _ = source.batch(np.array([0]), rng)
+        whole = source.mels[0]
+        seen |= {s for s in range(frames - FRAMES + 1) if np.array_equal(whole[:, s : s + FRAMES], mel[0])}
+    assert seen == set(range(frames - FRAMES + 1))

@@ -1,0 +1,219 @@
+"""How to train, as data: what commands, files of runs and Python share. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_type_hints
+
+from ..errors import ConfigError, nearest
+
+Optimiser = Literal["adam", "adamw"]
+Schedule = Literal["constant", "onecycle", "plateau"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Part = Literal["all", "head"]
+ClassWeights = Literal["none", "balanced"]
+
+
+def check_choices(config: Any) -> None:
+    """Raise `ConfigError` where a field of a dataclass that is a `Literal` holds something else."""
+    for name, hint in get_type_hints(type(config)).items():
+        value, allowed = getattr(config, name), get_args(hint)
+        if allowed and all(isinstance(a, str) for a in allowed) and value not in allowed:
+            wanted = " or ".join(repr(a) for a in allowed)
+            raise ConfigError(f"{name} is {wanted}, not {value!r}.{nearest(str(value), allowed)}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. The defaults are the paper's for VGG-CNN: Adam at 0.001 and 13 epochs.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the data.
+    batch
+        Examples a step, over all processes; an epoch's last steps share what is left evenly.
+    optimiser
+        adam, or adamw with decoupled weight decay.
+    lr
+        Learning rate; the highest one of onecycle.
+    weight_decay
+        Of the optimiser.
+    schedule
+        constant; onecycle (Smith and Topin, 2018); plateau: a tenth after three epochs without a better
+        validation PR AUC.
+    clip_norm
+        Gradients are scaled down to this norm; 0 leaves them.
+    average
+        Highest decay of the exponential moving average of the weights, which is then what is judged and
+        kept. It begins lower, so that a short training is not averaged with its own beginning. 0: none.
+    precision
+        bfloat16 runs the network in mixed precision; auto does so where a CUDA device has it.
+    patience
+        Stop after so many epochs without a better validation PR AUC; 0: never.
+    part
+        all, or only the head: the body then stays as it is, statistics included.
+    class_weights
+        balanced weighs a tag's true examples by false / true, at most 50.
+    save_seconds
+        Write a checkpoint so often, beside that at each epoch's end.
+    seed
+        Of everything random.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be.
+    """
+
+    epochs: int = 13
+    batch: int = 64
+    optimiser: Optimiser = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: Schedule = "constant"
+    clip_norm: float = 0.0
+    average: float = 0.0
+    precision: Precision = "auto"
+    patience: int = 0
+    part: Part = "all"
+    class_weights: ClassWeights = "none"
+    save_seconds: float = 300.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.epochs < 1 or self.batch < 1 or not self.lr > 0:
+            raise ConfigError(
+                "epochs and batch are at least 1 and lr is above 0, "
+                f"not {self.epochs}, {self.batch}, {self.lr}."
+            )
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"average is a decay from 0 to below 1, not {self.average}.")
+        for name in ("weight_decay", "clip_norm", "patience", "save_seconds", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is 0 or more, not {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """What a student is and what it hears.
+
+    Parameters
+    ----------
+    student
+        Network and input: vgg or musicnn; then pons, small or neither; then the slug of its input.
+    seconds
+        Length of its segments.
+    step
+        Seconds from one segment to the next.
+    excerpt
+        Seconds taken from the middle of each file.
+    slowest, fastest
+        A second version of each clip is played at a rate drawn between these; pitch moves along.
+    mixtures
+        Mixtures of two segments, as a multiple of the number of plain segments.
+    holdout
+        Part of the groups that is kept for testing.
+    split
+        Another number holds out other groups.
+    tag_weight
+        Weight of the squared error of logits, each tag divided by its spread, so that rare tags count.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be.
+    """
+
+    student: str = "musicnn-pons-small-16k-mel48-x2-db"
+    seconds: float = 3.0
+    step: float = 1.5
+    excerpt: float = 30.0
+    slowest: float = 0.84
+    fastest: float = 1.19
+    mixtures: float = 0.5
+    holdout: float = 0.125
+    split: int = 0
+    tag_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "step", "excerpt"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}.")
+        if not 0 < self.slowest <= self.fastest:
+            raise ConfigError(
+                f"slowest is above 0 and fastest no less, not {self.slowest} and {self.fastest}."
+            )
+        if not 0 < self.holdout < 1 or self.mixtures < 0 or self.tag_weight < 0:
+            raise ConfigError(
+                "holdout lies between 0 and 1, mixtures and tag_weight are 0 or more, "
+                f"not {self.holdout}, {self.mixtures}, {self.tag_weight}."
+            )
+
+
+DISTILL_TRAINING = TrainConfig(
+    epochs=12,
+    optimiser="adamw",
+    lr=3e-3,
+    weight_decay=0.01,
+    schedule="onecycle",
+    clip_norm=1.0,
+    average=0.998,
+)
+"""How students are trained, where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How a tagger learns other tags: its head alone first, then all of it at a lower rate.
+
+    Parameters
+    ----------
+    head_epochs
+        Passes in which only the new head learns.
+    head_lr
+        Learning rate of these.
+    epochs
+        Passes in which everything learns; 0 keeps the body as it is.
+    lr
+        Highest learning rate of these.
+    batch
+        Examples a step.
+    patience
+        Stop after so many epochs without a better validation PR AUC; 0: never.
+    class_weights
+        balanced weighs a tag's true clips by false / true, at most 50.
+    seconds
+        Sound taken from the middle of each file; 0 takes all of it.
+    seed
+        Of everything random.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be.
+    """
+
+    head_epochs: int = 20
+    head_lr: float = 3e-3
+    epochs: int = 20
+    lr: float = 3e-4
+    batch: int = 32
+    patience: int = 0
+    class_weights: ClassWeights = "none"
+    seconds: float = 30.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if self.head_epochs < 1 or self.epochs < 0 or self.batch < 2:
+            raise ConfigError(
+                "head_epochs is at least 1, epochs 0 or more and batch at least 2, "
+                f"not {self.head_epochs}, {self.epochs}, {self.batch}."
+            )
+        if not (self.head_lr > 0 and self.lr > 0):
+            raise ConfigError(f"head_lr and lr are above 0, not {self.head_lr} and {self.lr}.")
+        for name in ("patience", "seconds", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is 0 or more, not {getattr(self, name)}.")

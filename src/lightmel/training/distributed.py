@@ -1,0 +1,121 @@
+"""Several processes that train one network: who is who, and statistics over the whole batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class World:
+    """One process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that judges, writes and reports."""
+        return self.rank == 0
+
+    def sum(self, *values: float) -> list[float]:
+        """Return the sums of numbers over all processes."""
+        if self.size == 1:
+            return list(values)
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        total = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.all_reduce(total)
+        return [float(v) for v in total]
+
+    def first(self, value: Value) -> Value:
+        """Return what the first process has for `value`."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+
+@contextmanager
+def joined_world() -> Iterator[World]:
+    """Join the processes that torchrun started, if it did; leave them again at the end.
+
+    A process group that is already there is used, and stays.
+    """
+    if dist.is_available() and dist.is_initialized():
+        yield World(dist.get_rank(), dist.get_world_size())
+    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        try:
+            yield World(dist.get_rank(), dist.get_world_size())
+        finally:
+            dist.destroy_process_group()
+    else:
+        yield World()
+
+
+class _SharedNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation by the statistics of all processes; `nn.SyncBatchNorm` wants a GPU for that.
+
+    Parameters and buffers are those of the layer that it stands in for.
+    """
+
+    def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:
+        super().__init__(layer.num_features, layer.eps, layer.momentum, layer.affine, device="meta")
+        self._parameters, self._buffers = layer._parameters, layer._buffers
+        self.training = layer.training
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002 - the parent's name
+        pass
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the parent's name
+        if not self.training:
+            return super().forward(input)
+        x = input.float()
+        over = [d for d in range(x.ndim) if d != 1]
+        sums = torch.cat([x.sum(over), x.square().sum(over), x.new_full((1,), x.numel() / x.shape[1])])
+        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
+        count = sums[-1].detach()
+        mean, square = (sums[:-1] / count).view(2, -1)
+        variance = (square - mean.square()).clamp(min=0)
+        with torch.no_grad():
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            assert self.momentum is not None
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
+            self.num_batches_tracked += 1
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        scale = torch.rsqrt(variance + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        y = (x - mean.view(shape)) * scale.view(shape)
+        return (y + self.bias.view(shape) if self.affine else y).to(input.dtype)
+
+
+@contextmanager
+def shared_statistics(network: nn.Module, world: World) -> Iterator[None]:
+    """Let the batch normalisations of `network` see the batch of all processes; restore them at the end."""
+    swapped = []
+    if world.size > 1:
+        for parent in list(network.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                    swapped.append((parent, name, child))
+                    setattr(parent, name, _SharedNorm(child))
+    try:
+        yield
+    finally:
+        for parent, name, child in swapped:
+            setattr(parent, name, child)
