@@ -14,6 +14,15 @@ MP3_LEVELS = (0.7, 0.8, MP3_32K, 0.9)
 """libsndfile's compression levels: 56, 40, 32 and 24 kbit/s at 16 kHz mono."""
 
 
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""Sample rates in Hz that MP3 has."""
+
+
+def mp3_rate(sr: int) -> int:
+    """Return the lowest rate that MP3 has and that is not below `sr`, or its highest."""
+    return next((rate for rate in MP3_RATES if rate >= sr), MP3_RATES[-1])
+
+
 def as_mp3(wave: NDArray[np.int16], sr: int, level: float) -> NDArray[np.int16]:
     """Return `wave` ``(samples,)`` as LAME leaves it at a constant rate, of the same length.
 

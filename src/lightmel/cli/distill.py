@@ -6,15 +6,19 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import LightmelError
+from ..errors import LightmelError, StoppedError
+from ..training.config import DISTILL_TRAINING, DistillConfig
+from .options import with_options
+from .progress import progress_bar, show_epoch, stopping
 
 
+@with_options(config=DistillConfig(), training=DISTILL_TRAINING)
 def distill(
-    folder: Annotated[Path, typer.Argument(help="A folder of music.", exists=True, file_okay=False)],
+    audio: Annotated[Path, typer.Option(help="A folder of music.", exists=True, file_okay=False)],
     out: Annotated[
         Path, typer.Option(help="The tagger's file; a card (.md) and figures (.json) go beside it.")
     ],
@@ -24,47 +28,47 @@ def distill(
     people: Annotated[
         Path | None, typer.Option(help="CSV of path and one column a tag, to judge by.")
     ] = None,
-    mel: Annotated[str, typer.Option(help="The student's input.")] = "16k-mel48-x2-db",
-    epochs: Annotated[int, typer.Option(help="Passes over the music.", min=1)] = 12,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    cache: Annotated[
-        Path | None, typer.Option(help="Keep the teachers' scores here, for another run.")
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Keep scores and checkpoints here: the same command then goes on from there."),
     ] = None,
     name: Annotated[str, typer.Option(help="What the student signs its scores with.")] = "student",
     version: Annotated[str, typer.Option(help="Of the student.")] = "1",
     licence: Annotated[str, typer.Option(help="Of the student's weights.")] = "not stated",
+    *,
+    config: Any,
+    training: Any,
 ) -> None:
     """Distil a small tagger from a large one, on a folder of music."""
     from ..tagger import load
-    from ..training.distill import DistillConfig
     from ..training.recipe import make_student
-    from ..training.trainer import TrainConfig
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-
-    def show(line: dict[str, float]) -> None:
-        typer.echo(
-            f"epoch {line['epoch'] + 1:.0f}/{epochs}  loss {line['loss']:.4f}  {line['seconds']:.0f} s",
-            err=True,
-        )
-
     try:
-        _, report = make_student(
-            folder,
-            out,
-            [load(t) for t in teacher],
-            DistillConfig(mel=mel, seed=seed),
-            TrainConfig(epochs=epochs),
-            name=name,
-            version=version,
-            licence=licence,
-            command=shlex.join(["lightmel", *sys.argv[1:]]),
-            table=table,
-            match=match,
-            people=people,
-            cache=cache,
-            on_epoch=show,
-        )
+        how = training()
+        with progress_bar() as progress, stopping() as on_start:
+            _, report = make_student(
+                audio,
+                out,
+                [load(t) for t in teacher],
+                config(),
+                how,
+                name=name,
+                version=version,
+                licence=licence,
+                command=shlex.join(["lightmel", *sys.argv[1:]]),
+                table=table,
+                match=match,
+                people=people,
+                work=work,
+                on_start=on_start,
+                on_epoch=show_epoch(how.epochs),
+                progress=progress,
+            )
+    except StoppedError as error:
+        again = f"The same command goes on from {work}." if work else "Without --work it begins anew."
+        typer.echo(f"lightmel distill: {error} {again}", err=True)
+        raise typer.Exit(130) from None
     except LightmelError as error:
         typer.echo(f"lightmel distill: {error}", err=True)
         raise typer.Exit(1) from None

@@ -8,10 +8,10 @@ slower and mixed in pairs, and the teacher scores what comes out.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,210 +21,86 @@ from numpy.typing import NDArray
 
 from .. import audio
 from ..config import MelConfig
-from ..encode import MP3_LEVELS, as_mp3, at_speed
-from ..errors import AudioError, ConfigError
+from ..encode import mp3_rate
+from ..errors import ConfigError, StoppedError, TrainingError
+from ..files import write_whole
 from ..frontend import MelFrontend
 from ..models.base import TaggingNetwork
-from ..models.musicnn import build_musicnn
 from ..tagger import Tagger
 from ..weights import Description
 from .augment import Equaliser, Filters, Gain, LowPass, Noise
-from .trainer import Batch, History, TrainConfig, fit
+from .bank import Bank, Progress, Track, draw_segments, read_bank, render
+from .config import DISTILL_TRAINING, DistillConfig, TrainConfig
+from .examples import Batch
+from .loop import Line, Loss, TrainResult
+from .networks import build_named
+from .trainer import Trainer
 
 log = logging.getLogger("lightmel")
 
-SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aif", ".m4a")
 _TEACHER_BATCH = 4
 """Few segments at a time: a large network's activations then stay near the processor."""
-
-Wave = NDArray[np.int16]
-_SEGMENT = np.dtype([("clip", "i4"), ("start", "i4"), ("other", "i4"), ("other_start", "i4"), ("gain", "f4")])
-
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """What the student is and what it hears.
-
-    Parameters
-    ----------
-    mel
-        Slug of the student's input.
-    seconds
-        Length of a segment; the teacher must score segments of the same length.
-    step
-        Seconds from one segment to the next.
-    excerpt
-        Seconds taken from the middle of each file.
-    speeds
-        A second version of each clip is played at a rate drawn between these; pitch moves along.
-    mixtures
-        Mixtures of two segments, as a multiple of the number of plain segments.
-    holdout
-        Part of the groups that is kept for testing.
-    batch
-        Segments a step.
-    tag_weight
-        Weight of the squared error of logits, each tag divided by its spread, so that rare tags count.
-    seed
-        Of everything random.
-    """
-
-    mel: str = "16k-mel48-x2-db"
-    seconds: float = 3.0
-    step: float = 1.5
-    excerpt: float = 30.0
-    speeds: tuple[float, float] = (0.84, 1.19)
-    mixtures: float = 0.5
-    holdout: float = 0.125
-    batch: int = 64
-    tag_weight: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        above = {"seconds": self.seconds, "step": self.step, "excerpt": self.excerpt, "batch": self.batch}
-        for name, value in above.items():
-            if not value > 0:
-                raise ConfigError(f"{name} must be above 0, not {value}.")
-        if self.batch < 2:
-            raise ConfigError("batch must be at least 2: one segment has no statistics to normalise by.")
-        if not 0 < self.speeds[0] <= self.speeds[1]:
-            raise ConfigError(f"speeds are the slowest and the fastest, above 0, not {self.speeds}.")
-        if not 0 < self.holdout < 1 or self.mixtures < 0 or self.tag_weight < 0:
-            raise ConfigError(
-                "holdout lies between 0 and 1, mixtures and tag_weight are 0 or more, "
-                f"not {self.holdout}, {self.mixtures}, {self.tag_weight}."
-            )
+_CODED = 0.2
+"""Part of the segments that the student hears from an MP3."""
 
 
-@dataclass(frozen=True)
-class Track:
-    """One file of the folder and the group (album, artist, session) that must not be split."""
-
-    path: Path
-    group: str
-
-
-def find_tracks(folder: Path) -> list[Track]:
-    """Return the sound files below `folder`, sorted; those of one folder are one group.
-
-    Raises
-    ------
-    AudioError
-        If there are none.
-    """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise AudioError(f"There is no sound below {folder}: it looks for {' '.join(SUFFIXES)}.")
-    return [Track(p, str(p.parent.relative_to(folder))) for p in paths]
-
-
-def split_groups(tracks: Sequence[Track], holdout: float) -> tuple[list[Track], list[Track]]:
-    """Return training and held-out tracks; no group is split, and the same groups give the same parts.
-
-    The groups with the smallest hashes are held out, whatever their order. More groups move the border:
-    a student is to be judged by the part that it was trained without.
-    """
-    groups = sorted({t.group for t in tracks}, key=lambda g: hashlib.sha256(g.encode()).digest())
-    held = set(groups[: max(1, round(holdout * len(groups)))])
-    if len(held) == len(groups):
-        raise ConfigError(
-            f"All {len(groups)} groups would be held out: distillation needs at least two groups of tracks "
-            f"(folders, or the column 'group' of a table)."
-        )
-    return [t for t in tracks if t.group not in held], [t for t in tracks if t.group in held]
-
-
-def to_int16(wave: NDArray[np.float32]) -> Wave:
-    """Return a wave of full scale 1 as 16-bit samples, clipped."""
-    return np.round(np.clip(wave, -1, 1) * 32767).astype(np.int16)
-
-
-@dataclass
-class Bank:
-    """Clips in memory, 16 bit: `clean`, and `coded` as MP3; plain clips first, then those at other speeds."""
-
-    clean: list[Wave]
-    coded: list[Wave]
-    plain: int
-
-
-def read_bank(tracks: Sequence[Track], config: DistillConfig, sr: int, rng: np.random.Generator) -> Bank:
-    """Decode the middle of every track, plain and at another speed, clean and as MP3.
-
-    A file that cannot be read is logged and left out.
-
-    Raises
-    ------
-    AudioError
-        If that leaves none.
-    """
-    seeds = rng.integers(2**32, size=len(tracks))
-
-    def versions(track: Track, seed: int) -> list[tuple[Wave, Wave]]:
-        own = np.random.default_rng(seed)
-        try:
-            spare = max(0.0, audio.info(track.path).seconds - config.excerpt)
-            wave = audio.excerpt(track.path, sr, spare / 2, config.excerpt)
-        except AudioError as error:
-            log.warning("left out: %s", error)
-            return []
-        if not len(wave):
-            log.warning("left out: %s holds no sound", track.path)
-            return []
-        speed = float(np.exp(own.uniform(*np.log(config.speeds))))
-        clean = [to_int16(wave), to_int16(at_speed(wave, sr, speed))]
-        return [(c, as_mp3(c, sr, own.choice(MP3_LEVELS))) for c in clean]
-
-    with ThreadPoolExecutor(2) as pool:
-        read = [v for v in pool.map(versions, tracks, seeds) if v]
-    if not read:
-        raise AudioError(f"None of the {len(tracks)} tracks could be read; the log says why, one by one.")
-    pairs = [v[0] for v in read] + [v[1] for v in read]
-    return Bank([c for c, _ in pairs], [m for _, m in pairs], len(read))
-
-
-def draw_segments(
-    bank: Bank, config: DistillConfig, length: int, rng: np.random.Generator
-) -> NDArray[np.void]:
-    """Return the segments to learn from: every `step` of the plain clips, as many mixtures, and more."""
-    step = round(length * config.step / config.seconds)
-    rows = []
-    for clip, wave in enumerate(bank.clean):
-        stride = step if clip < bank.plain else 2 * step
-        rows += [(clip, start, -1, 0, 0.0) for start in range(0, max(1, len(wave) - length + 1), stride)]
-    for _ in range(round(config.mixtures * len(rows))):
-        clip, other = rng.choice(len(bank.clean), 2, replace=len(bank.clean) < 2)
-        starts = [int(rng.integers(max(1, len(bank.clean[i]) - length + 1))) for i in (clip, other)]
-        rows.append((clip, starts[0], other, starts[1], float(10 ** (rng.uniform(-12, 3) / 20))))
-    return np.array(rows, dtype=_SEGMENT)
-
-
-def render(bank: Bank, segments: NDArray[np.void], length: int, coded: NDArray[np.bool_]) -> torch.Tensor:
-    """Return the waves ``(segments, length)`` of `segments`, from the MP3 versions where `coded`."""
-    out = np.zeros((len(segments), length), dtype=np.float32)
-    for row, segment, mp3 in zip(out, segments, coded, strict=True):
-        waves = bank.coded if mp3 else bank.clean
-        first = waves[segment["clip"]][segment["start"] : segment["start"] + length]
-        row[: len(first)] = first
-        if segment["other"] >= 0:
-            second = waves[segment["other"]][segment["other_start"] : segment["other_start"] + length]
-            row[: len(second)] += segment["gain"] * second
-    return torch.from_numpy(out / 32768)
+def student_tags(teachers: Sequence[Tagger]) -> tuple[str, ...]:
+    """Return the tags of all teachers, in their order; the first teacher's come first."""
+    return tuple(dict.fromkeys(tag for teacher in teachers for tag in teacher.tags))
 
 
 def teacher_logits(
-    teachers: Sequence[Tagger], bank: Bank, segments: NDArray[np.void], length: int
+    teachers: Sequence[Tagger], bank: Bank, segments: NDArray[np.void], length: int, sr: int
 ) -> Iterator[torch.Tensor]:
-    """Yield the mean of the teachers' logits for the clean sound, a batch at a time."""
+    """Yield the teachers' logits for the clean sound of `segments`, ``(a few, tags)`` at a time.
+
+    Each teacher hears sound of its own rate. One whose segments are shorter than the student's scores
+    several, back to back, the last one ending where the student's ends; one whose segments are longer
+    hears its own length, with the student's in the middle. Scores are averaged over a teacher's segments,
+    then over the teachers that have a tag.
+
+    Parameters
+    ----------
+    teachers, bank, segments
+        Who scores what.
+    length
+        Samples of a student's segment at the bank's rate.
+    sr
+        The bank's rate in Hz.
+    """
+    places = {tag: i for i, tag in enumerate(student_tags(teachers))}
     for at in range(0, len(segments), _TEACHER_BATCH):
         part = segments[at : at + _TEACHER_BATCH]
-        waves = render(bank, part, length, np.zeros(len(part), dtype=bool))
-        yield torch.stack([t.segment_logits(waves) for t in teachers]).mean(dim=0)
+        found: list[list[torch.Tensor]] = [[] for _ in places]
+        for teacher in teachers:
+            own = teacher.segment_samples
+            context = -(-own * sr // teacher.config.sr)
+            waves = at_rate(render(bank, part, length, context=context), sr, teacher.config.sr, own)
+            last = waves.shape[1] - own
+            starts = sorted({min(i, last) for i in range(0, last + own, own)})
+            logits = mean_logits([teacher.segment_logits(waves[:, s : s + own]) for s in starts])
+            for column, tag in zip(logits.unbind(1), teacher.tags, strict=True):
+                found[places[tag]].append(column)
+        yield torch.stack([mean_logits(columns) for columns in found], dim=1)
 
 
-def distillation_loss(
-    targets: torch.Tensor, tag_weight: float
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def mean_logits(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the logits of the mean of the scores that `logits` stand for."""
+    if len(logits) == 1:
+        return logits[0]
+    stacked = torch.stack(list(logits))
+    return F.logsigmoid(stacked).logsumexp(dim=0) - F.logsigmoid(-stacked).logsumexp(dim=0)
+
+
+def at_rate(waves: torch.Tensor, sr: int, rate: int, samples: int) -> torch.Tensor:
+    """Return waves ``(batch, samples)`` of rate `sr` at another `rate`, of at least so many `samples`."""
+    if sr == rate:
+        return waves
+    played = torch.from_numpy(np.stack([audio.from_array(wave, sr, rate) for wave in waves.numpy()]))
+    return F.pad(played, (0, max(0, samples - played.shape[1])))
+
+
+def distillation_loss(targets: torch.Tensor, tag_weight: float) -> Loss:
     """Return the loss between logits and the teacher's logits: cross-entropy, and a squared error a tag.
 
     Cross-entropy alone hardly hears a tag whose scores are all small. `targets` ``(segments, tags)`` give
@@ -234,114 +110,142 @@ def distillation_loss(
 
     def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         soft = F.binary_cross_entropy_with_logits(logits, target.sigmoid())
-        return soft + tag_weight * ((logits - target) / spread).square().mean()
+        return soft + tag_weight * ((logits - target) / spread.to(logits.device)).square().mean()
 
     return loss
+
+
+class BankExamples:
+    """Segments of a bank as a student hears them: damaged, while the target stays the teacher's."""
+
+    def __init__(
+        self,
+        bank: Bank,
+        segments: NDArray[np.void],
+        seconds: float,
+        sr: int,
+        mel: MelConfig,
+        targets: torch.Tensor,
+    ) -> None:
+        self.bank, self.segments, self.sr, self.labels = bank, segments, sr, targets
+        self.length, self.samples = round(seconds * sr), mel.n_samples(seconds)
+        self.frontend = MelFrontend.from_config(mel)
+        self.damage = Filters(sr, (Gain(-12, 6), Equaliser(3, 1.5, 2), LowPass(3_000, 8_000, 0.25)))
+        self.noise = Noise(-90, -50, 0.1)
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    @torch.no_grad()
+    def batch(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Batch:
+        """Return mels and targets; see `Examples`."""
+        coded = rng.random(len(chosen)) < _CODED
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        waves = render(self.bank, self.segments[chosen], self.length, coded)
+        waves = self.noise(self.damage(waves, generator), generator)
+        rate = self.frontend.config.sr
+        heard = at_rate(waves, self.sr, rate, self.samples)[:, : self.samples]
+        return self.frontend(heard), self.labels[torch.from_numpy(chosen)]
 
 
 def distill(
     teachers: Sequence[Tagger],
     tracks: Sequence[Track],
-    config: DistillConfig,
-    training: TrainConfig,
+    config: DistillConfig | None = None,
+    training: TrainConfig = DISTILL_TRAINING,
     *,
-    cache: Path | None = None,
-    student: TaggingNetwork | None = None,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
-) -> tuple[Tagger, History]:
+    work: Path | None = None,
+    on_start: Callable[[Trainer[TaggingNetwork]], None] | None = None,
+    on_epoch: Callable[[Line], None] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Tagger, TrainResult[TaggingNetwork]]:
     """Train a student on `tracks` and return it with the history of its training.
 
     Parameters
     ----------
     teachers
-        Their logits are averaged; they must share tags, sample rate and segment length.
+        Any taggers; the student learns the mean of their scores, tag by tag.
     tracks
         The training tracks; the held-out ones are for the caller to keep.
     config, training
-        What it hears and how it learns.
-    cache
-        A folder for the teachers' scores, which are then computed once.
-    student
-        A network for ``config.mel``; without one, the small MUSICNN in the form of Pons.
+        What it is, what it hears and how it learns.
+    work
+        A folder for the teachers' scores, which are then computed once, and for checkpoints: the same
+        call goes on where the last one was stopped.
+    on_start
+        Called with the trainer before it begins; `Trainer.stop` ends it.
     on_epoch
         Called with each line of the history.
+    progress
+        Called with what is being done, how much of it is done, and all of it.
 
     Raises
     ------
     ConfigError
-        If there is no teacher, they do not agree with each other or with the configuration, or the
-        tracks are too few for one batch.
+        If there is no teacher, no such student, or the tracks are too few for one batch.
     AudioError
         If none of the tracks can be read.
+    TrainingError
+        If training cannot go on; see `Trainer.fit`.
+    StoppedError
+        If it was stopped.
     """
     if not teachers:
         raise ConfigError("Distillation needs a teacher: the name or the file of a tagger.")
-    mel = MelConfig.from_slug(config.mel)
-    length = mel.n_samples(config.seconds)
-    for teacher in teachers:
-        if (teacher.config.sr, teacher.segment_samples, teacher.tags) != (mel.sr, length, teachers[0].tags):
-            raise ConfigError(
-                f"{teacher.name} scores {teacher.segment_samples} samples at {teacher.config.sr} Hz, the "
-                f"student {length} at {mel.sr} Hz; they must agree, and teachers share tags."
-            )
-    rng = np.random.default_rng(config.seed)
-    generator = torch.Generator().manual_seed(config.seed)
-    bank = read_bank(tracks, config, mel.sr, rng)
+    config = config or DistillConfig()
+    generator = torch.Generator().manual_seed(training.seed)
+    tags = student_tags(teachers)
+    network, mel = build_named(config.student, config.seconds, len(tags), generator)
+    sr = mp3_rate(max(mel.sr, *(t.config.sr for t in teachers)))
+    length = round(config.seconds * sr)
+    rng = np.random.default_rng(training.seed)
+    bank = read_bank(tracks, config, sr, rng, progress)
     segments = draw_segments(bank, config, length, rng)
     log.info("%d clips, %d segments", bank.plain, len(segments))
-    if len(segments) < config.batch:
+    if len(segments) < training.batch:
         raise ConfigError(
-            f"{bank.plain} tracks give {len(segments)} segments, fewer than a batch of {config.batch}: "
+            f"{bank.plain} tracks give {len(segments)} segments, fewer than a batch of {training.batch}: "
             "more music is needed, or a smaller batch."
         )
-    targets = _cached_logits(teachers, bank, segments, length, cache)
-    frontend = MelFrontend.from_config(mel)
-    n_tags = len(teachers[0].tags)
-    network = student or build_musicnn(
-        mel.input_shape(config.seconds), n_tags, variant="pons", size="small", generator=generator
-    )
+    targets = _cached_logits(teachers, bank, segments, length, sr, work, progress)
     with torch.no_grad():
         network.head.bias.copy_(targets.mean(dim=0))
-    damage = Filters(mel.sr, (Gain(-12, 6), Equaliser(6, 3), LowPass(2_500, 8_000, 0.4)))
-    noise = Noise(-90, -45, 0.2)
-
-    def batches(_epoch: int) -> Iterator[Batch]:
-        order = rng.permutation(len(segments))
-        for at in range(0, len(order) - config.batch + 1, config.batch):
-            chosen = order[at : at + config.batch]
-            waves = render(bank, segments[chosen], length, rng.random(config.batch) < 0.35)
-            # No yield inside no_grad: the training step would run without gradients too.
-            with torch.no_grad():
-                mel_batch = frontend(noise(damage(waves, generator), generator))
-            yield mel_batch, targets[chosen]
-
-    averaged, history = fit(
-        network,
-        batches,
-        len(segments) // config.batch,
-        distillation_loss(targets, config.tag_weight),
-        training,
-        on_epoch,
-        generator=generator,
+    trainer = Trainer(network, training, loss=distillation_loss(targets, config.tag_weight))
+    if on_start is not None:
+        on_start(trainer)
+    result = trainer.fit(
+        BankExamples(bank, segments, config.seconds, sr, mel, targets),
+        folder=work,
+        resume=True,
+        on_epoch=on_epoch,
+        on_step=None if progress is None else lambda done, steps: progress("training", done, steps),
     )
+    if result.stopped == "interrupted":
+        raise StoppedError("Stopped in mid-training.")
     description = Description(
         name="student",
         version="1",
         licence="not stated",
         config=mel,
-        tags=teachers[0].tags,
-        segment_samples=length,
+        tags=tags,
+        segment_samples=mel.n_samples(config.seconds),
         provenance={
-            "teachers": [t.name for t in teachers],
+            "teachers": [f"{t.name} {t.description.version}" for t in teachers],
             "distillation": asdict(config),
             "training": asdict(training),
         },
     )
-    return Tagger(averaged, description), history
+    return Tagger(result.network, description), result
 
 
 def _cached_logits(
-    teachers: Sequence[Tagger], bank: Bank, segments: NDArray[np.void], length: int, cache: Path | None
+    teachers: Sequence[Tagger],
+    bank: Bank,
+    segments: NDArray[np.void],
+    length: int,
+    sr: int,
+    work: Path | None,
+    progress: Progress | None,
 ) -> torch.Tensor:
     digest = hashlib.sha256(segments.tobytes())
     for wave in bank.clean:
@@ -350,19 +254,17 @@ def _cached_logits(
         digest.update(teacher.config.slug.encode())
         for key, tensor in teacher.network.state_dict().items():
             digest.update(key.encode() + tensor.numpy().tobytes())
-    file = cache / f"teacher-{digest.hexdigest()[:16]}.npy" if cache is not None else None
+    file = work / f"teacher-{digest.hexdigest()[:16]}.npy" if work is not None else None
     if file is not None and file.exists():
         return torch.from_numpy(np.load(file))
     parts: list[torch.Tensor] = []
-    for part in teacher_logits(teachers, bank, segments, length):
+    for part in teacher_logits(teachers, bank, segments, length, sr):
         parts.append(part)
-        if len(parts) % 500 == 0:
-            log.info("teacher: %d of %d segments", _TEACHER_BATCH * len(parts), len(segments))
+        if progress is not None:
+            progress("scoring", min(_TEACHER_BATCH * len(parts), len(segments)), len(segments))
     targets = torch.cat(parts)
     if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".part")
-        with partial.open("wb") as out:
-            np.save(out, targets.numpy())
-        partial.replace(file)  # a kill leaves no half file under the final name
+        buffer = io.BytesIO()
+        np.save(buffer, targets.numpy())
+        write_whole(file, buffer.getvalue(), TrainingError)
     return targets

@@ -10,11 +10,16 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
+from ..files import write_whole
+from ..models.base import TaggingNetwork
 from ..tagger import Tagger
-from .distill import DistillConfig, Track, distill, find_tracks, split_groups
+from .bank import Progress, Track, find_tracks, split_groups
+from .config import DISTILL_TRAINING, DistillConfig, TrainConfig
+from .distill import distill
+from .loop import Line
 from .report import Report, card, compare, read_people
-from .trainer import TrainConfig
+from .trainer import Trainer
 
 
 def read_tracks(table: Path) -> list[Track]:
@@ -41,8 +46,8 @@ def make_student(
     folder: Path,
     out: Path,
     teachers: Sequence[Tagger],
-    config: DistillConfig,
-    training: TrainConfig,
+    config: DistillConfig | None = None,
+    training: TrainConfig = DISTILL_TRAINING,
     *,
     name: str,
     version: str,
@@ -51,8 +56,10 @@ def make_student(
     table: Path | None = None,
     match: str = "*",
     people: Path | None = None,
-    cache: Path | None = None,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    work: Path | None = None,
+    on_start: Callable[[Trainer[TaggingNetwork]], None] | None = None,
+    on_epoch: Callable[[Line], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Tagger, Report]:
     """Distil `teachers` on the music below `folder`; write `out`, and its card and report beside it.
 
@@ -62,7 +69,7 @@ def make_student(
         The music: every sound file below the folder, or those that a table names, whose names match.
     out
         The tagger's file; the card is the same name with ``.md``, figures and history with ``.json``.
-    teachers, config, training, cache, on_epoch
+    teachers, config, training, work, on_start, on_epoch, progress
         As in `distill`.
     name, version, licence
         What the student is called and how its weights may be used.
@@ -81,9 +88,19 @@ def make_student(
     ]
     if not tracks:
         raise ConfigError(f"Nothing below {folder} is called {match!r}.")
+    config = config or DistillConfig()
     given = read_people(people) if people else None
-    train, held = split_groups(tracks, config.holdout)
-    student, history = distill(teachers, train, config, training, cache=cache, on_epoch=on_epoch)
+    train, held = split_groups(tracks, config.holdout, config.split)
+    student, result = distill(
+        teachers,
+        train,
+        config,
+        training,
+        work=work,
+        on_start=on_start,
+        on_epoch=on_epoch,
+        progress=progress,
+    )
     report = compare(student, teachers[0], held, excerpt=config.excerpt, people=given)
     provenance = dict(student.description.provenance) | {"measured": report.to_dict()}
     student = Tagger(
@@ -93,7 +110,7 @@ def make_student(
     student.save(out)
     sources = Counter(t.path.relative_to(folder).parts[0] for t in train)
     text = card(student, teachers[0], report, dict(sources.most_common()), command)
-    out.with_suffix(".md").write_text(text, encoding="utf-8")
-    figures = {"report": report.to_dict(), "history": history, "command": command}
-    out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_whole(out.with_suffix(".md"), text.encode(), TrainingError)
+    figures = {"report": report.to_dict(), "history": result.history, "command": command}
+    write_whole(out.with_suffix(".json"), (json.dumps(figures, indent=1) + "\n").encode(), TrainingError)
     return student, report

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
-from ..encode import MP3_32K, as_mp3
+from ..encode import MP3_32K, as_mp3, mp3_rate
 from ..errors import AudioError, ConfigError
 from ..metrics import correlation, roc_auc, shared_top
 from ..tagger import Tagger
-from .distill import Track, to_int16
+from .bank import Track, to_int16
 
 log = logging.getLogger("lightmel")
 
@@ -101,14 +101,15 @@ def compare(
     people: People | None = None,
     min_positives: int = 3,
 ) -> Report:
-    """Score the middle of every track with both, clean and as MP3, and compare.
+    """Score the middle of every track with both, clean and as MP3, and compare the tags that both have.
 
     A tag of a clip is true where at least half of the listeners gave it; tags with fewer than
     `min_positives` true clips are left out.
     """
     kept: list[Track] = []
     rows: dict[str, list[NDArray[np.float64]]] = {"s": [], "t": [], "s_mp3": [], "t_mp3": []}
-    sr = student.config.sr
+    tags = [tag for tag in student.tags if tag in teacher.tags]
+    sr = mp3_rate(max(student.config.sr, teacher.config.sr))
     for track in tracks:
         try:
             spare = max(0.0, audio.info(track.path).seconds - excerpt)
@@ -119,8 +120,8 @@ def compare(
         coded = as_mp3(to_int16(wave), sr, MP3_32K)
         kept.append(track)
         for who, tagger in (("s", student), ("t", teacher)):
-            rows[who].append(_scores(tagger, wave, sr, student.tags))
-            rows[f"{who}_mp3"].append(_scores(tagger, coded, sr, student.tags))
+            rows[who].append(_scores(tagger, wave, sr, tags))
+            rows[f"{who}_mp3"].append(_scores(tagger, coded, sr, tags))
     if not kept:
         raise AudioError("None of the held-out tracks could be read.")
     s, t, s_mp3, t_mp3 = (np.stack(rows[k]) for k in ("s", "t", "s_mp3", "t_mp3"))
@@ -128,10 +129,10 @@ def compare(
     own: dict[str, float] = {}
     theirs: dict[str, float] = {}
     if people is not None and judged:
-        given = [[people[kept[i].path].get(tag, float("nan")) for tag in student.tags] for i in judged]
+        given = [[people[kept[i].path].get(tag, float("nan")) for tag in tags] for i in judged]
         truth = np.array(given) >= 0.5
-        own = roc_auc(truth, s[judged], student.tags, min_positives)
-        theirs = roc_auc(truth, t[judged], student.tags, min_positives)
+        own = roc_auc(truth, s[judged], tags, min_positives)
+        theirs = roc_auc(truth, t[judged], tags, min_positives)
     return Report(
         clips=len(kept),
         groups=len({track.group for track in kept}),

@@ -1,0 +1,60 @@
+"""What long commands show while they work, on stderr; and Ctrl-C, which lets them end in order."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import typer
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function of what is being done, how much of it is done, and all of it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+def show_epoch(epochs: int) -> Callable[[dict[str, float]], None]:
+    """Return a function that shows a line of a training's history."""
+
+    def show(line: dict[str, float]) -> None:
+        judged = f"valid PR AUC {line['valid_pr_auc']:.4f}  " if "valid_pr_auc" in line else ""
+        text = f"loss {line['loss']:.4f}  {judged}{line['seconds']:.0f} s"
+        typer.echo(f"epoch {line['epoch'] + 1:.0f}/{epochs}  {text}", err=True)
+
+    return show
+
+
+@contextmanager
+def stopping() -> Iterator[Callable[[Any], None]]:
+    """Let Ctrl-C stop whatever trainer the yielded function is given; a second one ends at once."""
+    trainers: list[Any] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, before)
+        if not trainers:
+            raise KeyboardInterrupt
+        typer.echo("stopping after this step; Ctrl-C again ends at once", err=True)
+        for trainer in trainers:
+            trainer.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield trainers.append
+    finally:
+        signal.signal(signal.SIGINT, before)
