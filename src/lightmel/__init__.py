@@ -6,51 +6,51 @@ comes with the first name that needs it (PEP 562).
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .config import GRID, MelConfig
 from .errors import LightmelError
+from .lazy import lazily
 
 if TYPE_CHECKING:
+    from .data import FeatureStore, load_jamendo, load_magnatagatune, load_msd, load_table
     from .frontend import MelFrontend
     from .models import build_musicnn, build_vgg
     from .tagger import Tagger, Tagging, load, tag
+    from .training import TrainConfig, Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "GRID",
+    "FeatureStore",
     "LightmelError",
     "MelConfig",
     "MelFrontend",
     "Tagger",
     "Tagging",
+    "TrainConfig",
+    "Trainer",
     "__version__",
     "build_musicnn",
     "build_vgg",
     "load",
+    "load_jamendo",
+    "load_magnatagatune",
+    "load_msd",
+    "load_table",
     "tag",
 ]
 
-_LAZY = {
-    "MelFrontend": "frontend",
-    "build_musicnn": "models",
-    "build_vgg": "models",
-    "Tagger": "tagger",
-    "Tagging": "tagger",
-    "load": "tagger",
-    "tag": "tagger",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        **dict.fromkeys(("Tagger", "Tagging", "load", "tag"), "tagger"),
+        **dict.fromkeys(("build_musicnn", "build_vgg"), "models"),
+        **dict.fromkeys(
+            ("FeatureStore", "load_jamendo", "load_magnatagatune", "load_msd", "load_table"), "data"
+        ),
+        **dict.fromkeys(("TrainConfig", "Trainer"), "training"),
+        "MelFrontend": "frontend",
+    },
+)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from .errors import ConfigError, nearest
+from .errors import ConfigError, check_choices, nearest
 
 N_FFT = 512
 """Frame length in samples; the paper keeps it at both sample rates."""
@@ -29,12 +29,6 @@ PadMode = Literal["zeros", "reflect"]
 StorageType = Literal["float32", "float16", "uint8"]
 
 _ITEM_BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "log": ("log", "db"),
-    "mel_scale": ("slaney", "htk"),
-    "mel_norm": ("slaney", "none"),
-    "pad_mode": ("zeros", "reflect"),
-}
 _SLUG = re.compile(
     r"(?P<khz>\d+(?:\.\d+)?)k-mel(?P<n_mels>\d+)-x(?P<hop_factor>\d+)-(?P<log>log|db)"
     r"(?P<htk>-htk)?(?P<peak>-peak)?(?P<reflect>-reflect)?"
@@ -82,11 +76,7 @@ class MelConfig:
     pad_mode: PadMode = "zeros"
 
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                wanted = " or ".join(repr(a) for a in allowed)
-                raise ConfigError(f"{name} is {wanted}, not {value!r}.{nearest(str(value), allowed)}")
+        check_choices(self)
         for name in ("sr", "n_mels", "hop_factor"):
             value = getattr(self, name)
             if isinstance(value, bool) or not _is_whole(value):

@@ -10,6 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -116,6 +117,33 @@ class Tagger:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the tagger to one safetensors file; `lightmel.load` reads it back."""
         weights.save(path, self.network, self.description)
+
+    def with_tags(self, tags: Sequence[str], generator: torch.Generator | None = None) -> Tagger:
+        """Return a tagger with the same body and a fresh head for other tags; this one stays as it is.
+
+        Its scores mean nothing before it is trained: see `lightmel.training.finetune`.
+
+        Parameters
+        ----------
+        tags
+            In the order of the new outputs.
+        generator
+            Draws the head; without one, torch's global generator does.
+
+        Raises
+        ------
+        ShapeError, WeightsError
+            If there are no tags, or one stands twice.
+        """
+        provenance = {"body": f"{self.name} {self.description.version}", **self.description.provenance}
+        description = replace(
+            self.description,
+            name=f"{self.name}-untrained",
+            tags=tuple(tags),
+            thresholds=(),
+            provenance=provenance,
+        )
+        return Tagger(self.network.with_head(len(description.tags), generator), description)
 
     @torch.inference_mode()
     def segment_logits(self, waves: torch.Tensor) -> torch.Tensor:

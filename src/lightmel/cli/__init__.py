@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import cost, distill, models, tag
+from . import cost, distill, evaluate, features, finetune, models, tag, train
 
 app = typer.Typer(
     name="lightmel",
@@ -27,6 +27,14 @@ app = typer.Typer(
 app.command("tag", no_args_is_help=True)(tag.tag)
 app.command("models", short_help="List the taggers and their licences.")(models.models)
 app.command("cost", short_help="Show what tagging costs, by configuration.")(cost.cost)
+app.command("finetune", no_args_is_help=True, short_help="Teach a tagger your own tags.")(finetune.finetune)
+app.command("evaluate", no_args_is_help=True, short_help="Judge a tagger by labelled sound.")(
+    evaluate.evaluate
+)
+app.command("features", no_args_is_help=True, short_help="Make the mels of a data set, for training.")(
+    features.features
+)
+app.command("train", no_args_is_help=True, short_help="Train a tagger from scratch.")(train.train)
 app.command("distill", no_args_is_help=True, short_help="Make a tagger from another, on your own music.")(
     distill.distill
 )

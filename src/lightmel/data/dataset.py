@@ -165,6 +165,10 @@ class Dataset:
         """Return where the sound of each clip of a split should lie, in order."""
         return [self.root / path for path in self.split(split).paths]
 
+    def sources(self) -> dict[str, Path]:
+        """Return the sound of every clip by its path in the data set: sources of a feature store."""
+        return {path: self.root / path for split in self.splits.values() for path in split.paths}
+
     def without_positives(self, split: str) -> tuple[str, ...]:
         """Return the tags that no clip of a split has: nothing can be learnt of them or measured there."""
         counts = self.split(split).labels.sum(axis=0)

@@ -13,7 +13,9 @@ from typing import Protocol
 
 import torch
 
+from ..config import MelConfig
 from ..errors import ConfigError
+from ..frontend import rescaled
 
 
 class Response(Protocol):
@@ -107,6 +109,31 @@ class Filters:
         )[:, 0]
         filtered: torch.Tensor = torch.fft.irfft(spectrum * fine, n=samples)
         return filtered
+
+
+class MelFilters:
+    """Apply several random responses to mels that are already computed, such as a feature store's.
+
+    A filter that hardly changes within a band multiplies the band's power by its own at the band's peak.
+
+    Parameters
+    ----------
+    config
+        What the mels are.
+    responses
+        What to draw; they multiply.
+    """
+
+    def __init__(self, config: MelConfig, responses: Sequence[Response]) -> None:
+        self.config, self.responses = config, tuple(responses)
+        self._peaks = torch.tensor(config.band_edges()[1:-1])
+
+    def __call__(self, mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return what ``(batch, n_mels, frames)`` would be of filtered sound."""
+        power = torch.ones(len(mel), self.config.n_mels)
+        for response in self.responses:
+            power = power * response(len(mel), self._peaks, generator).square()
+        return rescaled(mel, power[:, :, None], self.config.log)
 
 
 class Noise:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, check_choices
 
 Optimiser = Literal["adam", "adamw"]
 Schedule = Literal["constant", "onecycle", "plateau"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Part = Literal["all", "head"]
 ClassWeights = Literal["none", "balanced"]
-
-
-def check_choices(config: Any) -> None:
-    """Raise `ConfigError` where a field of a dataclass that is a `Literal` holds something else."""
-    for name, hint in get_type_hints(type(config)).items():
-        value, allowed = getattr(config, name), get_args(hint)
-        if allowed and all(isinstance(a, str) for a in allowed) and value not in allowed:
-            wanted = " or ".join(repr(a) for a in allowed)
-            raise ConfigError(f"{name} is {wanted}, not {value!r}.{nearest(str(value), allowed)}")
 
 
 @dataclass(frozen=True)
@@ -165,6 +156,39 @@ DISTILL_TRAINING = TrainConfig(
 
 
 @dataclass(frozen=True)
+class TaggerConfig:
+    """What is trained on labelled clips.
+
+    Parameters
+    ----------
+    network
+        Network and input: vgg or musicnn; then pons, small or neither; then the slug of its input.
+    seconds
+        What it hears at once; 0 is the paper's: 29.1 for vgg, 3 for musicnn.
+    excerpts
+        Random excerpts of each clip in an epoch.
+    augment
+        Let it hear other levels, equalisers and low-passes, drawn anew each time.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be.
+    """
+
+    network: str = "musicnn-16k-mel48-x1-db"
+    seconds: float = 0.0
+    excerpts: int = 1
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.seconds >= 0 or self.excerpts < 1:
+            raise ConfigError(
+                f"seconds is 0 or more and excerpts at least 1, not {self.seconds} and {self.excerpts}."
+            )
+
+
+@dataclass(frozen=True)
 class FinetuneConfig:
     """How a tagger learns other tags: its head alone first, then all of it at a lower rate.
 
@@ -173,19 +197,21 @@ class FinetuneConfig:
     head_epochs
         Passes in which only the new head learns.
     head_lr
-        Learning rate of these.
+        Highest learning rate of these.
     epochs
         Passes in which everything learns; 0 keeps the body as it is.
     lr
         Highest learning rate of these.
     batch
         Examples a step.
+    excerpts
+        Random excerpts of each clip in a pass.
+    augment
+        Let it hear other levels, equalisers and low-passes, drawn anew each time.
     patience
         Stop after so many epochs without a better validation PR AUC; 0: never.
     class_weights
         balanced weighs a tag's true clips by false / true, at most 50.
-    seconds
-        Sound taken from the middle of each file; 0 takes all of it.
     seed
         Of everything random.
 
@@ -198,22 +224,38 @@ class FinetuneConfig:
     head_epochs: int = 20
     head_lr: float = 3e-3
     epochs: int = 20
-    lr: float = 3e-4
+    lr: float = 1e-3
     batch: int = 32
+    excerpts: int = 4
+    augment: bool = True
     patience: int = 0
     class_weights: ClassWeights = "none"
-    seconds: float = 30.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_choices(self)
-        if self.head_epochs < 1 or self.epochs < 0 or self.batch < 2:
+        if self.head_epochs < 1 or self.epochs < 0 or self.batch < 2 or self.excerpts < 1:
             raise ConfigError(
-                "head_epochs is at least 1, epochs 0 or more and batch at least 2, "
-                f"not {self.head_epochs}, {self.epochs}, {self.batch}."
+                "head_epochs and excerpts are at least 1, epochs 0 or more and batch at least 2, "
+                f"not {self.head_epochs}, {self.excerpts}, {self.epochs}, {self.batch}."
             )
         if not (self.head_lr > 0 and self.lr > 0):
             raise ConfigError(f"head_lr and lr are above 0, not {self.head_lr} and {self.lr}.")
-        for name in ("patience", "seconds", "seed"):
+        for name in ("patience", "seed"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is 0 or more, not {getattr(self, name)}.")
+
+    @property
+    def stages(self) -> tuple[TrainConfig, ...]:
+        """The two trainings that it stands for, or the first alone."""
+        shared = TrainConfig(
+            optimiser="adamw",
+            schedule="onecycle",
+            clip_norm=1.0,
+            batch=self.batch,
+            patience=self.patience,
+            class_weights=self.class_weights,
+            seed=self.seed,
+        )
+        head = replace(shared, part="head", epochs=self.head_epochs, lr=self.head_lr)
+        return (head, replace(shared, epochs=self.epochs, lr=self.lr)) if self.epochs else (head,)

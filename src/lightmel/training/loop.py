@@ -26,6 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ..errors import ConfigError, TrainingError
 from ..metrics import pr_auc, roc_auc
 from ..models.base import TaggingNetwork
+from ..tagger import Tagger
 from . import checkpoint
 from .config import TrainConfig
 from .distributed import World
@@ -55,12 +56,15 @@ class TrainResult(Generic[Network]):
         The epoch (from 0) that `network` is of.
     stopped
         done, early (no better epoch for too long) or interrupted (`Trainer.stop`).
+    tagger
+        Where a tagger was trained: the trained one, with `network` in it.
     """
 
     network: Network
     history: list[Line]
     best_epoch: int
     stopped: Stopped
+    tagger: Tagger | None = None
 
 
 class Run(Generic[Network]):
@@ -118,6 +122,7 @@ class Run(Generic[Network]):
         self.best: dict[str, Any] = {"epoch": -1, "pr_auc": -1.0, "state": None}
         labels = train.labels.contiguous().numpy()
         self.fingerprint = hashlib.sha256(repr(labels.shape).encode() + labels.tobytes()).hexdigest()
+        self.identity = {"network": network.spec(), **train.identity}
 
     # -- one step
 
@@ -158,8 +163,9 @@ class Run(Generic[Network]):
         value = self.loss(logits.float(), target) * (len(target) * self.world.size / size)
         self.optimiser.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
+        value = value.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm or float("inf"))
-        if self.world.sum(float(not torch.isfinite(value.detach() + norm)))[0]:
+        if self.world.sum(float(not torch.isfinite(value + norm)))[0]:
             with torch.no_grad():
                 for buffer, before in statistics:
                     buffer.copy_(before)
@@ -200,8 +206,8 @@ class Run(Generic[Network]):
                 self.advance(size, batch)
                 if on_step is not None and world.is_first:
                     on_step(self.epoch * self.steps + self.step, config.epochs * self.steps)
-                interrupted = world.sum(float(self.stop.is_set()))[0] > 0
-                due = time.monotonic() - saved >= config.save_seconds
+                late = world.is_first and time.monotonic() - saved >= config.save_seconds
+                interrupted, due = (n > 0 for n in world.sum(float(self.stop.is_set()), float(late)))
                 if self.step < self.steps and (interrupted or (due and self.folder is not None)):
                     self.seconds += time.perf_counter() - began
                     began = time.perf_counter()
@@ -279,13 +285,17 @@ class Run(Generic[Network]):
     # -- on disk
 
     def save(self) -> None:
-        """Write the run to its folder, in the first process."""
-        if self.folder is None or not self.world.is_first:
+        """Write the run to its folder, in the first process; all processes call it."""
+        if self.folder is None:
+            return
+        (total,) = self.world.sum(self.total)
+        if not self.world.is_first:
             return
         state = {
             "config": asdict(self.config),
             "data": self.fingerprint,
-            "position": [self.epoch, self.step, self.total, self.count, self.seconds],
+            "identity": self.identity,
+            "position": [self.epoch, self.step, total, self.count, self.seconds],
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged is not None else None,
             "optimiser": self.optimiser.state_dict(),
@@ -304,6 +314,8 @@ class Run(Generic[Network]):
             raise TrainingError(f"{self.folder} holds a run already: resume it, or choose another folder.")
         own = asdict(self.config)
         other = [k for k in own if own[k] != state["config"].get(k) and k != "save_seconds"]
+        held = state.get("identity", self.identity)  # the first checkpoints have none
+        other += [k for k in self.identity if self.identity[k] != held.get(k)]
         if state["data"] != self.fingerprint:
             other.append("the labels of the training data")
         if other:
@@ -317,7 +329,8 @@ class Run(Generic[Network]):
         self.optimiser.load_state_dict(state["optimiser"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
-        self.epoch, self.step, self.total, self.count, self.seconds = state["position"]
+        self.epoch, self.step, total, self.count, self.seconds = state["position"]
+        self.total = total / self.world.size
         self.best, self.history = state["best"], state["history"]
 
 

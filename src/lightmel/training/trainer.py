@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Generic
+from typing import Generic, cast
 
 import torch
 
 from ..errors import ConfigError
+from ..tagger import Tagger
 from .config import TrainConfig
 from .distributed import World, joined_world, shared_statistics
 from .examples import Examples, MelExamples
@@ -20,15 +23,16 @@ __all__ = ["TrainConfig", "TrainResult", "Trainer"]
 
 
 class Trainer(Generic[Network]):
-    """Trains one network.
+    """Trains one network, or a tagger's.
 
     Started by torchrun, each of several processes builds the same trainer and calls `fit` on the same
     data: the batch of a step is shared out among them, and the first process alone writes.
 
     Parameters
     ----------
-    network
-        Trained in place.
+    model
+        A network, which is trained in place; or a tagger, of which a copy is, for a loaded tagger may be in
+        use elsewhere.
     config
         How.
     loss
@@ -39,13 +43,16 @@ class Trainer(Generic[Network]):
 
     def __init__(
         self,
-        network: Network,
+        model: Network | Tagger,
         config: TrainConfig | None = None,
         *,
         loss: Loss | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        self.network = network
+        self.tagger = model if isinstance(model, Tagger) else None
+        self.network: Network = (
+            cast(Network, copy.deepcopy(model.network)) if isinstance(model, Tagger) else model
+        )
         self.config = config or TrainConfig()
         self.loss = loss
         self.device = torch.device(device) if device is not None else None
@@ -85,17 +92,17 @@ class Trainer(Generic[Network]):
         Raises
         ------
         ConfigError
-            If the configuration wants validation data and there are none, or data and network do not fit.
+            If the configuration wants validation data and there are none, or data and network do not fit: the
+            mels are of another configuration than the tagger's, say.
         TrainingError
             If the loss or a gradient is not finite (the message says at which step; the weights are those
             before it); if `folder` holds another run; if a checkpoint cannot be written.
         """
         if valid is None and (self.config.patience or self.config.schedule == "plateau"):
             raise ConfigError("patience and the schedule plateau need validation data.")
-        if train.labels.shape[1] != self.network.n_tags:
-            raise ConfigError(
-                f"The network has {self.network.n_tags} outputs, the labels {train.labels.shape[1]} tags."
-            )
+        for examples in (train, valid):
+            if examples is not None:
+                self._check(examples)
         if len(train) < 2:
             raise ConfigError("One example has no statistics to normalise by: at least two are needed.")
         self._stop.clear()
@@ -118,7 +125,28 @@ class Trainer(Generic[Network]):
             stack.enter_context(shared_statistics(self.network, world))
             if folder is not None:
                 run.restore(resume)
-            return run.go(on_epoch, on_step)
+            result = run.go(on_epoch, on_step)
+        if self.tagger is None:
+            return result
+        description = replace(self.tagger.description, name=f"{self.tagger.name}-trained", thresholds=())
+        return replace(result, tagger=Tagger(result.network, description))
+
+    def _check(self, examples: Examples) -> None:
+        """Raise `ConfigError` unless the network can learn from or be judged by `examples`."""
+        if examples.labels.shape[1] != self.network.n_tags:
+            raise ConfigError(
+                f"The network has {self.network.n_tags} outputs, the labels {examples.labels.shape[1]} tags."
+            )
+        if not isinstance(examples, MelExamples):
+            return
+        found = examples.mels.config
+        if self.tagger is not None:
+            examples.mels.require(self.tagger.config)
+        if (found.n_mels, examples.n_frames) != self.network.input_shape:
+            raise ConfigError(
+                f"The network wants {self.network.input_shape} bands by frames, the examples are of "
+                f"{(found.n_mels, examples.n_frames)}."
+            )
 
 
 def _default_device(world: World) -> torch.device:

@@ -1,0 +1,111 @@
+"""Train both networks on mixtures of notes, at several resolutions and seeds, and print what came out.
+
+The clips are those of ``instrument_mixtures.py``. Each run is one file of figures, so that a study which was
+interrupted goes on, and two can share the work by seeds::
+
+    python examples/instrument_study.py mixtures/clips.csv results --seeds 0 1 2
+
+Networks hear the whole five seconds: a shorter excerpt may miss a note that its tags name. They are narrow,
+for a processor's sake; the widths stand below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lightmel import MelConfig
+from lightmel.data import Dataset, FeatureStore, build_store, load_table
+from lightmel.models import build
+from lightmel.training import Evaluation, TrainConfig, Trainer
+from lightmel.training.evaluate import evaluate
+from lightmel.training.evaluation import markdown
+from lightmel.training.supervised import read_parts
+
+SECONDS = 5.0
+BANDS, HOPS = (96, 48), (1, 4)
+NETWORKS: dict[str, dict[str, Any]] = {
+    "vgg": {"widths": [16, 48, 96, 256]},
+    "musicnn": {
+        "timbre": [(part, n, 4 * k) for part in (0.9, 0.4) for n, k in ((7, 2), (3, 4), (1, 8))],
+        "temporal": [(n, 4) for n in (32, 64, 128, 165)],
+        "width": 64,
+        "dense": 100,
+        "dropout": 0.2,
+    },
+}
+TRAINING = TrainConfig(
+    epochs=10, batch=32, optimiser="adamw", schedule="onecycle", lr=3e-3, weight_decay=0.01, clip_norm=1.0
+)
+
+
+def read_store(data: Dataset, folder: Path, bands: int, hop: int) -> FeatureStore:
+    """Return the store of one resolution; only those of factor 1 are made from the sound."""
+    config = MelConfig(16_000, bands, 1, "db")
+    store = build_store(folder / config.slug, data.sources(), config)
+    return store if hop == 1 else store.derive(folder / config.replace(hop_factor=hop).slug, hop)
+
+
+def run(data: Dataset, store: FeatureStore, name: str, training: TrainConfig) -> Evaluation:
+    """Train one network, keep its best epoch by validation, and judge it by the test clips."""
+    spec = {
+        "architecture": name,
+        "input_shape": store.config.input_shape(SECONDS),
+        "n_tags": len(data.tags),
+        **NETWORKS[name],
+    }
+    network = build(spec, generator=torch.Generator().manual_seed(training.seed))
+    examples = read_parts(data, store, network.input_shape[1]).examples
+    result = Trainer(network, training).fit(examples["train"], examples["valid"])
+    return evaluate(
+        result.network, examples["test"], data.tags, dataset=data.name, protocol=data.protocol, resamples=200
+    )
+
+
+def table(found: Iterable[tuple[str, int, int, Evaluation]]) -> str:
+    """Return means and standard deviations over the seeds, a line a resolution."""
+    rows = []
+    for key, group in itertools.groupby(found, lambda f: f[:3]):
+        judged = [e for *_, e in group]
+        measures = ([e.macro_roc_auc for e in judged], [e.macro_pr_auc for e in judged])
+        deviation = [np.std(m, ddof=1) if len(m) > 1 else float("nan") for m in measures]
+        figures = (f"{np.mean(m):.3f} ± {d:.3f}" for m, d in zip(measures, deviation, strict=True))
+        rows.append((key[0], str(key[1]), f"x{key[2]}", *figures, str(len(judged))))
+    return markdown(("network", "bands", "hop", "ROC AUC", "PR AUC", "runs"), rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, run what is not there yet, print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("table", type=Path, help="clips.csv of instrument_mixtures.py")
+    parser.add_argument("results", type=Path, help="folder of the figures; stores go there too")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=TRAINING.epochs)
+    parser.add_argument("--precision", default="auto", help="bfloat16 takes half the time on many processors")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, each run's")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    data = load_table(given.table)
+    found = []
+    for name, bands, hop in itertools.product(NETWORKS, BANDS, HOPS):
+        store = read_store(data, given.results / "mels", bands, hop)
+        for seed in given.seeds:
+            file = given.results / f"{name}-mel{bands}-x{hop}-seed{seed}.json"
+            if not file.exists():
+                fields = vars(TRAINING) | {"epochs": given.epochs, "seed": seed, "precision": given.precision}
+                run(data, store, name, TrainConfig(**fields)).save(file)
+                print(f"{file.stem}: ROC AUC {Evaluation.load(file).macro_roc_auc:.3f}", flush=True)
+            found.append((name, bands, hop, Evaluation.load(file)))
+    first = found[0][-1]
+    print(f"\n{first.split} of {data.label}: {first.clips} clips, {len(data.tags)} instruments\n")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""``lightmel finetune``: a tagger for one's own tags, from one that knows music already."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ..data.config import DataConfig
+from ..training.config import FinetuneConfig
+from .options import with_options
+from .progress import show_epoch
+from .train import Features, Name, Out, Source, Version, WorkFolder, report
+from .work import at_work, store_of
+
+DATA = DataConfig(valid_share=0.2)
+"""Thresholds are fitted by validation clips, and a hundred clips are few."""
+
+
+@with_options(config=FinetuneConfig(), data=DATA)
+def finetune(
+    source: Source,
+    out: Out,
+    base: Annotated[
+        str, typer.Option("--from", help="A name that `lightmel models` lists, or a tagger's file.")
+    ] = "default",
+    features: Features = None,
+    work: WorkFolder = None,
+    name: Name = "",
+    version: Version = "1",
+    licence: Annotated[
+        str, typer.Option(help="Of the weights; empty is that of the tagger they grew from.")
+    ] = "",
+    *,
+    config: Any,
+    data: Any,
+) -> None:
+    """Teach a tagger other tags, from a hundred labelled clips or more."""
+    from ..data import load_dataset
+    from ..tagger import load
+    from ..training.finetune import finetune as learn
+
+    with at_work("finetune", work) as tell:
+        given, clips, tagger = config(), load_dataset(source, data()), load(base)
+        with store_of(clips, tagger.config, features, work, tell) as store:
+            made = learn(
+                tagger,
+                clips,
+                store,
+                given,
+                name=name or out.stem,
+                version=version,
+                licence=licence or None,
+                work=work / "run" if work is not None else None,
+                on_start=tell.on_start,
+                on_epoch=show_epoch(given.head_epochs + given.epochs),
+                on_step=tell.steps,
+            )
+            made.save(out)
+    report(made, out)

@@ -1,0 +1,100 @@
+"""Which data set is meant, and what to keep of it, as data. Nothing here needs numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..config import StorageType
+from ..errors import ConfigError, check_choices
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How to read a data set; the fields below `annotations` count for one kind of set only.
+
+    Parameters
+    ----------
+    dataset
+        table (also a folder with a folder a tag), magnatagatune, msd or jamendo.
+    annotations
+        Folder of the official tag and split files, where they lie apart from the sound.
+    protocol
+        Of magnatagatune.
+    subset
+        Of jamendo.
+    fold
+        Of jamendo, its split: 0 to 4.
+    root
+        Of a table: the folder that its paths are relative to; empty is the table's own.
+    path_column
+        Of a table.
+    tag_columns
+        Of a table: one column with a list of tags, or several that are tags, a comma between them; empty
+        finds out.
+    split_column, group_column
+        Of a table; empty takes split and group if they are there.
+    valid_share, test_share
+        Of a table without splits: parts of the clips, made by group.
+    split_seed
+        Another number makes other parts.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be.
+    """
+
+    dataset: Literal["table", "magnatagatune", "msd", "jamendo"] = "table"
+    annotations: str = ""
+    protocol: Literal["full", "clean"] = "full"
+    subset: Literal["top50tags", "genre", "instrument", "moodtheme"] = "top50tags"
+    fold: int = 0
+    root: str = ""
+    path_column: str = "path"
+    tag_columns: str = ""
+    split_column: str = ""
+    group_column: str = ""
+    valid_share: float = 0.1
+    test_share: float = 0.1
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if not (self.valid_share >= 0 and self.test_share >= 0 and self.valid_share + self.test_share < 1):
+            raise ConfigError(
+                "valid_share and test_share are 0 or more and leave something to learn from, "
+                f"not {self.valid_share} and {self.test_share}."
+            )
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """What a feature store keeps of sound.
+
+    Parameters
+    ----------
+    mel
+        Slug of the mels.
+    dtype
+        float32; float16; or uint8, with a scale for each band of a clip.
+    middle
+        Seconds from the middle of each file, as in the paper (29.1); 0 keeps all of it.
+    workers
+        Processes; 0: one a core.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be.
+    """
+
+    mel: str = "16k-mel48-x1-db"
+    dtype: StorageType = "float32"
+    middle: float = 0.0
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if not self.middle >= 0 or self.workers < 0:
+            raise ConfigError(f"middle and workers are 0 or more, not {self.middle} and {self.workers}.")
