@@ -22,16 +22,17 @@ def write_whole(path: str | os.PathLike[str], data: bytes, error: type[LightmelE
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
-                temporary.chmod(0o644)  # a temporary file is private; what is written is for all
-                temporary.replace(target)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+                os.fsync(descriptor)
+            temporary.chmod(0o644)  # a temporary file is private; what is written is for all
+            temporary.replace(target)  # closed by now: Windows renames no open file
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as cause:
         raise error(f"{target} cannot be written: {cause.strerror or cause}.") from cause

@@ -57,8 +57,8 @@ def build_store(
     config
         What to make of them.
     dtype
-        float32; float16, off by 1/2048 of a value at most; or uint8, off by half of a 255th of what a band
-        spans in the clip.
+        float32; float16, off by 1/2048 of a value at most (by 3e-8 below 6e-5); or uint8, off by half of a
+        255th of what a band spans in the clip.
     seconds
         From the middle of each file, as in the paper (29.1), or less where a file is shorter; None is all of
         it.
@@ -66,7 +66,8 @@ def build_store(
         Processes, of one thread each; by default one a core. 0 is this process itself, with its threads.
     again
         Keys of clips to make again if they are there: ``store.failed`` once the files are mended,
-        ``store.verify()`` once they were damaged. The bytes of the old ones stay in the file, unused.
+        ``store.verify()`` once they were damaged. They come to lie behind the others, and the bytes of the
+        old ones stay in the file, unused.
     on_clip
         Told of each clip that was made, in order.
 

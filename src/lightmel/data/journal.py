@@ -136,8 +136,9 @@ def read_index(folder: Path, layout: Layout) -> Index:
     """
     index = Index()
     try:
-        size = (folder / MELS).stat().st_size if (folder / MELS).exists() else 0
+        # The index first: a writer may add to both in between, and data without a line do no harm.
         text = (folder / INDEX).read_bytes() if (folder / INDEX).exists() else b""
+        size = (folder / MELS).stat().st_size if (folder / MELS).exists() else 0
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
     *lines, torn = text.split(b"\n")
@@ -189,26 +190,15 @@ class Appender:
 
     def __init__(self, folder: Path, description: Description) -> None:
         self.folder, self.layout = folder, description.layout
-        with self._writing():
-            folder.mkdir(parents=True, exist_ok=True)
-            names = {p.name for p in folder.iterdir()}
-        if DESCRIPTION in names:
-            found = read_description(folder)
-            if found != description:
-                raise DataError(
-                    f"{folder} is a store of other mels ({found}; wanted: {description}): choose another "
-                    "folder, or delete this one."
-                )
-        elif any(not name.startswith(f".{DESCRIPTION}.") for name in names):  # a killed write_whole's
-            raise DataError(f"{folder} holds files, but no feature store: choose an empty folder.")
-        else:
-            write_whole(folder / DESCRIPTION, description.to_json().encode() + b"\n", DataError)
         self._lines: list[bytes] = []
         self._committed = time.monotonic()
         with contextlib.ExitStack() as stack, self._writing():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._refuse_others()
             self._mels = stack.enter_context((folder / MELS).open("ab", buffering=0))
+            self._lock()  # before the description is written: of two who begin at once, one does
+            self._describe(description)
             self._lines_file = stack.enter_context((folder / INDEX).open("ab", buffering=0))
-            self._lock()
             self.index = read_index(folder, self.layout)
             places = self.index.clips.values()
             self._end = max((p.offset + self.layout.n_bytes(p.frames) for p in places), default=0)
@@ -269,6 +259,27 @@ class Appender:
                 f"{self.folder} cannot be written: {error.strerror or error}. What was done is kept: make "
                 "room or mend it, and run the same again to go on."
             ) from error
+
+    def _refuse_others(self) -> None:
+        """Refuse a folder of other things; what a writer leaves that was killed at once is none."""
+        if (self.folder / DESCRIPTION).exists():
+            return
+        for path in self.folder.iterdir():
+            begun = path.name == MELS and not path.stat().st_size
+            if not begun and not path.name.startswith(f".{DESCRIPTION}."):
+                raise DataError(f"{self.folder} holds files, but no feature store: choose an empty folder.")
+
+    def _describe(self, description: Description) -> None:
+        """Say what the mels are, or compare with what was said."""
+        if not (self.folder / DESCRIPTION).exists():
+            write_whole(self.folder / DESCRIPTION, description.to_json().encode() + b"\n", DataError)
+            return
+        found = read_description(self.folder)
+        if found != description:
+            raise DataError(
+                f"{self.folder} is a store of other mels ({found}; wanted: {description}): choose another "
+                "folder, or delete this one."
+            )
 
     def _lock(self) -> None:
         """Keep other writers out as long as this process lives; Windows and some network drives cannot."""

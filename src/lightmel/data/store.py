@@ -53,6 +53,10 @@ class Mels(Protocol):
         """Return ``(excerpts, n_mels, n_frames)``; a clip that is shorter is repeated."""
         ...
 
+    def require(self, config: MelConfig) -> None:
+        """Raise `ConfigError` unless the mels are those of `config`."""
+        ...
+
 
 class _Clips(ABC):
     """What mels in memory and on disk have in common."""
@@ -89,6 +93,17 @@ class _Clips(ABC):
             raise DataError(f"{self._label} lacks {missing[0]!r}{more}.{self._why_missing(missing[0])}")
         return np.array([self._row_of[key] for key in keys], np.int64)
 
+    def require(self, config: MelConfig) -> None:
+        """Raise `ConfigError` unless the mels are those of `config`, a model's say."""
+        if config == self.config:
+            return
+        thinned = config.hop_factor % self.config.hop_factor == 0
+        if thinned and config == self.config.replace(hop_factor=config.hop_factor):
+            way_out = f"derive(folder, {config.hop_factor}) of a store makes them, without the sound."
+        else:
+            way_out = "Make mels of that configuration from the sound."
+        raise ConfigError(f"{self._label} holds {self.config.slug}, and {config.slug} is wanted. {way_out}")
+
     @property
     def _label(self) -> str:
         return "This collection of mels"
@@ -122,7 +137,8 @@ class _Clips(ABC):
         if wrong.any():
             i = int(np.argmax(wrong))
             raise ShapeError(
-                f"{n_frames} frames from {starts[i]} on do not lie in {self.keys[rows[i]]!r}: it has {here[i]}."
+                f"{n_frames} frames from {starts[i]} on do not lie in {self.keys[rows[i]]!r}: "
+                f"it has {here[i]}."
             )
         out = np.empty((len(rows), self.config.n_mels, n_frames), np.float32)
         for mel, row, start, held in zip(
@@ -236,19 +252,6 @@ class FeatureStore(_Clips):
     def _copy(self, row: int, start: int, out: NDArray[np.float32]) -> None:
         self._layout.copy(self._clip(self._places[row]), start, out)
 
-    def require(self, config: MelConfig) -> None:
-        """Raise `ConfigError` unless the mels are those of `config`, a model's say."""
-        if config == self.config:
-            return
-        thinned = config.hop_factor % self.config.hop_factor == 0
-        if thinned and config == self.config.replace(hop_factor=config.hop_factor):
-            way_out = f"derive(folder, {config.hop_factor}) makes such a store of it, without the sound."
-        else:
-            way_out = "Build a store of that configuration from the sound."
-        raise ConfigError(
-            f"The store {self.folder} holds {self.config.slug}, and {config.slug} is wanted. {way_out}"
-        )
-
     def verify(self, on_clip: OnClip | None = None) -> tuple[str, ...]:
         """Read everything, and return the keys of the clips that are not what was written."""
         damaged = []
@@ -265,8 +268,10 @@ class FeatureStore(_Clips):
     ) -> FeatureStore:
         """Make a store of a larger hop factor from this one, without the sound: fewer of the same frames.
 
-        As float32 and float16 it holds what building it from the sound would. As uint8 it keeps the affine
-        of this store, which is not rounded a second time. Killed, and called again, it goes on.
+        As float32 and float16 it holds what building it from the sound would, but for last bits where the
+        front end sums over few frames or bands in another order. As uint8 it keeps the affine of this store,
+        and nothing is rounded a second time. Killed, and called again, it goes on; clips that had failed and
+        are in this store by now are made.
 
         Parameters
         ----------
@@ -296,7 +301,7 @@ class FeatureStore(_Clips):
                 if key not in store.index:
                     store.fail(key, reason)
             for key, place in zip(self.keys, self._places, strict=True):
-                if key in store.index:
+                if key in store.index.clips:
                     continue
                 clip = self._clip(place)
                 damage = None if place.holds(key, clip) else f"it is damaged in {self.folder}"

@@ -112,15 +112,25 @@ class Child:
     """A process that makes clips: one file at a time, on one thread."""
 
     def __init__(self, description: Description) -> None:
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
         paths = [path or os.getcwd() for path in sys.path]  # noqa: PTH109 - as text
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"},
-        )
+        with contextlib.ExitStack() as stack:
+            try:
+                self._said = stack.enter_context(tempfile.TemporaryFile())
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _PROGRAM],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._said,
+                    env={
+                        **os.environ,
+                        **_ONE_THREAD,
+                        "PYTHONPATH": os.pathsep.join(paths),
+                        "PYTHONSAFEPATH": "1",
+                    },
+                )
+            except OSError as error:
+                raise DataError(f"A worker cannot be started ({error}): take fewer, or 0.") from error
+            stack.pop_all()  # close() closes the file
         self._ready = False
         self._description = description
 
@@ -140,7 +150,8 @@ class Child:
             self._process.stdin.write(json.dumps(str(path)).encode() + b"\n")
             self._process.stdin.flush()
         if not self._ready:
-            self._ready = self._process.stdout.readline() == _READY
+            # What a site's start-up prints comes before it.
+            self._ready = _READY in iter(self._process.stdout.readline, b"")
         header = self._process.stdout.readline() if self._ready else b""
         if header.endswith(b"\n"):
             answer = json.loads(header)
