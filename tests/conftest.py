@@ -133,3 +133,25 @@ def tiny() -> Callable[..., object]:
         return Tagger(network, Description(**{**fields, **changes}))  # type: ignore[arg-type]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 90 clips of a second: low tones, high tones, noise, one or two of them."""
+    folder = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(0)
+    time = np.arange(16_000) / 16_000
+    rows = []
+    for i in range(90):
+        own = sorted(rng.choice(["high", "low", "noise"], rng.integers(1, 3), replace=False).tolist())
+        wave = 0.001 * rng.standard_normal(len(time))
+        for tag in own:
+            level, pitch = 10 ** rng.uniform(-1.5, -0.5), {"low": 200, "high": 3_000}.get(tag, 0)
+            pitch *= rng.uniform(0.8, 1.25)
+            part = np.sin(2 * np.pi * pitch * time) if pitch else 0.5 * rng.standard_normal(len(time))
+            wave += level * part
+        soundfile.write(folder / f"{i}.flac", wave, 16_000)
+        rows.append(f"{i}.flac,{';'.join(own)},{('train', 'train', 'train', 'valid', 'test')[i % 5]}")
+    table = folder / "clips.csv"
+    table.write_text("\n".join(["path,tags,split", *rows]) + "\n")
+    return table

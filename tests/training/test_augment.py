@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import torch
 
+from lightmel.config import MelConfig
 from lightmel.errors import ConfigError
-from lightmel.training.augment import Equaliser, Filters, Gain, LowPass, Noise
+from lightmel.frontend import MelFrontend
+from lightmel.training.augment import Equaliser, Filters, Gain, LowPass, MelFilters, Noise
 
 SR = 16_000
 GRID = torch.linspace(0, SR / 2, 513)
@@ -140,3 +142,36 @@ def test_noise_has_its_level_in_its_part_of_the_waves() -> None:
 def test_nonsense_is_refused_when_it_is_built(build: Any) -> None:
     with pytest.raises(ConfigError, match="wants"):
         build()
+
+
+# Mels that are already computed
+
+
+@pytest.mark.parametrize("log", ["db", "log"])
+def test_filtered_mels_are_those_of_filtered_sound(log: Any) -> None:
+    """White noise, and filters that hardly change within a band: tilted and turned down."""
+    config = MelConfig(SR, 48, 4, log)
+    frontend = MelFrontend.from_config(config)
+    sound = waves(3, 16_000)
+    responses = (Gain(-12, 6), Equaliser(0, 2, bells=0))
+    expected = frontend(Filters(SR, responses)(sound, seeded(7)))
+    found = MelFilters(config, responses)(frontend(sound), seeded(7))
+    power = {"db": lambda m: m / 10, "log": lambda m: ((10.0**m - 1) / 10_000).log10()}[log]
+    inside = slice(2, -2)  # the ends of the filtered wave wrap around
+    difference = (power(found) - power(expected))[..., inside].mean(dim=2)
+    # The mean over frames of ten times the logarithm, in decibel. The lowest bands are a bin or two wide, and
+    # the response is drawn for their peak.
+    assert float(10 * difference[:, 4:].abs().max()) < 0.5
+    assert float((power(expected) - power(frontend(sound)))[..., inside].abs().mean() * 10) > 2
+
+
+def test_filtered_mels_stay_within_the_floor_and_change_nothing_else() -> None:
+    config = MelConfig(SR, 16, 4, "db")
+    mel = torch.full((2, 16, 5), -100.0)
+    before = torch.get_rng_state()
+    damage = MelFilters(config, (Gain(-12, -12),))
+    assert torch.allclose(damage(mel, seeded()), mel, atol=1e-4), "silence stays the front end's silence"
+    assert torch.allclose(damage(mel + 60, seeded()), mel + 48, atol=1e-4)
+    assert torch.equal(torch.get_rng_state(), before)
+    one, other = (MelFilters(config, RESPONSES)(mel + 60, seeded(s)) for s in (1, 2))
+    assert not torch.equal(one, other)

@@ -1,0 +1,104 @@
+"""Show what fine-tuning is worth: few clips, once from the default tagger on, once from nothing.
+
+For each seed, clips are drawn from the training part of ``instrument_mixtures.py``'s table. The default
+tagger learns their tags, and so does the very same network with fresh weights, from the same clips, in as
+many passes, judged by the same test clips::
+
+    python examples/finetune_study.py mixtures/clips.csv results
+
+A run is one file of figures, so that a study which was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import lightmel
+from lightmel.data import Dataset, FeatureStore, Split, build_store, load_table
+from lightmel.training import Evaluation, FinetuneConfig, TaggerConfig, TrainConfig
+from lightmel.training.evaluation import markdown
+from lightmel.training.finetune import finetune
+from lightmel.training.supervised import train_tagger
+
+SCRATCH_NETWORK = "musicnn-pons-small-16k-mel48-x2-db"
+"""The default tagger's own."""
+
+
+def some(data: Dataset, clips: int, seed: int) -> Dataset:
+    """Return the data set with so many of its training clips."""
+    train = data.train
+    chosen = np.sort(np.random.default_rng(seed).choice(len(train), clips, replace=False))
+    fewer = Split(
+        tuple(train.paths[i] for i in chosen), train.labels[chosen], tuple(train.groups[i] for i in chosen)
+    )
+    return replace(data, splits={**data.splits, "train": fewer})
+
+
+def tuned(data: Dataset, store: FeatureStore, seed: int) -> Evaluation | None:
+    """Fine-tune the default tagger."""
+    return finetune(lightmel.load(), data, store, FinetuneConfig(seed=seed)).evaluation
+
+
+def scratch(data: Dataset, store: FeatureStore, seed: int) -> Evaluation | None:
+    """Train the same network from fresh weights, as long and in the same way."""
+    like = FinetuneConfig(seed=seed)
+    what = TaggerConfig(
+        SCRATCH_NETWORK, lightmel.load().segment_seconds, excerpts=like.excerpts, augment=like.augment
+    )
+    training = TrainConfig(
+        epochs=like.head_epochs + like.epochs,
+        batch=like.batch,
+        optimiser="adamw",
+        schedule="onecycle",
+        lr=like.head_lr,
+        clip_norm=1.0,
+        seed=seed,
+    )
+    return train_tagger(data, store, what, training).evaluation
+
+
+RUNS = {"fine-tuned": tuned, "from scratch": scratch}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, run what is not there yet, print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("table", type=Path, help="clips.csv of instrument_mixtures.py")
+    parser.add_argument("results", type=Path, help="folder of the figures; the store goes there too")
+    parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    data = load_table(given.table)
+    config = lightmel.load().config
+    store = build_store(given.results / "mels" / config.slug, data.sources(), config)
+    found: dict[str, list[Evaluation]] = {how: [] for how in RUNS}
+    for seed in given.seeds:
+        for how, learn in RUNS.items():
+            file = given.results / f"{how.replace(' ', '-')}-{given.clips}-seed{seed}.json"
+            if not file.exists():
+                judged = learn(some(data, given.clips, seed), store, seed)
+                assert judged is not None
+                judged.save(file)
+                print(f"{file.stem}: ROC AUC {judged.macro_roc_auc:.3f}", flush=True)
+            found[how].append(Evaluation.load(file))
+    rows = [
+        (str(seed), *(f"{e.macro_roc_auc:.3f} / {e.macro_pr_auc:.3f}" for e in pair))
+        for seed, *pair in zip(given.seeds, *found.values(), strict=True)
+    ]
+    means = (
+        f"{np.mean([e.macro_roc_auc for e in es]):.3f} / {np.mean([e.macro_pr_auc for e in es]):.3f}"
+        for es in found.values()
+    )
+    print(f"\nROC AUC / PR AUC on test of {data.label}, {given.clips} training clips\n")
+    print(markdown(("seed", *found), [*rows, ("mean", *means)]))
+
+
+if __name__ == "__main__":
+    main()
