@@ -11,7 +11,7 @@ import soundfile
 import lightmel.tags
 from lightmel import hub, metrics, sample
 from lightmel.encode import MP3_32K, as_mp3
-from lightmel.training.distill import to_int16
+from lightmel.training.bank import to_int16
 
 FILE = hub.packaged("default")
 

@@ -94,12 +94,18 @@ def test_a_save_leaves_nothing_else_behind_and_replaces_whole(tmp_path: Path, ti
 
 
 def test_where_it_cannot_be_written_it_says_so_and_cleans_up(tmp_path: Path, tiny: Tiny) -> None:
-    with pytest.raises(WeightsError, match=r"nowhere.*cannot be written"):
-        tiny().save(tmp_path / "nowhere" / "a.safetensors")
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsError, match=r"file.a.safetensors cannot be written"):
+        tiny().save(tmp_path / "file" / "a.safetensors")
     (tmp_path / "folder" / "full").mkdir(parents=True)
     with pytest.raises(WeightsError, match="folder cannot be written"):
         tiny().save(tmp_path / "folder")
-    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_missing_folders_are_made_so_that_no_training_is_lost_to_one(tmp_path: Path, tiny: Tiny) -> None:
+    tiny().save(tmp_path / "new" / "folder" / "a.safetensors")
+    assert weights.read(tmp_path / "new" / "folder" / "a.safetensors")[1] == tiny().description
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), float("inf")])

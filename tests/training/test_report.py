@@ -12,7 +12,7 @@ import soundfile
 
 from lightmel.errors import AudioError, ConfigError
 from lightmel.tagger import Tagger
-from lightmel.training.distill import Track, to_int16
+from lightmel.training.bank import Track, to_int16
 from lightmel.training.report import card, compare, read_people
 
 SR = 16_000
@@ -99,6 +99,29 @@ def test_a_table_of_people(tmp_path: Path) -> None:
     people = read_people(table)
     assert people[tmp_path / "a.wav"]["voice"] == 0.5
     assert math.isnan(people[tmp_path / "b.wav"]["voice"])
+    table.write_text("path,voice,harp\na.wav,1\nb.wav,1,0,more\nc.wav,some,\n")
+    people = read_people(table)
+    assert people[tmp_path / "b.wav"] == {"voice": 1.0, "harp": 0.0}
+    assert all(math.isnan(people[tmp_path / "c.wav"][tag]) for tag in ("voice", "harp"))
+    assert math.isnan(people[tmp_path / "a.wav"]["harp"]), "a short line"
     table.write_text("file,voice\na.wav,1\n")
     with pytest.raises(ConfigError, match="no column 'path'; it has file, voice"):
         read_people(table)
+
+
+def test_one_clip_has_no_correlation_over_clips(tiny: Tiny, tracks: list[Track]) -> None:
+    report = compare(tiny(1), tiny(2), tracks[:1])
+    assert math.isnan(report.correlation)
+    assert report.to_dict()["correlation"] is None
+    assert report.mp3_student > 0
+
+
+def test_a_card_names_all_teachers(tiny: Tiny, tracks: list[Track]) -> None:
+    report = compare(tiny(1), tiny(2), tracks)
+    made = tiny(1, provenance={"teachers": ["tiny-2 1", "tiny-3 1"]})
+    text = card(made, tiny(2), report, {"here": 6}, "the command")
+    assert "- Teachers: `tiny-2 1`, `tiny-3 1`" in text
+    assert "the first teacher" in text
+    alone = card(tiny(1, provenance={"teachers": ["tiny-2 1"]}), tiny(2), report, {"here": 6}, "the command")
+    assert "- Teacher: `tiny-2 1`" in alone
+    assert "first teacher" not in alone

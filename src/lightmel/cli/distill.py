@@ -23,10 +23,14 @@ def distill(
         Path, typer.Option(help="The tagger's file; a card (.md) and figures (.json) go beside it.")
     ],
     teacher: Annotated[list[str], typer.Option(help="Name or file of a tagger; several are averaged.")],
-    table: Annotated[Path | None, typer.Option(help="CSV of path and group, instead of every file.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(help="CSV of path and group, instead of every file.", exists=True, dir_okay=False),
+    ] = None,
     match: Annotated[str, typer.Option(help="Only files of such a name, such as '*.opus'.")] = "*",
     people: Annotated[
-        Path | None, typer.Option(help="CSV of path and one column a tag, to judge by.")
+        Path | None,
+        typer.Option(help="CSV of path and one column a tag, to judge by.", exists=True, dir_okay=False),
     ] = None,
     work: Annotated[
         Path | None,

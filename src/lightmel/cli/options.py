@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-_FIELD = re.compile(r"^ {4}(?P<names>\w+(?:, \w+)*)\n(?P<text>(?: {8}.*\n)+)", re.MULTILINE)
+_FIELD = re.compile(r"^(?P<names>\w+(?:, \w+)*)\n(?P<text>(?: {4}.*\n)+)", re.MULTILINE)
 
 
 def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -64,22 +64,23 @@ def _parameters(instance: Any) -> list[tuple[str, inspect.Parameter]]:
     help_texts = _help(type(instance))
     hints = get_type_hints(type(instance))
     return [
-        (f.name, _parameter(f, hints[f.name], getattr(instance, f.name), help_texts[f.name]))
+        (f.name, _parameter(f, hints[f.name], getattr(instance, f.name), help_texts.get(f.name, "")))
         for f in fields(instance)
     ]
 
 
 def _parameter(field: Field[Any], hint: Any, default: Any, text: str) -> inspect.Parameter:
-    option = typer.Option(f"--{field.name.replace('_', '-')}", help=text)
+    name = field.name.replace("_", "-")
+    option = typer.Option(f"--{name}/--no-{name}" if hint is bool else f"--{name}", help=text)
     return inspect.Parameter(
         field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, option]
     )
 
 
 def _help(kind: type) -> dict[str, str]:
-    """Return the first sentence on each field in the docstring's numpydoc section of parameters."""
+    """Return what the docstring's numpydoc section of parameters says on each field."""
     found = {}
-    for match in _FIELD.finditer(f"{kind.__doc__}\n"):
+    for match in _FIELD.finditer(f"{inspect.cleandoc(kind.__doc__ or '')}\n"):
         text = " ".join(match["text"].split())
         for name in match["names"].split(", "):
             found[name] = text

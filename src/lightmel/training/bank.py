@@ -173,7 +173,7 @@ def render(
 def _cut(wave: Wave, start: int, size: int) -> Wave:
     """Return `size` samples from `start`, repeating what is too short, silent outside of what is not."""
     if len(wave) < size:
-        return np.resize(wave, size)
+        return np.resize(np.roll(wave, -start), size)
     if 0 <= start <= len(wave) - size:
         return wave[start : start + size]
     out = np.zeros(size, dtype=np.int16)

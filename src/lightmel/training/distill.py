@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def teacher_logits(
             own = teacher.segment_samples
             context = -(-own * sr // teacher.config.sr)
             waves = at_rate(render(bank, part, length, context=context), sr, teacher.config.sr, own)
-            last = waves.shape[1] - own
+            last = waves.shape[1] - own if context < length else 0  # resampling may round one up
             starts = sorted({min(i, last) for i in range(0, last + own, own)})
             logits = mean_logits([teacher.segment_logits(waves[:, s : s + own]) for s in starts])
             for column, tag in zip(logits.unbind(1), teacher.tags, strict=True):
@@ -122,13 +123,14 @@ class BankExamples:
         self,
         bank: Bank,
         segments: NDArray[np.void],
-        seconds: float,
+        config: DistillConfig,
         sr: int,
         mel: MelConfig,
         targets: torch.Tensor,
     ) -> None:
         self.bank, self.segments, self.sr, self.labels = bank, segments, sr, targets
-        self.length, self.samples = round(seconds * sr), mel.n_samples(seconds)
+        self.length, self.samples = round(config.seconds * sr), mel.n_samples(config.seconds)
+        self.identity: Mapping[str, Any] = {"mels": mel.slug, **asdict(config)}
         self.frontend = MelFrontend.from_config(mel)
         self.damage = Filters(sr, (Gain(-12, 6), Equaliser(3, 1.5, 2), LowPass(3_000, 8_000, 0.25)))
         self.noise = Noise(-90, -50, 0.1)
@@ -214,7 +216,7 @@ def distill(
     if on_start is not None:
         on_start(trainer)
     result = trainer.fit(
-        BankExamples(bank, segments, config.seconds, sr, mel, targets),
+        BankExamples(bank, segments, config, sr, mel, targets),
         folder=work,
         resume=True,
         on_epoch=on_epoch,
@@ -247,22 +249,26 @@ def _cached_logits(
     work: Path | None,
     progress: Progress | None,
 ) -> torch.Tensor:
-    digest = hashlib.sha256(segments.tobytes())
+    digest = hashlib.sha256(f"{length} {sr}".encode() + segments.tobytes())
     for wave in bank.clean:
         digest.update(wave.tobytes())
     for teacher in teachers:  # by what they are: names and versions are given by people
-        digest.update(teacher.config.slug.encode())
+        what = teacher.config.slug, teacher.segment_samples, teacher.tags, teacher.network.spec()
+        digest.update(repr(what).encode())
         for key, tensor in teacher.network.state_dict().items():
             digest.update(key.encode() + tensor.numpy().tobytes())
     file = work / f"teacher-{digest.hexdigest()[:16]}.npy" if work is not None else None
     if file is not None and file.exists():
         return torch.from_numpy(np.load(file))
-    parts: list[torch.Tensor] = []
+    # Written into one array: what is kept of each pass would lie between the large buffers of the next ones
+    # and keep the heap from using their room again.
+    targets = torch.empty(len(segments), len(student_tags(teachers)))
+    done = 0
     for part in teacher_logits(teachers, bank, segments, length, sr):
-        parts.append(part)
+        targets[done : done + len(part)] = part
+        done += len(part)
         if progress is not None:
-            progress("scoring", min(_TEACHER_BATCH * len(parts), len(segments)), len(segments))
-    targets = torch.cat(parts)
+            progress("scoring", done, len(segments))
     if file is not None:
         buffer = io.BytesIO()
         np.save(buffer, targets.numpy())

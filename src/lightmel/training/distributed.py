@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 
 Value = TypeVar("Value")
 
@@ -46,22 +46,48 @@ class World:
         return box[0]
 
 
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that torchrun started, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 @contextmanager
 def joined_world() -> Iterator[World]:
-    """Join the processes that torchrun started, if it did; leave them again at the end.
+    """Join the processes that torchrun started, if it did.
 
-    A process group that is already there is used, and stays.
+    They stay together until they end: a group that met anew for each training would find the addresses of
+    the last one in torchrun's store. A process group that is already there is used.
     """
-    if dist.is_available() and dist.is_initialized():
-        yield World(dist.get_rank(), dist.get_world_size())
-    elif int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        try:
-            yield World(dist.get_rank(), dist.get_world_size())
-        finally:
-            dist.destroy_process_group()
-    else:
+    if not dist.is_available() or (int(os.environ.get("WORLD_SIZE", "1")) == 1 and not dist.is_initialized()):
         yield World()
+        return
+    if not dist.is_initialized():
+        if torch.cuda.is_available():  # NCCL sends from the current device, and each process has its own
+            torch.cuda.set_device(int(os.environ["RANK"]) % torch.cuda.device_count())
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(_part)
+    yield World(dist.get_rank(), dist.get_world_size())
+
+
+def _part() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; the gradient is the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total
 
 
 class _SharedNorm(nn.modules.batchnorm._BatchNorm):
@@ -84,7 +110,7 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
         x = input.float()
         over = [d for d in range(x.ndim) if d != 1]
         sums = torch.cat([x.sum(over), x.square().sum(over), x.new_full((1,), x.numel() / x.shape[1])])
-        sums = all_reduce(sums)  # type: ignore[no-untyped-call]
+        sums = _Sum.apply(sums)  # type: ignore[no-untyped-call]
         count = sums[-1].detach()
         mean, square = (sums[:-1] / count).view(2, -1)
         variance = (square - mean.square()).clamp(min=0)
@@ -100,8 +126,10 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:
             scale = scale * self.weight
-        y = (x - mean.view(shape)) * scale.view(shape)
-        return (y + self.bias.view(shape) if self.affine else y).to(input.dtype)
+        y: torch.Tensor = (x - mean.view(shape)) * scale.view(shape)
+        if self.affine:
+            y = y + self.bias.view(shape)
+        return y.to(input.dtype)
 
 
 @contextmanager

@@ -84,8 +84,13 @@ def evaluate(
     """
     network = model.network if isinstance(model, Tagger) else model.eval()
     config = examples.mels.config
-    if isinstance(model, Tagger) and config != model.config:
-        raise ConfigError(f"{model.name} hears {model.config.slug}, but the mels are {config.slug}.")
+    if isinstance(model, Tagger):
+        examples.mels.require(model.config)
+        if tuple(tags) != model.tags:
+            raise ConfigError(
+                f"The labels are not those of {model.name} in its order: judge it by files, which goes by "
+                "names (`evaluate_files`)."
+            )
     if not len(tags) == network.n_tags == examples.labels.shape[1]:
         raise ConfigError(
             f"{len(tags)} tags, a network of {network.n_tags} and labels of {examples.labels.shape[1]} "
@@ -183,6 +188,8 @@ def evaluate_files(
 
 def none_heard(failed: Mapping[str, str], what: str) -> str:
     """Return a line on a data set none of whose files can be heard, the first reason in it."""
+    if not failed:
+        return f"There are no files in {what}."
     return f"None of the files of {what} can be heard, the first because: {next(iter(failed.values()))}"
 
 

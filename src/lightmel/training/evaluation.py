@@ -101,7 +101,7 @@ class Evaluation:
         return cls(**given)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON, whole or not at all.
+        """Write it as JSON, and its table beside it (``.md``), each whole or not at all.
 
         Raises
         ------
@@ -110,6 +110,7 @@ class Evaluation:
         """
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         write_whole(path, f"{text}\n".encode(), DataError)
+        write_whole(Path(path).with_suffix(".md"), f"{self.table()}\n".encode(), DataError)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Evaluation:

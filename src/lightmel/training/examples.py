@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -28,9 +28,12 @@ class Examples(Protocol):
     ----------
     labels
         ``(examples, tags)``, float32.
+    identity
+        What a training that is resumed must find as it was, beside the labels: plain data by name.
     """
 
     labels: torch.Tensor
+    identity: Mapping[str, Any]
 
     def __len__(self) -> int: ...
 
@@ -83,6 +86,7 @@ class MelExamples:
         self.labels = torch.from_numpy(np.array(labels, dtype=np.float32))
         self.n_frames = int(n_frames)
         self.damage = damage
+        self.identity: Mapping[str, Any] = {"mels": mels.config.slug, "frames": self.n_frames}
         if self.labels.ndim != 2 or len(self.labels) != len(self.rows):
             raise ShapeError(
                 f"{len(self.rows)} clips want labels (clips, tags), not {tuple(self.labels.shape)}."
@@ -133,7 +137,7 @@ def score_clips(network: TaggingNetwork, examples: MelExamples) -> NDArray[np.fl
         waiting.clear()
 
     for clip in range(len(examples)):
-        for part in examples.segments(clip).split(_SEGMENTS):
+        for part in torch.split(examples.segments(clip), _SEGMENTS):
             if owners and len(owners) + len(part) > _SEGMENTS:
                 flush()
             waiting.append(part)

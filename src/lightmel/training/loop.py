@@ -111,8 +111,8 @@ class Run(Generic[Network]):
         )
         self.forward: Callable[[torch.Tensor], torch.Tensor] = self._logits
         if world.size > 1:
-            # Statistics are shared already, and a head alone has its features computed outside.
-            self.forward = DistributedDataParallel(self.part, broadcast_buffers=False)
+            # A head alone has its features computed outside.
+            self.forward = DistributedDataParallel(self.part)
         self.half = config.precision == "bfloat16" or (
             config.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
         )

@@ -81,8 +81,10 @@ def make_student(
     Raises
     ------
     LightmelError
-        If there is no music, or too few groups to hold some out.
+        If there is no music, or too few groups to hold some out; if `out` has another suffix.
     """
+    if out.suffix != ".safetensors":
+        raise ConfigError(f"A tagger's file ends in .safetensors, not as {out} does.")
     tracks = [
         t for t in (read_tracks(table) if table else find_tracks(folder)) if fnmatch(t.path.name, match)
     ]
@@ -108,9 +110,15 @@ def make_student(
         replace(student.description, name=name, version=version, licence=licence, provenance=provenance),
     )
     student.save(out)
-    sources = Counter(t.path.relative_to(folder).parts[0] for t in train)
+    sources = Counter(_source(t.path, folder) for t in train)
     text = card(student, teachers[0], report, dict(sources.most_common()), command)
     write_whole(out.with_suffix(".md"), text.encode(), TrainingError)
     figures = {"report": report.to_dict(), "history": result.history, "command": command}
     write_whole(out.with_suffix(".json"), (json.dumps(figures, indent=1) + "\n").encode(), TrainingError)
     return student, report
+
+
+def _source(path: Path, folder: Path) -> str:
+    """Return the folder below `folder` that a file is from; for one from elsewhere, the folder it is in."""
+    below = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
+    return below[0] if len(below) > 1 else path.resolve().parent.name

@@ -81,13 +81,14 @@ def read_people(table: Path) -> dict[Path, dict[str, float]]:
         if "path" not in (rows.fieldnames or ()):
             raise ConfigError(f"{table} has no column 'path'; it has {', '.join(rows.fieldnames or ())}.")
         return {
-            table.parent / row["path"]: {k: _number(v) for k, v in row.items() if k != "path"} for row in rows
+            table.parent / row["path"]: {k: _number(v) for k, v in row.items() if k not in ("path", None)}
+            for row in rows
         }
 
 
-def _number(text: str) -> float:
+def _number(text: str | None) -> float:
     try:
-        return float(text)
+        return float(text or "nan")
     except ValueError:
         return float("nan")
 
@@ -136,15 +137,20 @@ def compare(
     return Report(
         clips=len(kept),
         groups=len({track.group for track in kept}),
-        correlation=float(np.nanmean(correlation(s, t))),
+        correlation=_mean(correlation(s, t)),
         shared_top5=shared_top(t, s, 5),
-        mp3_student=float(np.nanmean(correlation(s, s_mp3, axis=1))),
-        mp3_teacher=float(np.nanmean(correlation(t, t_mp3, axis=1))),
+        mp3_student=_mean(correlation(s, s_mp3, axis=1)),
+        mp3_teacher=_mean(correlation(t, t_mp3, axis=1)),
         people_student=float(np.mean(list(own.values()))) if own else float("nan"),
         people_teacher=float(np.mean(list(theirs.values()))) if theirs else float("nan"),
         people_clips=len(judged),
         people_tags=tuple(own),
     )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _scores(tagger: Tagger, wave: NDArray[Any], sr: int, tags: Sequence[str]) -> NDArray[np.float64]:
@@ -163,6 +169,10 @@ def card(student: Tagger, teacher: Tagger, report: Report, sources: Mapping[str,
         if report.people_tags
         else ""
     )
+    teachers = d.provenance.get("teachers") or [teacher.name]
+    several = len(teachers) > 1
+    who = f"Teacher{'s' if several else ''}: " + ", ".join(f"`{name}`" for name in teachers)
+    compared = " The figures below stand beside those of the first teacher." if several else ""
     heard = ", ".join(f"{name} ({count})" for name, count in sources.items())
     tags_line = f"\nTags judged by people: {', '.join(report.people_tags)}.\n" if report.people_tags else ""
     return f"""# {d.name}
@@ -170,7 +180,7 @@ def card(student: Tagger, teacher: Tagger, report: Report, sources: Mapping[str,
 - Version {d.version}. Licence of the weights: **{d.licence}** (the code's is another).
 - Network: {student.network.architecture}, {parameters:,} parameters; input `{d.config.slug}`, segments of \
 {student.segment_seconds:g} s; {len(d.tags)} tags.
-- Teacher: `{teacher.name}`. No labels were used: it repeats its teacher's opinions, errors and all.
+- {who}. No labels were used: it repeats what it was taught, errors and all.{compared}
 - Training music, by source (clips): {heard}.
 
 ## Measured

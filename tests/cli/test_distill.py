@@ -1,0 +1,201 @@
+"""``lightmel distill`` on eight short files: to the tagger's file, or to a line that says why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+import lightmel
+from lightmel.cli import app
+from lightmel.training.config import DISTILL_TRAINING, DistillConfig
+
+SR = 16_000
+SMALL = {
+    "--student": "musicnn-small-16k-mel16-x4-db",
+    "--seconds": "0.5",
+    "--step": "0.5",
+    "--excerpt": "1.5",
+    "--mixtures": "0.25",
+    "--batch": "8",
+    "--epochs": "3",
+}
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four albums of two pieces each."""
+    folder = tmp_path_factory.mktemp("music")
+    time = np.arange(round(1.5 * SR)) / SR
+    for i in range(8):
+        album = folder / f"album{i // 2}"
+        album.mkdir(exist_ok=True)
+        rng = np.random.default_rng(i)
+        wave = 0.4 * np.sin(2 * np.pi * rng.uniform(100, 3_000) * time) * rng.random()
+        soundfile.write(
+            album / f"{i % 2}.wav", wave + 0.1 * rng.random() * rng.standard_normal(len(time)), SR
+        )
+    return folder
+
+
+@pytest.fixture
+def command(music: Path, small_model: Path, tmp_path: Path) -> list[str]:
+    files = ["--audio", str(music), "--out", str(tmp_path / "student.safetensors")]
+    small = [word for option in SMALL.items() for word in option]
+    return ["distill", *files, "--teacher", str(small_model), *small]
+
+
+def test_a_tagger_with_its_card_and_figures(runner: CliRunner, command: list[str], tmp_path: Path) -> None:
+    result = runner.invoke(app, [*command, "--name", "mine", "--version", "7", "--licence", "CC0-1.0"])
+    assert result.exit_code == 0, result.output
+    out = tmp_path / "student.safetensors"
+    made = lightmel.load(out)
+    assert (made.name, made.description.version, made.description.licence) == ("mine", "7", "CC0-1.0")
+    assert made.tags == ("guitar", "drums", "voice")
+    assert made.config.slug == "16k-mel16-x4-db"
+    assert made.description.provenance["distillation"]["mixtures"] == 0.25
+    assert made.description.provenance["training"] == json.loads(
+        json.dumps(vars(DISTILL_TRAINING) | {"epochs": 3, "batch": 8})
+    )
+    assert "# mine" in out.with_suffix(".md").read_text(encoding="utf-8")
+    assert len(json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["history"]) == 3
+    figures = dict(line.split(": ", 1) for line in result.stdout.splitlines())
+    assert figures["clips"] == "2"
+    assert -1 <= float(figures["correlation"]) <= 1
+    epochs = re.findall(r"^epoch (\d)/3  loss \d\.\d{4}  \d+ s$", result.stderr, flags=re.M)
+    assert epochs == ["1", "2", "3"]
+    assert "\x1b" not in result.stderr, "nobody is there to see colours"
+
+
+def test_several_teachers(runner: CliRunner, command: list[str], tmp_path: Path) -> None:
+    other = lightmel.load(command[command.index("--teacher") + 1])
+    second = tmp_path / "second.safetensors"
+    lightmel.Tagger(other.network, other.description).save(second)
+    result = runner.invoke(app, [*command, "--teacher", str(second), "--epochs", "1"])
+    assert result.exit_code == 0, result.output
+    made = lightmel.load(tmp_path / "student.safetensors")
+    assert made.description.provenance["teachers"] == ["small 1", "small 1"]
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_help_lists_every_field_of_the_dataclasses_with_the_defaults_of_students(
+    runner: CliRunner, columns: str
+) -> None:
+    result = runner.invoke(app, ["distill", "--help"], env={"COLUMNS": columns})
+    assert result.exit_code == 0
+    text = re.sub(r"\s+", " ", result.stdout)
+    for instance in (DistillConfig(), DISTILL_TRAINING):
+        for name, value in vars(instance).items():
+            option = f"--{name.replace('_', '-')}"
+            assert re.search(rf"^  {option}\b", result.stdout, flags=re.M), option
+            if name != "student":  # too long for a line
+                assert re.search(rf" {option} .*?\[default: {re.escape(str(value))}\]", text), option
+    assert "adam|adamw" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "why"),
+    [
+        (["--audio", "nowhere"], 2, "nowhere"),
+        (["--table", "nowhere.csv"], 2, "nowhere.csv"),
+        (["--people", "nowhere.csv"], 2, "nowhere.csv"),
+        (["--optimiser", "sgd"], 2, "'adam', 'adamw'"),
+        (["--epochs", "many"], 2, "--epochs"),
+        (["--colour", "green"], 2, "--colour"),
+        (["--epochs", "0"], 1, "epochs"),
+        (["--holdout", "1.5"], 1, "holdout"),
+        (["--slowest", "2"], 1, "slowest"),
+        (["--student", "vgg-smal-16k-mel16-x4-db"], 1, "Did you mean 'small'"),
+        (["--student", "vgg-16k-mel16-x4"], 1, "'16k-mel16-x4' is not a mel configuration"),
+        (["--teacher", "nobody"], 1, "nobody"),
+        (["--batch", "4000"], 1, "fewer than a batch of 4000"),
+        (["--match", "*.mp3"], 1, "is called '*.mp3'"),
+        (["--out", "student.pth"], 1, ".safetensors"),
+        (["--table", "no group"], 1, "no column group"),
+        (["--people", "no group"], 1, "no column 'path'"),
+    ],
+    ids=lambda c: " ".join(c) if isinstance(c, list) else None,
+)
+def test_what_cannot_work_is_said_in_a_line(
+    runner: CliRunner, command: list[str], tmp_path: Path, changes: list[str], code: int, why: str
+) -> None:
+    if changes[1] == "no group":
+        table = tmp_path / "table.csv"
+        table.write_text("path\n" if changes[0] == "--table" else "file\n")
+        changes = [changes[0], str(table)]
+    result = runner.invoke(app, [*command, *changes])
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if "reading" not in line]
+    assert why in lines[-1]
+    if code == 1:
+        (said,) = (line for line in lines if line.startswith("lightmel distill: "))
+        assert said == lines[-1]
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.glob("student.*"))
+
+
+SLOW = """
+import sys, time
+from contextlib import contextmanager
+from lightmel.cli import distill, main
+
+@contextmanager
+def told():
+    def show(what, done, total):
+        print(what, done, total, file=sys.stderr, flush=True)
+        time.sleep(0.1 if what == "training" else 0)
+    yield show
+
+distill.progress_bar = told
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
+@pytest.mark.parametrize("kept", [True, False], ids=["with work", "without"])
+def test_ctrl_c_in_mid_training_says_how_to_go_on_and_the_same_command_does(
+    runner: CliRunner, command: list[str], tmp_path: Path, kept: bool
+) -> None:
+    work = tmp_path / "work"
+    command = [*command, "--work", str(work)] if kept else command
+    out = tmp_path / "student.safetensors"
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("training 4 "):
+                process.send_signal(signal.SIGINT)
+                break
+        error = process.stderr.read()
+        process.wait(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert "stopping after this step" in error
+    says = f"goes on from {work}." if kept else "Without --work it begins anew."
+    assert error.rstrip().splitlines()[-1].endswith(says)
+    assert not out.exists()
+    if not kept:
+        return
+    assert (work / "checkpoint.pt").exists()
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    resumed = lightmel.load(out).network.state_dict()
+    fresh = [str(tmp_path / "whole.safetensors") if part == str(out) else part for part in command[:-2]]
+    assert runner.invoke(app, fresh).exit_code == 0
+    whole = lightmel.load(tmp_path / "whole.safetensors").network.state_dict()
+    assert all(np.array_equal(resumed[k], whole[k]) for k in whole)

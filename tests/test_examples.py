@@ -1,0 +1,109 @@
+"""The examples do what they say, on notes that are made here."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+INSTRUMENTS = {"bell": 2_000, "drone": 90, "flute": 700, "organ": 330}
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of pure notes: one pitch an instrument, other lengths in each part."""
+    folder = tmp_path_factory.mktemp("notes")
+    rows = [("path", "instrument", "split_mixed")]
+    for instrument, pitch in INSTRUMENTS.items():
+        for part, seconds in (("train", 0.5), ("train", 0.6), ("valid", 0.7), ("test", 0.8)):
+            path = f"{instrument}-{seconds}.flac"
+            time = np.arange(round(16_000 * seconds)) / 16_000
+            soundfile.write(folder / path, 0.7 * np.sin(2 * np.pi * pitch * time), 16_000)
+            rows.append((path, instrument, part))
+    table = folder / "notes.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return table
+
+
+@pytest.fixture(scope="module")
+def mixtures(notes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    maker = example("instrument_mixtures")
+    maker.CLIPS = {"train": 48, "valid": 16, "test": 20}
+    return maker.make(notes, tmp_path_factory.mktemp("mixtures"), "split_mixed", 0)
+
+
+def read(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_tags_of_a_mixture_are_the_notes_in_it(mixtures: Path) -> None:
+    for row in read(mixtures):
+        wave, sr = soundfile.read(mixtures.parent / row["path"])
+        assert (len(wave), sr) == (5 * 16_000, 16_000)
+        assert np.abs(wave).max() == pytest.approx(0.7, abs=1e-3)
+        power = np.abs(np.fft.rfft(wave)) ** 2
+        bins = {name: round(pitch * 5) for name, pitch in INSTRUMENTS.items()}
+        near = {name: power[b - 15 : b + 15].sum() / power.sum() for name, b in bins.items()}
+        assert {name for name, part in near.items() if part > 0.01} == set(row["tags"].split(";"))
+        assert 2 <= len(row["tags"].split(";")) <= 4
+
+
+def test_the_same_seed_makes_the_same_samples(notes: Path, mixtures: Path, tmp_path: Path) -> None:
+    maker = example("instrument_mixtures")
+    maker.CLIPS = {"train": 3, "valid": 1, "test": 1}
+    again, other = (maker.make(notes, tmp_path / str(s), "split_mixed", s) for s in (0, 1))
+    for i in range(3):
+        name = f"train/{i:04}.flac"
+        first, second, third = (soundfile.read(t.parent / name)[0] for t in (mixtures, again, other))
+        assert np.array_equal(first, second)
+        assert not np.array_equal(first, third)
+
+
+def test_the_study_goes_on_where_it_was_and_prints_its_table(
+    mixtures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = example("instrument_study")
+    study.BANDS, study.HOPS = (16,), (4, 8)
+    study.NETWORKS = {"vgg": {"widths": [4, 8, 8, 16]}}
+    arguments = [str(mixtures), str(tmp_path), "--epochs", "2", "--seeds"]
+    study.main([*arguments, "0"])
+    first = capsys.readouterr().out
+    assert "| vgg     | 16    | x8  | 0." in first
+    study.main([*arguments, "0", "1"])
+    second = capsys.readouterr().out
+    assert "vgg-mel16-x4-seed1" in second
+    assert "seed0: " not in second, "runs that are there are not run again"
+    assert second.rstrip().endswith("| 2    |")
+
+
+def test_fine_tuning_is_compared_on_the_same_clips(
+    mixtures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = example("finetune_study")
+    short = study.FinetuneConfig(head_epochs=2, epochs=1, excerpts=1)
+    monkeypatch.setattr(study, "FinetuneConfig", lambda seed: study.replace(short, seed=seed))
+    study.main([str(mixtures), str(tmp_path), "--clips", "24", "--seeds", "3"])
+    shown = capsys.readouterr().out
+    assert "| seed | fine-tuned" in shown
+    assert "| mean | 0." in shown
+    data = study.load_table(mixtures)
+    assert study.some(data, 24, 3).train.paths == study.some(data, 24, 3).train.paths
+    assert len(study.some(data, 24, 3).train) == 24
+    assert study.some(data, 24, 3).test is data.test
