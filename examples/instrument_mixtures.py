@@ -7,7 +7,9 @@ it), ``instrument``, and one that says train, valid or test::
     python examples/instrument_mixtures.py notes.csv mixtures --split split_mixed
 
 It writes ``mixtures/clips.csv`` (path, tags, split) and a FLAC file a clip. The same arguments give the same
-samples. Notes of one part never come into another, and each clip has a peak of 0.7.
+samples. Notes of one part never come into another, and each clip has a peak of about 0.7. Notes to learn from are
+transposed by up to three semitones, as a tape plays them faster or slower, for they are few; those to judge by
+are as they were recorded.
 """
 
 from __future__ import annotations
@@ -21,13 +23,18 @@ import numpy as np
 import soundfile
 
 from lightmel import audio
+from lightmel.encode import at_speed
 
 SR = 16_000
 SECONDS = 5.0
-CLIPS = {"train": 3_000, "valid": 400, "test": 800}
+CLIPS = {"train": 6_000, "valid": 400, "test": 800}
 NOTES = (2, 3, 4)
-QUIETEST_DB = -12.0
+QUIETEST_DB = -6.0
+SEMITONES = {"train": 3.0}
+"""How far notes of a part are transposed, up and down."""
 PEAK = 0.7
+NOISE_DB = (-70.0, -50.0)
+"""Of white noise below each clip: a recording is never digitally silent, and decibels make much of silence."""
 
 Notes = dict[str, list[np.ndarray]]
 """Waves by instrument."""
@@ -43,16 +50,19 @@ def read_notes(table: Path, column: str) -> dict[str, Notes]:
     return parts
 
 
-def mix(notes: Notes, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
-    """Return a clip and the instruments in it: each once, at a level and an offset of its own."""
+def mix(notes: Notes, semitones: float, rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+    """Return a clip and the instruments in it: each once, at a level, an offset and a pitch of its own."""
     names = sorted(notes)
     chosen = sorted(rng.choice(names, rng.choice(NOTES), replace=False).tolist())
     clip = np.zeros(round(SECONDS * SR), dtype=np.float32)
     for name in chosen:
-        note = notes[name][rng.integers(len(notes[name]))][: len(clip)]
+        note = notes[name][rng.integers(len(notes[name]))]
+        note = at_speed(note, SR, 2 ** (rng.uniform(-semitones, semitones) / 12))[: len(clip)]
         start = rng.integers(len(clip) - len(note) + 1)
         clip[start : start + len(note)] += 10 ** (rng.uniform(QUIETEST_DB, 0) / 20) * note
-    return PEAK / np.abs(clip).max() * clip, chosen
+    clip *= PEAK / np.abs(clip).max()
+    clip += 10 ** (rng.uniform(*NOISE_DB) / 20) * rng.standard_normal(len(clip), dtype=np.float32)
+    return clip, chosen
 
 
 def make(table: Path, folder: Path, column: str, seed: int) -> Path:
@@ -61,7 +71,7 @@ def make(table: Path, folder: Path, column: str, seed: int) -> Path:
     for number, (part, notes) in enumerate(read_notes(table, column).items()):
         (folder / part).mkdir(parents=True, exist_ok=True)
         for i in range(CLIPS[part]):
-            clip, instruments = mix(notes, np.random.default_rng([seed, number, i]))
+            clip, instruments = mix(notes, SEMITONES.get(part, 0.0), np.random.default_rng([seed, number, i]))
             path = f"{part}/{i:04}.flac"
             soundfile.write(folder / path, clip, SR)
             rows.append((path, ";".join(instruments), part))

@@ -33,15 +33,15 @@ BANDS, HOPS = (96, 48), (1, 4)
 NETWORKS: dict[str, dict[str, Any]] = {
     "vgg": {"widths": [16, 48, 96, 256]},
     "musicnn": {
-        "timbre": [(part, n, 4 * k) for part in (0.9, 0.4) for n, k in ((7, 2), (3, 4), (1, 8))],
-        "temporal": [(n, 4) for n in (32, 64, 128, 165)],
+        "timbre": [(part, n, 2 * k) for part in (0.9, 0.4) for n, k in ((7, 2), (3, 4), (1, 8))],
+        "temporal": [(n, 2) for n in (32, 64, 128, 165)],
         "width": 64,
         "dense": 100,
         "dropout": 0.2,
     },
 }
 TRAINING = TrainConfig(
-    epochs=10, batch=32, optimiser="adamw", schedule="onecycle", lr=3e-3, weight_decay=0.01, clip_norm=1.0
+    epochs=8, batch=32, optimiser="adamw", schedule="onecycle", lr=1e-2, weight_decay=0.01, clip_norm=1.0
 )
 
 

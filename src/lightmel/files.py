@@ -4,9 +4,43 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import LightmelError
+
+
+def check_target(path: str | os.PathLike[str], beside: Sequence[str], error: type[LightmelError]) -> None:
+    """Make sure, before the work and not after it, that a file and those beside it can be written.
+
+    Parameters
+    ----------
+    path
+        Of the file; missing folders are made.
+    beside
+        Suffixes of the files beside it, which are called as it is but for them.
+    error
+        What is raised.
+
+    Raises
+    ------
+    LightmelError
+        Of the kind `error`: if `path` is a folder, its folder cannot be written to, or a file beside it would
+        be that file itself.
+    """
+    target = Path(path)
+    if target.suffix in beside:
+        raise error(
+            f"{target} would be overwritten by the {target.suffix} that goes beside it: name it otherwise."
+        )
+    if target.is_dir():
+        raise error(f"{target} is a folder: name the file in it.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as cause:
+        raise error(f"{target} cannot be written: {cause.strerror or cause}.") from cause
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes, error: type[LightmelError]) -> None:

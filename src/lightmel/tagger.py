@@ -135,7 +135,8 @@ class Tagger:
         ShapeError, WeightsError
             If there are no tags, or one stands twice.
         """
-        provenance = {"body": f"{self.name} {self.description.version}", **self.description.provenance}
+        d = self.description
+        provenance = {"body": {"name": d.name, "version": d.version, "provenance": dict(d.provenance)}}
         description = replace(
             self.description,
             name=f"{self.name}-untrained",

@@ -7,6 +7,7 @@ same tagger always gives the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -164,6 +165,21 @@ def read(path: str | os.PathLike[str]) -> tuple[TaggingNetwork, Description]:
         raise WeightsError(f"{path}: {error}") from error
     _load(network, tensors, path)
     return network.eval(), description
+
+
+def weights_sha256(network: TaggingNetwork) -> str:
+    """Return the SHA-256 over every stored tensor of a network: names, types, shapes, bytes.
+
+    It is that of the weights alone: a tagger keeps it under another name, with other thresholds, or
+    in another file.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        if _is_stored(name):
+            flat = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}\n".encode())
+            digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _is_stored(key: str) -> bool:

@@ -312,7 +312,7 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=says):
             Evaluation.load(path)
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(DataError, match="is a folder"):
         record().save(tmp_path / "folder")
 
 

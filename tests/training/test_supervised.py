@@ -179,7 +179,11 @@ def test_a_fine_tuned_tagger_knows_the_new_tags(base: Tagger, data: Dataset, sto
     assert made.tagger.tags == data.tags
     assert len(made.tagger.description.thresholds) == len(data.tags)
     assert made.tagger.description.licence == base.description.licence
-    assert made.tagger.description.provenance["body"] == "mine 1"
+    assert made.tagger.description.provenance["body"] == {
+        "name": "mine",
+        "version": "1",
+        "provenance": base.description.provenance,
+    }
     assert all(torch.equal(v, before[k]) for k, v in base.network.state_dict().items()), "base stays"
     assert [line["stage"] for line in made.history] == 3 * ["head"] + 4 * ["all"]
 

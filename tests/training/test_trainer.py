@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from lightmel.config import MelConfig
 from lightmel.data.store import MemoryMels
 from lightmel.errors import ConfigError, DataError, ShapeError, TrainingError
+from lightmel.metrics import pr_auc, roc_auc
 from lightmel.models import build_musicnn
 from lightmel.training.config import TrainConfig
 from lightmel.training.examples import MelExamples, score_clips
@@ -87,18 +87,18 @@ def test_it_learns(changes: dict[str, Any]) -> None:
     assert result.history[-1]["loss"] < 0.6 * result.history[0]["loss"]
     assert result.history[-1]["valid_pr_auc"] > 0.95
     held_out = examples(seed=2)
-    right = (score_clips(result.network, held_out) > 0.5) == (held_out.labels.numpy() > 0.5)
-    assert right.mean() > 0.85
+    judged = roc_auc(held_out.labels.numpy() > 0.5, score_clips(result.network, held_out), ["0", "1"])
+    assert min(judged.values()) > 0.95
     assert not result.network.training
 
 
 def test_the_same_seed_gives_the_same_weights_and_the_global_random_state_stays() -> None:
+    own = network(dropout=0.5)
     before = torch.get_rng_state()
-    first = Trainer(network(dropout=0.5), SHORT).fit(examples())
-    torch.rand(7)
-    torch.set_rng_state(before)
-    second = Trainer(network(dropout=0.5), SHORT).fit(examples())
+    first = Trainer(own, SHORT).fit(examples())
     assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)
+    second = Trainer(network(dropout=0.5), SHORT).fit(examples())
     assert same(first.network, second.network)
     other = Trainer(network(dropout=0.5), replace(SHORT, seed=1)).fit(examples())
     assert not same(first.network, other.network)
@@ -127,8 +127,6 @@ def test_the_best_epoch_is_kept_and_waiting_ends() -> None:
     assert len(curve) == result.best_epoch + 1 + 3
     assert result.best_epoch == int(np.argmax(curve))
     valid = examples(seed=1)
-    from lightmel.metrics import pr_auc
-
     judged = pr_auc(valid.labels.numpy() > 0.5, score_clips(result.network, valid), ["0", "1"])
     assert np.mean(list(judged.values())) == pytest.approx(max(curve), abs=1e-12)
 
@@ -166,7 +164,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
         first = trainer.fit(examples(), examples(seed=1), folder=folder, on_step=count)
         assert first.stopped == "interrupted"
-        second = Trainer(network(seed=9, dropout=0.5), config).fit(
+        second = Trainer(network(dropout=0.5), config).fit(
             examples(), examples(seed=1), folder=folder, resume=True
         )
         assert same(second.network, whole.network)
@@ -177,7 +175,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
 
 CHILD = """
-import importlib.util, sys
+import importlib.util, sys, time
 from pathlib import Path
 spec = importlib.util.spec_from_file_location("trainer_tests", sys.argv[1])
 tests = importlib.util.module_from_spec(spec); spec.loader.exec_module(tests)
@@ -185,7 +183,7 @@ import torch
 config = tests.replace(tests.SHORT, epochs=6, average=0.9, save_seconds=0.02)
 result = tests.Trainer(tests.network(dropout=0.5), config).fit(
     tests.examples(), tests.examples(seed=1), folder=Path(sys.argv[2]), resume=True,
-    on_step=lambda done, _: (tests.time.sleep(0.02), print(done, flush=True)),
+    on_step=lambda done, _: (time.sleep(0.02), print(done, flush=True)),
 )
 torch.save(result.network.state_dict(), sys.argv[3])
 """
@@ -223,13 +221,22 @@ def test_a_run_killed_in_mid_epoch_resumes_to_bit_identical_weights(tmp_path: Pa
     assert all(torch.equal(mine[k], theirs[k]) for k in theirs)
 
 
+def test_a_stop_before_it_begins_ends_it_after_a_step_and_not_the_next_fit() -> None:
+    trainer = Trainer(network(), SHORT)
+    trainer.stop()
+    assert trainer.fit(examples()).stopped == "interrupted"
+    assert trainer.fit(examples()).stopped == "done"
+
+
 def test_a_run_of_another_kind_is_not_resumed(tmp_path: Path) -> None:
     Trainer(network(), SHORT).fit(examples(), folder=tmp_path)
     with pytest.raises(TrainingError, match="holds a run already"):
         Trainer(network(), SHORT).fit(examples(), folder=tmp_path)
     with pytest.raises(TrainingError, match="differs in lr, seed"):
         Trainer(network(), replace(SHORT, lr=1e-3, seed=4)).fit(examples(), folder=tmp_path, resume=True)
-    with pytest.raises(TrainingError, match="labels of the training data"):
+    with pytest.raises(TrainingError, match="differs in initial weights:"):
+        Trainer(network(seed=4), SHORT).fit(examples(), folder=tmp_path, resume=True)
+    with pytest.raises(TrainingError, match="differs in clips, the labels of the training data"):
         Trainer(network(), SHORT).fit(examples(seed=3), folder=tmp_path, resume=True)
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
     with pytest.raises(TrainingError, match="cannot be read"):
@@ -257,7 +264,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_good_sta
         Trainer(own, SHORT).fit(broken, folder=tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert all(bool(torch.isfinite(v).all()) for v in own.state_dict().values())
-    resumed = Trainer(network(seed=5), SHORT).fit(examples(), folder=tmp_path, resume=True)
+    resumed = Trainer(network(), SHORT).fit(examples(), folder=tmp_path, resume=True)
     assert same(resumed.network, Trainer(network(), SHORT).fit(examples()).network)
 
 
@@ -277,49 +284,6 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: py
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt", "history.jsonl"]
     resumed = Trainer(network(), SHORT).fit(examples(), folder=tmp_path, resume=True)
     assert same(resumed.network, Trainer(network(), SHORT).fit(examples()).network)
-
-
-# -- several processes
-
-TOGETHER = """
-import importlib.util, json, os, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-spec = importlib.util.spec_from_file_location("trainer_tests", sys.argv[1])
-tests = importlib.util.module_from_spec(spec); spec.loader.exec_module(tests)
-# Clips of one length: no excerpt is drawn, so that one process and two hear the same.
-train, valid = (tests.examples(clips=90, seed=s, longest=5) for s in (0, 1))
-folder = Path(sys.argv[2])
-config = tests.replace(tests.SHORT, average=0.9)
-result = tests.Trainer(tests.network(dropout=0.0), config).fit(train, valid, folder=folder)
-kinds = {type(m).__name__ for m in result.network.modules()}
-out = {"history": result.history, "kinds": sorted(kinds), "sums": [float(p.double().abs().sum()) for p in result.network.parameters()]}
-(folder / f"rank-{os.environ.get('RANK', 'alone')}.json").write_text(json.dumps(out))
-"""
-
-
-def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path) -> None:
-    script = tmp_path / "together.py"
-    script.write_text(TOGETHER)
-    one, two = tmp_path / "one", tmp_path / "two"
-    subprocess.run([sys.executable, script, __file__, one], check=True, timeout=120)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [*torchrun, script, __file__, two], check=True, timeout=300, env=environment, capture_output=True
-    )
-    alone = json.loads((one / "rank-alone.json").read_text())
-    ranks = [json.loads((two / f"rank-{r}.json").read_text()) for r in (0, 1)]
-    assert ranks[0]["sums"] == ranks[1]["sums"]
-    assert alone["kinds"] == ranks[0]["kinds"]
-    for key in ("loss", "valid_pr_auc"):
-        np.testing.assert_allclose(
-            [line[key] for line in ranks[0]["history"]], [line[key] for line in alone["history"]], rtol=1e-4
-        )
-    assert (two / "checkpoint.pt").exists()
-    # Equal to rounding: a state of the one can be taken for a state of the other.
-    np.testing.assert_allclose(ranks[0]["sums"], alone["sums"], rtol=1e-3)
 
 
 # -- what is refused
@@ -354,8 +318,8 @@ def test_what_does_not_fit_is_refused() -> None:
         Trainer(network(), SHORT).fit(three)
     with pytest.raises(ConfigError, match="single one"):
         Trainer(network(), replace(SHORT, batch=1)).fit(source)
+    silent = MelExamples(source.mels, source.rows, np.zeros((96, 2)), FRAMES)
     with pytest.raises(ConfigError, match="nothing can be judged"):
-        silent = MelExamples(source.mels, source.rows, np.zeros((96, 2)), FRAMES)
         Trainer(network(), SHORT).fit(source, silent)
     with pytest.raises(ShapeError, match="96 clips want labels"):
         MelExamples(source.mels, source.rows, np.zeros((95, 2)), FRAMES)

@@ -74,3 +74,5 @@ def features(
         f"{out}: {len(made):,} clips, {made.config.slug} as {made.dtype}, {made.n_bytes / 1e6:,.1f} MB"
         f"; {len(made.failed):,} failed"
     )
+    if not len(made):
+        raise typer.Exit(1)

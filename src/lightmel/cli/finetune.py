@@ -7,17 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from ..data.config import DataConfig
+from ..errors import TrainingError
+from ..files import check_target
 from ..training.config import FinetuneConfig
 from .options import with_options
 from .progress import show_epoch
 from .train import Features, Name, Out, Source, Version, WorkFolder, report
 from .work import at_work, store_of
 
-DATA = DataConfig(valid_share=0.2)
-"""Thresholds are fitted by validation clips, and a hundred clips are few."""
 
-
-@with_options(config=FinetuneConfig(), data=DATA)
+@with_options(config=FinetuneConfig(), data=DataConfig())
 def finetune(
     source: Source,
     out: Out,
@@ -39,8 +38,10 @@ def finetune(
     from ..data import load_dataset
     from ..tagger import load
     from ..training.finetune import finetune as learn
+    from ..training.supervised import BESIDE
 
     with at_work("finetune", work) as tell:
+        check_target(out, BESIDE, TrainingError)
         given, clips, tagger = config(), load_dataset(source, data()), load(base)
         with store_of(clips, tagger.config, features, work, tell) as store:
             made = learn(

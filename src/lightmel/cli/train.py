@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..data.config import DataConfig
+from ..errors import TrainingError
+from ..files import check_target
 from ..training.config import TaggerConfig, TrainConfig
 from .options import with_options
 from .progress import show_epoch
@@ -53,9 +55,10 @@ def train(
     """
     from ..data import load_dataset
     from ..training.networks import parse_name
-    from ..training.supervised import train_tagger
+    from ..training.supervised import BESIDE, train_tagger
 
     with at_work("train", work) as tell:
+        check_target(out, BESIDE, TrainingError)
         given, how, clips = what(), training(), load_dataset(source, data())
         _, config = parse_name(given.network)
         shown = [show_epoch(how.epochs)]
@@ -94,6 +97,7 @@ def report(made: Trained, out: Path) -> None:
         if made.evaluation is not None:
             typer.echo(f"{made.evaluation.table()}\n")
         typer.echo(
-            f"{out}: {made.tagger.name}, {len(made.tagger.tags)} tags, {made.tagger.description.licence}"
+            f"{out}: {made.tagger.name}, {len(made.tagger.tags)} tags, "
+            f"licence {made.tagger.description.licence}"
         )
         typer.echo(f"Try: lightmel tag song.mp3 --model {out}")

@@ -34,10 +34,14 @@ class DataConfig:
         finds out.
     split_column, group_column
         Of a table; empty takes split and group if they are there.
-    valid_share, test_share
-        Of a table without splits: parts of the clips, made by group.
+    valid_share
+        Of a table without splits: part of the clips to decide by, made by group.
+    test_share
+        Of a table without splits: part of the clips to report, made by group.
     split_seed
         Another number makes other parts.
+    low
+        Of jamendo: the sound is its smaller download.
 
     Raises
     ------
@@ -55,9 +59,10 @@ class DataConfig:
     tag_columns: str = ""
     split_column: str = ""
     group_column: str = ""
-    valid_share: float = 0.1
-    test_share: float = 0.1
+    valid_share: float = 0.15
+    test_share: float = 0.15
     split_seed: int = 0
+    low: bool = False
 
     def __post_init__(self) -> None:
         check_choices(self)

@@ -32,7 +32,7 @@ def load_dataset(source: str | os.PathLike[str], config: DataConfig | None = Non
     if config.dataset == "msd":
         return load_msd(place, annotations=annotations)
     if config.dataset == "jamendo":
-        return load_jamendo(place, config.subset, config.fold, annotations=annotations)
+        return load_jamendo(place, config.subset, config.fold, annotations=annotations, low=config.low)
     columns = [name.strip() for name in config.tag_columns.split(",") if name.strip()]
     return load_table(
         place,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,6 +59,10 @@ class Mels(Protocol):
         """Raise `ConfigError` unless the mels are those of `config`."""
         ...
 
+    def fingerprint(self, rows: Indices) -> str:
+        """Return what tells these clips, in their order, from others."""
+        ...
+
 
 class _Clips(ABC):
     """What mels in memory and on disk have in common."""
@@ -69,6 +75,15 @@ class _Clips(ABC):
     @abstractmethod
     def _copy(self, row: int, start: int, out: NDArray[np.float32]) -> None:
         """Write frames of a clip from `start` on into `out`, ``(n_mels, frames)``."""
+
+    @abstractmethod
+    def _checksum(self, row: int) -> int:
+        """Return a number that tells a clip from others."""
+
+    def fingerprint(self, rows: Indices) -> str:
+        """Return what tells these clips, in their order, from others."""
+        sums = {row: self._checksum(row) for row in set(np.asarray(rows).tolist())}
+        return hashlib.sha256(repr([sums[row] for row in np.asarray(rows).tolist()]).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -99,7 +114,10 @@ class _Clips(ABC):
             return
         thinned = config.hop_factor % self.config.hop_factor == 0
         if thinned and config == self.config.replace(hop_factor=config.hop_factor):
-            way_out = f"derive(folder, {config.hop_factor}) of a store makes them, without the sound."
+            way_out = (
+                f"A store of it gives them without the sound: store.derive(folder, {config.hop_factor}), or "
+                f"`lightmel features --derive STORE --hop-factor {config.hop_factor}`."
+            )
         else:
             way_out = "Make mels of that configuration from the sound."
         raise ConfigError(f"{self._label} holds {self.config.slug}, and {config.slug} is wanted. {way_out}")
@@ -171,6 +189,9 @@ class MemoryMels(_Clips):
 
     def _copy(self, row: int, start: int, out: NDArray[np.float32]) -> None:
         out[...] = self._mels[row][:, start : start + out.shape[1]]
+
+    def _checksum(self, row: int) -> int:
+        return zlib.crc32(self._mels[row].data)
 
 
 class FeatureStore(_Clips):
@@ -245,6 +266,9 @@ class FeatureStore(_Clips):
         if key in self.failed:
             return f" {key!r} failed when the store was built: {self.failed[key]}"
         return super()._why_missing(key)
+
+    def _checksum(self, row: int) -> int:
+        return self._places[row].crc32
 
     def _clip(self, place: Place) -> Bytes:
         return self._data[place.offset : place.offset + self._layout.n_bytes(place.frames)]

@@ -28,7 +28,7 @@ COUNTS: dict[str, dict[str, int]] = {}
 
 SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aif", ".m4a")
 """What counts as sound in a folder of classes."""
-PARTS = (0.8, 0.1, 0.1)
+PARTS = (0.7, 0.15, 0.15)
 """Shares of training, validation and test where the table has no split."""
 TRUE, FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
 WORDS = {

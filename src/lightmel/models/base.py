@@ -19,6 +19,8 @@ class TaggingNetwork(nn.Module):
     """
 
     architecture: ClassVar[str]
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
+    """How its convolutions are trained fastest."""
     embed_dim: int
     head: nn.Linear
 
@@ -60,6 +62,12 @@ class TaggingNetwork(nn.Module):
         """Return logits ``(batch, n_tags)``; their sigmoid is the score."""
         logits: torch.Tensor = self.head(self.embed(mel))
         return logits
+
+    def lay_out(self, memory_format: torch.memory_format) -> None:
+        """Lay the filters of two-dimensional convolutions out in memory; what they compute stays."""
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.to(memory_format=memory_format)
 
     def with_head(self, n_tags: int, generator: torch.Generator | None = None) -> TaggingNetwork:
         """Return a copy with the same body and a fresh head for `n_tags` other tags."""

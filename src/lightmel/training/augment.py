@@ -128,6 +128,11 @@ class MelFilters:
         self.config, self.responses = config, tuple(responses)
         self._peaks = torch.tensor(config.band_edges()[1:-1])
 
+    @property
+    def identity(self) -> str:
+        """What it does, for a training that goes on."""
+        return ", ".join(f"{type(r).__name__}{vars(r)}" for r in self.responses)
+
     def __call__(self, mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return what ``(batch, n_mels, frames)`` would be of filtered sound."""
         power = torch.ones(len(mel), self.config.n_mels)

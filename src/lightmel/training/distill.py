@@ -194,6 +194,12 @@ def distill(
     """
     if not teachers:
         raise ConfigError("Distillation needs a teacher: the name or the file of a tagger.")
+    if training.patience or training.schedule == "plateau":
+        raise ConfigError(
+            "patience and the schedule plateau need validation data, and distillation has none."
+        )
+    if training.part != "all" or training.class_weights != "none":
+        raise ConfigError("A student learns scores, with all of its network: no part=head, no class_weights.")
     config = config or DistillConfig()
     generator = torch.Generator().manual_seed(training.seed)
     tags = student_tags(teachers)
@@ -217,7 +223,7 @@ def distill(
         on_start(trainer)
     result = trainer.fit(
         BankExamples(bank, segments, config, sr, mel, targets),
-        folder=work,
+        folder=work / "run" if work is not None else None,
         resume=True,
         on_epoch=on_epoch,
         on_step=None if progress is None else lambda done, steps: progress("training", done, steps),

@@ -109,11 +109,14 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(input)
         x = input.float()
         over = [d for d in range(x.ndim) if d != 1]
-        sums = torch.cat([x.sum(over), x.square().sum(over), x.new_full((1,), x.numel() / x.shape[1])])
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        sums = torch.cat([x.sum(over), x.new_full((1,), x.numel() / x.shape[1])])
         sums = _Sum.apply(sums)  # type: ignore[no-untyped-call]
         count = sums[-1].detach()
-        mean, square = (sums[:-1] / count).view(2, -1)
-        variance = (square - mean.square()).clamp(min=0)
+        mean = sums[:-1] / count
+        # Not the mean square less the squared mean: of decibels that difference has lost its digits.
+        centred = x - mean.view(shape)
+        variance = _Sum.apply(centred.square().sum(over)) / count  # type: ignore[no-untyped-call]
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -122,11 +125,10 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
             self.num_batches_tracked += 1
-        shape = [1, -1] + [1] * (x.ndim - 2)
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:
             scale = scale * self.weight
-        y: torch.Tensor = (x - mean.view(shape)) * scale.view(shape)
+        y: torch.Tensor = centred * scale.view(shape)
         if self.affine:
             y = y + self.bias.view(shape)
         return y.to(input.dtype)

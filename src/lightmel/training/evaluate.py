@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..data.dataset import Dataset
@@ -17,6 +15,7 @@ from ..metrics import Measure, bootstrap, pr_auc, roc_auc
 from ..models.base import TaggingNetwork
 from ..tagger import Tagger
 from ..tagging import Tagging
+from ..weights import weights_sha256
 from .evaluation import Evaluation, Interval, compare
 from .examples import MelExamples, score_clips
 
@@ -26,21 +25,6 @@ log = logging.getLogger("lightmel")
 
 NO_CLIP, EVERY_CLIP, UNKNOWN = "no clip has it", "every clip has it", "the tagger does not have it"
 """Why a tag is left out."""
-
-
-def weights_sha256(network: TaggingNetwork) -> str:
-    """Return the SHA-256 over every stored tensor of a network: names, types, shapes, bytes.
-
-    It is that of the weights alone: a tagger keeps it under another name, with other thresholds, or
-    in another file.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        if not name.endswith("num_batches_tracked"):  # a counter that no file stores
-            flat = tensor.detach().cpu().contiguous()
-            digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}\n".encode())
-            digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def evaluate(
@@ -88,8 +72,8 @@ def evaluate(
         examples.mels.require(model.config)
         if tuple(tags) != model.tags:
             raise ConfigError(
-                f"The labels are not those of {model.name} in its order: judge it by files, which goes by "
-                "names (`evaluate_files`)."
+                f"The labels are not those of {model.name} in its order. Judge it by files, which goes by "
+                "names: `evaluate_files`, or `lightmel evaluate` without --features."
             )
     if not len(tags) == network.n_tags == examples.labels.shape[1]:
         raise ConfigError(

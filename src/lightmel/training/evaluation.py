@@ -11,7 +11,7 @@ from typing import Any
 
 from ..data.dataset import same_protocol
 from ..errors import DataError
-from ..files import write_whole
+from ..files import check_target, write_whole
 from ..metrics import macro
 
 Interval = tuple[float, float]
@@ -108,6 +108,7 @@ class Evaluation:
         DataError
             If the file cannot be written.
         """
+        check_target(path, (".md",), DataError)
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         write_whole(path, f"{text}\n".encode(), DataError)
         write_whole(Path(path).with_suffix(".md"), f"{self.table()}\n".encode(), DataError)

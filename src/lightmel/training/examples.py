@@ -86,7 +86,12 @@ class MelExamples:
         self.labels = torch.from_numpy(np.array(labels, dtype=np.float32))
         self.n_frames = int(n_frames)
         self.damage = damage
-        self.identity: Mapping[str, Any] = {"mels": mels.config.slug, "frames": self.n_frames}
+        self.identity: Mapping[str, Any] = {
+            "mels": mels.config.slug,
+            "frames": self.n_frames,
+            "clips": mels.fingerprint(self.rows),
+            "damage": getattr(damage, "identity", damage is not None),
+        }
         if self.labels.ndim != 2 or len(self.labels) != len(self.rows):
             raise ShapeError(
                 f"{len(self.rows)} clips want labels (clips, tags), not {tuple(self.labels.shape)}."

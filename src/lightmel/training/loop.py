@@ -27,6 +27,7 @@ from ..errors import ConfigError, TrainingError
 from ..metrics import pr_auc, roc_auc
 from ..models.base import TaggingNetwork
 from ..tagger import Tagger
+from ..weights import weights_sha256
 from . import checkpoint
 from .config import TrainConfig
 from .distributed import World
@@ -122,7 +123,11 @@ class Run(Generic[Network]):
         self.best: dict[str, Any] = {"epoch": -1, "pr_auc": -1.0, "state": None}
         labels = train.labels.contiguous().numpy()
         self.fingerprint = hashlib.sha256(repr(labels.shape).encode() + labels.tobytes()).hexdigest()
-        self.identity = {"network": network.spec(), **train.identity}
+        self.identity = {
+            "network": network.spec(),
+            "initial weights": weights_sha256(network),
+            **train.identity,
+        }
 
     # -- one step
 
@@ -280,7 +285,8 @@ class Run(Generic[Network]):
             best = self.best["epoch"]
         if stopped != "interrupted" and network is not self.network:
             self.network.load_state_dict(network.state_dict(), strict=True)
-        return TrainResult(cast(Network, network.eval().cpu()), list(self.history), best, stopped)
+        network.eval().cpu().lay_out(torch.contiguous_format)
+        return TrainResult(cast(Network, network), list(self.history), best, stopped)
 
     # -- on disk
 

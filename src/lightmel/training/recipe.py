@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ..errors import ConfigError, TrainingError
-from ..files import write_whole
+from ..files import check_target, write_whole
 from ..models.base import TaggingNetwork
 from ..tagger import Tagger
 from .bank import Progress, Track, find_tracks, split_groups
@@ -81,10 +81,9 @@ def make_student(
     Raises
     ------
     LightmelError
-        If there is no music, or too few groups to hold some out; if `out` has another suffix.
+        If there is no music, or too few groups to hold some out; if `out` cannot be written.
     """
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"A tagger's file ends in .safetensors, not as {out} does.")
+    check_target(out, (".md", ".json"), TrainingError)
     tracks = [
         t for t in (read_tracks(table) if table else find_tracks(folder)) if fnmatch(t.path.name, match)
     ]

@@ -105,14 +105,15 @@ class Trainer(Generic[Network]):
                 self._check(examples)
         if len(train) < 2:
             raise ConfigError("One example has no statistics to normalise by: at least two are needed.")
-        self._stop.clear()
         with joined_world() as world, ExitStack() as stack:
+            stack.callback(self._stop.clear)  # at the end: it may have been asked to stop before it began
             device = self.device or _default_device(world)
             cuda = [device] if device.type == "cuda" else []
             # Dropout knows no generator but the global one: it is seeded at each step, and put back here.
             stack.enter_context(torch.random.fork_rng(devices=cuda))
+            self.network.to(device).lay_out(self.network.memory_format)
             run = Run(
-                self.network.to(device),
+                self.network,
                 self.config,
                 self.loss,
                 train,
