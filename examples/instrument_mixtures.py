@@ -7,9 +7,9 @@ it), ``instrument``, and one that says train, valid or test::
     python examples/instrument_mixtures.py notes.csv mixtures --split split_mixed
 
 It writes ``mixtures/clips.csv`` (path, tags, split) and a FLAC file a clip. The same arguments give the same
-samples. Notes of one part never come into another, and each clip has a peak of about 0.7. Notes to learn from are
-transposed by up to three semitones, as a tape plays them faster or slower, for they are few; those to judge by
-are as they were recorded.
+samples. Notes of one part never come into another, and each clip has a peak of about 0.7. Notes to learn
+from are transposed by up to three semitones, as a tape plays them faster or slower, for they are few; those
+to judge by are as they were recorded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SEMITONES = {"train": 3.0}
 """How far notes of a part are transposed, up and down."""
 PEAK = 0.7
 NOISE_DB = (-70.0, -50.0)
-"""Of white noise below each clip: a recording is never digitally silent, and decibels make much of silence."""
+"""Of white noise below each clip: no recording is digitally silent, and decibels make much of silence."""
 
 Notes = dict[str, list[np.ndarray]]
 """Waves by instrument."""

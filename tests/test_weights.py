@@ -98,7 +98,7 @@ def test_where_it_cannot_be_written_it_says_so_and_cleans_up(tmp_path: Path, tin
     with pytest.raises(WeightsError, match=r"file.a.safetensors cannot be written"):
         tiny().save(tmp_path / "file" / "a.safetensors")
     (tmp_path / "folder" / "full").mkdir(parents=True)
-    with pytest.raises(WeightsError, match="folder cannot be written"):
+    with pytest.raises(WeightsError, match="folder is a folder"):
         tiny().save(tmp_path / "folder")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
 
@@ -235,3 +235,15 @@ def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no readable safetensors"):
         weights.read(tmp_path / "trap.safetensors")
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("a.json", "overwritten"), ("a.md", "overwritten"), ("a.pth", "published"), ("", "a folder")],
+)
+def test_a_name_that_would_lose_the_tagger_is_refused(
+    tmp_path: Path, tiny: Tiny, name: str, why: str
+) -> None:
+    with pytest.raises(WeightsError, match=why):
+        tiny().save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

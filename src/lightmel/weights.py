@@ -21,7 +21,7 @@ from safetensors.torch import save as to_bytes
 
 from .config import MelConfig
 from .errors import LightmelError, WeightsError
-from .files import write_whole
+from .files import check_target, write_whole
 from .models.base import TaggingNetwork
 from .models.registry import build
 
@@ -84,6 +84,24 @@ class Description:
             raise WeightsError(f"The network has {network.n_tags} outputs for {len(self.tags)} tags.")
 
 
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Make sure, before the work and not after it, that a tagger and its figures can be written.
+
+    Figures go beside it, as ``.json``, and a card or a table as ``.md``.
+
+    Raises
+    ------
+    WeightsError
+        If nothing can be written there; if `path` would be overwritten by what lies beside it, or be taken
+        for something else.
+    """
+    if Path(path).suffix == ".pth":
+        raise WeightsError(
+            f"{path}: what ends in .pth is read as a published checkpoint. Name it .safetensors, or anything."
+        )
+    check_target(path, (".json", ".md"), WeightsError)
+
+
 def save(path: str | os.PathLike[str], network: TaggingNetwork, description: Description) -> None:
     """Write a tagger to `path`, whole or not at all (a temporary file beside it is renamed).
 
@@ -93,6 +111,7 @@ def save(path: str | os.PathLike[str], network: TaggingNetwork, description: Des
         If network and description do not fit, or the file cannot be written.
     """
     description.check(network)
+    check_path(path)
     document = {
         "format": FORMAT,
         "name": description.name,

@@ -147,7 +147,7 @@ def test_what_cannot_work_is_said_in_a_line(
 SLOW = """
 import sys, time
 from contextlib import contextmanager
-from lightmel.cli import distill, main
+from lightmel.cli import main, work
 
 @contextmanager
 def told():
@@ -156,7 +156,7 @@ def told():
         time.sleep(0.1 if what == "training" else 0)
     yield show
 
-distill.progress_bar = told
+work.progress_bar = told
 main()
 """
 
@@ -191,7 +191,7 @@ def test_ctrl_c_in_mid_training_says_how_to_go_on_and_the_same_command_does(
     assert not out.exists()
     if not kept:
         return
-    assert (work / "checkpoint.pt").exists()
+    assert (work / "run" / "checkpoint.pt").exists()
     result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output
     resumed = lightmel.load(out).network.state_dict()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lightmel.cli import progress
 from lightmel.cli.progress import progress_bar, show_epoch, stopping
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
@@ -38,6 +39,20 @@ def test_without_a_terminal_the_outcome_is_written_once_and_plainly(
     assert err.count("reading") == 1
     assert "3/3" in err
     assert "2/7" in err
+
+
+def test_in_a_log_file_a_line_comes_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 10_000, 20))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress_bar() as show:
+        for done in range(1, 5):
+            show("scoring", done, 4)
+    lines = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("scoring ") and "/" in line
+    ]
+    assert [line.split()[1].rstrip(",") for line in lines[:2]] == ["2/4", "4/4"]
 
 
 def test_on_a_terminal_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:

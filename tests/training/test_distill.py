@@ -15,7 +15,7 @@ import torch
 
 import lightmel
 from lightmel import audio
-from lightmel.errors import AudioError, ConfigError, StoppedError, TrainingError
+from lightmel.errors import AudioError, ConfigError, StoppedError, TrainingError, WeightsError
 from lightmel.tagger import Tagger
 from lightmel.training import bank as bank_room
 from lightmel.training import distill as room
@@ -494,7 +494,7 @@ def test_teachers_scores_are_kept_and_used_again(
     assert np.load(kept).shape == (len(asked[0][2]), 3)
     assert run() == first
     assert len(asked) == 1
-    for file in work.glob("[ch]*"):  # checkpoint and history: train anew on the same scores
+    for file in (work / "run").glob("*"):  # checkpoint and history: train anew on the same scores
         file.unlink()
     assert run(how=replace(once, batch=8)) != first
     assert len(asked) == 1, "how it is trained does not matter to the teacher"
@@ -519,7 +519,7 @@ def test_scores_of_other_segments_or_outputs_are_not_taken_for_these(
     config = replace(CONFIG, mixtures=0.0, excerpt=1.9, slowest=1.0, fastest=1.0)
 
     def score(teachers: Sequence[Tagger], config: DistillConfig = config) -> None:
-        for file in tmp_path.glob("[ch]*"):
+        for file in (tmp_path / "run").glob("*"):
             file.unlink()
         distill(teachers, tracks, config, once, work=tmp_path)
 
@@ -533,6 +533,43 @@ def test_scores_of_other_segments_or_outputs_are_not_taken_for_these(
     score([made, tiny(6, tags=("drums", "strings", "voice"))])
     assert len(asked) == 4
     assert len(list(tmp_path.glob("teacher-*.npy"))) == 4
+
+
+def test_scoring_that_was_stopped_goes_on_where_it_was(
+    music: Path, teacher: Tagger, tmp_path: Path, asked: list[Any]
+) -> None:
+    tracks, once = find_tracks(music)[:6], replace(TRAINING, epochs=1)
+    whole = weights(distill([teacher], tracks, CONFIG, once)[0])
+    total = len(asked[0][2])
+
+    def interrupt(what: str, done: int, _: int) -> None:
+        if what == "scoring" and done >= total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distill([teacher], tracks, CONFIG, once, work=tmp_path, progress=interrupt)
+    (part,) = tmp_path.glob("teacher-*.part")
+    scored = part.stat().st_size // 12
+    assert total // 2 <= scored < total
+    with part.open("ab") as file:
+        file.write(b"torn")  # a kill leaves part of a row
+    assert weights(distill([teacher], tracks, CONFIG, once, work=tmp_path)[0]) == whole
+    assert len(asked[-1][2]) == total - scored
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("schedule", ["patience", "plateau", "head", "balanced"])
+def test_what_means_nothing_to_a_student_is_refused_at_once(
+    music: Path, teacher: Tagger, schedule: str
+) -> None:
+    changes: dict[str, Any] = {
+        "patience": {"patience": 3},
+        "plateau": {"schedule": "plateau"},
+        "head": {"part": "head"},
+        "balanced": {"class_weights": "balanced"},
+    }[schedule]
+    with pytest.raises(ConfigError, match=r"patience|part=head"):
+        distill([teacher], find_tracks(music), CONFIG, replace(TRAINING, **changes))
 
 
 @pytest.mark.parametrize("at", [1, 5, 7])
@@ -574,7 +611,7 @@ def test_another_student_does_not_go_on_with_this_ones_weights(
     distill([teacher], tracks, CONFIG, once, work=tmp_path)
     for change, what in (
         ({"student": "musicnn-small-16k-mel16-x4-log"}, "mels, student"),
-        ({"student": f"vgg-small-{SLUG}"}, "network, student"),
+        ({"student": f"vgg-small-{SLUG}"}, "network, initial weights, student"),
         ({"tag_weight": 0.2}, "tag_weight"),
     ):
         with pytest.raises(TrainingError, match=f"holds a run that differs in {what}:"):
@@ -680,7 +717,7 @@ def test_without_people_nothing_is_said_about_them(music: Path, teacher: Tagger,
     assert lightmel.load(out).name == "mine"
     with pytest.raises(ConfigError, match=r"is called '\*\.xyz'"):
         make_student(music, out, [teacher], CONFIG, TRAINING, match="*.xyz", **words)
-    with pytest.raises(ConfigError, match=r"ends in \.safetensors"):
+    with pytest.raises(WeightsError, match=r"overwritten by the \.json"):
         make_student(music, out.with_suffix(".json"), [teacher], CONFIG, TRAINING, **words)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import sys
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import LightmelError, StoppedError
 from ..training.config import DISTILL_TRAINING, DistillConfig
 from .options import with_options
-from .progress import progress_bar, show_epoch, stopping
+from .progress import show_epoch
+from .work import at_work
 
 
 @with_options(config=DistillConfig(), training=DISTILL_TRAINING)
@@ -47,34 +46,25 @@ def distill(
     from ..tagger import load
     from ..training.recipe import make_student
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
+    with at_work("distill", work) as tell:
         how = training()
-        with progress_bar() as progress, stopping() as on_start:
-            _, report = make_student(
-                audio,
-                out,
-                [load(t) for t in teacher],
-                config(),
-                how,
-                name=name,
-                version=version,
-                licence=licence,
-                command=shlex.join(["lightmel", *sys.argv[1:]]),
-                table=table,
-                match=match,
-                people=people,
-                work=work,
-                on_start=on_start,
-                on_epoch=show_epoch(how.epochs),
-                progress=progress,
-            )
-    except StoppedError as error:
-        again = f"The same command goes on from {work}." if work else "Without --work it begins anew."
-        typer.echo(f"lightmel distill: {error} {again}", err=True)
-        raise typer.Exit(130) from None
-    except LightmelError as error:
-        typer.echo(f"lightmel distill: {error}", err=True)
-        raise typer.Exit(1) from None
+        _, report = make_student(
+            audio,
+            out,
+            [load(t) for t in teacher],
+            config(),
+            how,
+            name=name,
+            version=version,
+            licence=licence,
+            command=shlex.join(["lightmel", *sys.argv[1:]]),
+            table=table,
+            match=match,
+            people=people,
+            work=work,
+            on_start=tell.on_start,
+            on_epoch=show_epoch(how.epochs),
+            progress=tell.progress,
+        )
     for key, value in report.to_dict().items():
         typer.echo(f"{key}: {value}")

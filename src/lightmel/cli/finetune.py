@@ -7,8 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from ..data.config import DataConfig
-from ..errors import TrainingError
-from ..files import check_target
 from ..training.config import FinetuneConfig
 from .options import with_options
 from .progress import show_epoch
@@ -38,10 +36,10 @@ def finetune(
     from ..data import load_dataset
     from ..tagger import load
     from ..training.finetune import finetune as learn
-    from ..training.supervised import BESIDE
+    from ..weights import check_path
 
     with at_work("finetune", work) as tell:
-        check_target(out, BESIDE, TrainingError)
+        check_path(out)
         given, clips, tagger = config(), load_dataset(source, data()), load(base)
         with store_of(clips, tagger.config, features, work, tell) as store:
             made = learn(

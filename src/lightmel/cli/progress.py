@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
 import typer
+
+_LINE_SECONDS = 30.0
+"""In a log file a line comes so often, where a terminal has a bar that moves."""
 
 
 @contextmanager
@@ -20,11 +25,18 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as shown:
         tasks: dict[str, Any] = {}
+        told = time.monotonic()
 
         def show(what: str, done: int, total: int) -> None:
+            nonlocal told
             if what not in tasks:
                 tasks[what] = shown.add_task(what, total=total)
             shown.update(tasks[what], completed=done, total=total)
+            if not shown.console.is_terminal and time.monotonic() - told >= _LINE_SECONDS:
+                told = time.monotonic()
+                left = shown.tasks[tasks[what]].time_remaining
+                soon = f", {timedelta(seconds=round(left))} left" if left else ""
+                typer.echo(f"{what} {done}/{total}{soon}", err=True)
 
         yield show
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..data.config import DataConfig
-from ..errors import TrainingError
-from ..files import check_target
 from ..training.config import TaggerConfig, TrainConfig
 from .options import with_options
 from .progress import show_epoch
@@ -55,10 +53,11 @@ def train(
     """
     from ..data import load_dataset
     from ..training.networks import parse_name
-    from ..training.supervised import BESIDE, train_tagger
+    from ..training.supervised import train_tagger
+    from ..weights import check_path
 
     with at_work("train", work) as tell:
-        check_target(out, BESIDE, TrainingError)
+        check_path(out)
         given, how, clips = what(), training(), load_dataset(source, data())
         _, config = parse_name(given.network)
         shown = [show_epoch(how.epochs)]

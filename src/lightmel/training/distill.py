@@ -7,13 +7,14 @@ slower and mixed in pairs, and the teacher scores what comes out.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ from .examples import Batch
 from .loop import Line, Loss, TrainResult
 from .networks import build_named
 from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 log = logging.getLogger("lightmel")
 
@@ -269,14 +273,71 @@ def _cached_logits(
     # Written into one array: what is kept of each pass would lie between the large buffers of the next ones
     # and keep the heap from using their room again.
     targets = torch.empty(len(segments), len(student_tags(teachers)))
-    done = 0
-    for part in teacher_logits(teachers, bank, segments, length, sr):
-        targets[done : done + len(part)] = part
-        done += len(part)
-        if progress is not None:
-            progress("scoring", done, len(segments))
+    with _Scores(file, targets) as scores:
+        for part in teacher_logits(teachers, bank, segments[scores.done :], length, sr):
+            scores.add(part)
+            if progress is not None:
+                progress("scoring", scores.done, len(segments))
     if file is not None:
         buffer = io.BytesIO()
         np.save(buffer, targets.numpy())
         write_whole(file, buffer.getvalue(), TrainingError)
+        scores.forget()
     return targets
+
+
+class _Scores:
+    """The scores of a teacher as they come, on disk too: a stop costs none but the last few.
+
+    Attributes
+    ----------
+    done
+        Segments that are scored.
+    """
+
+    def __init__(self, file: Path | None, targets: torch.Tensor) -> None:
+        self._targets, self.done = targets, 0
+        self._path = file.with_suffix(".part") if file is not None else None
+        self._out: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            with self._writing():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._out = self._path.open("a+b")
+                row = 4 * self._targets.shape[1]
+                # Whole passes only: how many segments share one may show in the last digit.
+                self.done = self._path.stat().st_size // row // _TEACHER_BATCH * _TEACHER_BATCH
+                self._out.truncate(self.done * row)
+                self._out.seek(0)
+                held = np.frombuffer(self._out.read(), np.float32).reshape(self.done, self._targets.shape[1])
+                self._targets[: self.done] = torch.from_numpy(held.copy())
+        return self
+
+    def add(self, part: torch.Tensor) -> None:
+        """Add the scores of the next segments."""
+        self._targets[self.done : self.done + len(part)] = part
+        self.done += len(part)
+        if self._out is not None:
+            with self._writing():
+                self._out.write(part.numpy().tobytes())
+
+    def forget(self) -> None:
+        """Delete what was on disk."""
+        assert self._path is not None
+        self._path.unlink(missing_ok=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._out is not None:
+            with self._writing():
+                self._out.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"{self._path} cannot be written: {error.strerror or error}. What was done is kept: make "
+                "room or mend it, and run the same again to go on."
+            ) from error

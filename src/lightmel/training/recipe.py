@@ -11,9 +11,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ..errors import ConfigError, TrainingError
-from ..files import check_target, write_whole
+from ..files import write_whole
 from ..models.base import TaggingNetwork
 from ..tagger import Tagger
+from ..weights import check_path
 from .bank import Progress, Track, find_tracks, split_groups
 from .config import DISTILL_TRAINING, DistillConfig, TrainConfig
 from .distill import distill
@@ -83,7 +84,7 @@ def make_student(
     LightmelError
         If there is no music, or too few groups to hold some out; if `out` cannot be written.
     """
-    check_target(out, (".md", ".json"), TrainingError)
+    check_path(out)
     tracks = [
         t for t in (read_tracks(table) if table else find_tracks(folder)) if fnmatch(t.path.name, match)
     ]

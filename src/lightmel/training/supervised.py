@@ -17,7 +17,7 @@ from ..config import CLIP_SECONDS
 from ..data.dataset import Dataset
 from ..data.store import FeatureStore
 from ..errors import DataError, StoppedError, TrainingError
-from ..files import check_target, write_whole
+from ..files import write_whole
 from ..metrics import fit_thresholds
 from ..models.base import TaggingNetwork
 from ..tagger import Tagger
@@ -38,8 +38,6 @@ FEW_CLIPS = 20
 """With fewer clips of a tag to learn from, its scores are said to be guesses."""
 FEW_JUDGES = 5
 """With fewer true clips in validation, a tag's threshold is said to rest on little."""
-BESIDE = (".json", ".md")
-"""What lies beside a tagger's file: figures, and their table."""
 _MUSICNN_SECONDS = 3.0
 
 OnStart = Callable[[Trainer[TaggingNetwork]], None]
@@ -82,7 +80,6 @@ class Trained:
         """
         if not is_first_process():
             return
-        check_target(path, BESIDE, TrainingError)
         self.tagger.save(path)
         figures = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
         write_whole(Path(path).with_suffix(".json"), f"{figures}\n".encode(), TrainingError)
