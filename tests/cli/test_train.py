@@ -64,7 +64,10 @@ def test_fine_tuning_in_one_command(runner: CliRunner, labelled: Path, tmp_path:
     )  # fmt: skip
     assert "mean of 3 tags" in shown
     assert "CC BY-NC-SA 4.0" in shown, "weights that grew out of others keep their licence"
-    assert lightmel.tag(labelled.parent / "4.flac", model=out).above() is not None
+    tagging = lightmel.tag(labelled.parent / "4.flac", model=out)
+    told = json.loads(run(runner, "tag", labelled.parent / "4.flac", "--model", out, "--above", "--json"))
+    assert told["tags"] == dict(tagging.above())
+    assert "has no thresholds" in refused(runner, "tag", labelled.parent / "4.flac", "--above", code=2)
     again = run(
         runner, "finetune", labelled, "--from", "default", "--out", out,
         "--head-epochs", "4", "--epochs", "1", "--excerpts", "1", "--work", tmp_path / "work",

@@ -114,11 +114,10 @@ def _indented(console: Console, text: str, style: str = "none") -> None:
     console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, 2), expand=False), style=style)
 
 
-def tagging(title: str, tagging: Tagging, took: float, top: int) -> None:
-    """Print the tags of one file: a bar and a score each, then who says so and how long it took."""
+def tagging(title: str, tagging: Tagging, took: float, best: Sequence[tuple[str, float]]) -> None:
+    """Print tags of one file: a bar and a score each, then who says so and how long it took."""
     console = _console()
     plain = console.options.ascii_only
-    best = tagging.top(top)
     # Across: two spaces, tag, two spaces, bar, two spaces, score. A narrow terminal has no bar.
     tag_width = max(1, min(max((len(tag) for tag, _ in best), default=0), console.width - 8))
     bar_width = min(console.width - tag_width - 10, _BAR_WIDTH)
@@ -131,6 +130,8 @@ def tagging(title: str, tagging: Tagging, took: float, top: int) -> None:
         if bar_width >= 4:
             line.append(f"{bar(score, bar_width, plain=plain):{bar_width}}  ", style="cyan")
         console.print(line.append(f"{score:.2f}"))
+    if not best:
+        _indented(console, "no tag is above its threshold", "dim")
     for note in tagging.notes:
         _indented(console, f"note: {note}", "yellow")
     signed = f"{printable(tagging.model)} {tagging.version}".rstrip()

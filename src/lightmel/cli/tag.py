@@ -40,6 +40,12 @@ def tag(
             help=f"How many tags to show, the best first [default: {TABLE_TAGS}; all with --json].",
         ),
     ] = None,
+    above: Annotated[
+        bool,
+        typer.Option(
+            "--above", help="Only the tags above the tagger's own thresholds, where it has fitted ones."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON document a line for each file.")
     ] = False,
@@ -60,6 +66,10 @@ def tag(
     if not paths:
         context.fail("There is no file to tag. `lightmel tag --sample` tags one that comes with lightmel.")
     tagger = _load(model)
+    if above and not tagger.description.thresholds:
+        raise typer.BadParameter(
+            f"{tagger.name} has no thresholds: fine-tuned and trained taggers have.", param_hint="--above"
+        )
 
     from ..errors import LightmelError
 
@@ -73,13 +83,13 @@ def tag(
         if isinstance(result, LightmelError):
             show.failure(path, result)
             failed = True
-        elif as_json:
-            record = {"path": path, **result.to_dict()}
-            if top is not None:
-                record["tags"] = dict(result.top(top))
-            show.json_line(record)
+            continue
+        tags = result.above() if above else result.top(len(result.tags))
+        tags = tags[: top or (len(tags) if above or as_json else TABLE_TAGS)]
+        if as_json:
+            show.json_line({"path": path, **result.to_dict(), "tags": dict(tags)})
         else:
-            show.tagging(title, result, took, top or TABLE_TAGS)
+            show.tagging(title, result, took, tags)
     if failed:
         raise typer.Exit(1)
 
