@@ -34,17 +34,16 @@ BANDS, HOPS = (96, 48), (1, 4)
 NETWORKS: dict[str, dict[str, Any]] = {
     "vgg": {"widths": [16, 48, 96, 256]},
     "musicnn": {
-        "timbre": [(part, n, 2 * k) for part in (0.9, 0.4) for n, k in ((7, 2), (3, 4), (1, 8))],
-        "temporal": [(n, 2) for n in (32, 64, 128, 165)],
-        "width": 64,
+        "variant": "pons",
+        "timbre": [(0.9, 7, 16), (0.4, 7, 16)],
+        "temporal": [(65, 4), (33, 4)],
+        "width": 48,
         "dense": 100,
         "dropout": 0.2,
     },
 }
-EPOCHS = {"vgg": 8, "musicnn": 5}
-"""A pass of MUSICNN takes twice as long."""
 TRAINING = TrainConfig(
-    batch=32, optimiser="adamw", schedule="onecycle", lr=1e-2, weight_decay=0.01, clip_norm=1.0
+    epochs=8, batch=32, optimiser="adamw", schedule="onecycle", lr=1e-2, weight_decay=0.01, clip_norm=1.0
 )
 
 
@@ -89,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("table", type=Path, help="clips.csv of instrument_mixtures.py")
     parser.add_argument("results", type=Path, help="folder of the figures; stores go there too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, help="of both networks")
+    parser.add_argument("--epochs", type=int, default=TRAINING.epochs)
     parser.add_argument("--precision", default="auto", help="bfloat16 takes half the time on many processors")
     parser.add_argument("--threads", type=int, default=1, help="of torch, each run's")
     given = parser.parse_args(arguments)
@@ -101,9 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in given.seeds:
             file = given.results / f"{name}-mel{bands}-x{hop}-seed{seed}.json"
             if not file.exists():
-                training = replace(
-                    TRAINING, epochs=given.epochs or EPOCHS[name], seed=seed, precision=given.precision
-                )
+                training = replace(TRAINING, epochs=given.epochs, seed=seed, precision=given.precision)
                 run(data, store, name, training).save(file)
                 print(f"{file.stem}: ROC AUC {Evaluation.load(file).macro_roc_auc:.3f}", flush=True)
             found.append((name, bands, hop, Evaluation.load(file)))
