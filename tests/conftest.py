@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ SHARED = Path(os.environ.get("LIGHTMEL_SHARED") or Path(__file__).parents[2] / "
 # How long an example takes says more about a busy machine than about the code.
 settings.register_profile("lightmel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lightmel")
+
+
+# A shell that starts pytest in the background lets it ignore Ctrl-C, and all that it starts inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -280,6 +280,8 @@ def test_every_command_and_option_is_in_the_reference() -> None:
     for name, command in group.commands.items():
         section = page.partition(f"## lightmel {name}\n")[2].partition("\n## ")[0]
         assert section, name
+        if "(#which-data)" in section:
+            section += page.partition("## Which data\n")[2].partition("\n## ")[0]
         for parameter in command.params:
             for option in parameter.opts:
                 if option.startswith("--") and option != "--help":

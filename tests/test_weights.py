@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from lightmel import weights
 from lightmel.errors import WeightsError
+from lightmel.files import beside
 
 Tiny = Callable[..., Any]
 
@@ -247,3 +248,11 @@ def test_a_name_that_would_lose_the_tagger_is_refused(
     with pytest.raises(WeightsError, match=why):
         tiny().save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [("a", "a.json"), ("a.safetensors", "a.json"), ("tagger-0.1", "tagger-0.1.json"), ("b.json", "b.json")],
+)
+def test_only_a_suffix_of_ours_is_replaced(tmp_path: Path, name: str, figures: str) -> None:
+    assert beside(tmp_path / name, ".json") == tmp_path / figures

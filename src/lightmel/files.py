@@ -10,6 +10,16 @@ from pathlib import Path
 from .errors import LightmelError
 
 
+def beside(path: str | os.PathLike[str], suffix: str) -> Path:
+    """Return the file that goes beside `path`, called as it is but for the suffix.
+
+    Only a suffix of ours is replaced: of ``tagger-0.1`` the ``.1`` is a part of the name.
+    """
+    target = Path(path)
+    own = (".safetensors", ".json", ".md")
+    return target.with_suffix(suffix) if target.suffix in own else target.with_name(target.name + suffix)
+
+
 def check_target(path: str | os.PathLike[str], beside: Sequence[str], error: type[LightmelError]) -> None:
     """Make sure, before the work and not after it, that a file and those beside it can be written.
 

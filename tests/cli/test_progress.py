@@ -90,6 +90,7 @@ def test_an_epoch_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 class Trainer:
     stops = 0
+    running = True
 
     def stop(self) -> None:
         self.stops += 1
@@ -115,6 +116,21 @@ def test_ctrl_c_stops_the_trainers_in_order_and_a_second_one_ends_at_once(
             interrupt()
         assert [t.stops for t in trainers] == [1, 1]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@POSIX
+def test_a_trainer_that_comes_after_ctrl_c_is_stopped_too_and_between_trainings_it_ends_at_once() -> None:
+    first, second = Trainer(), Trainer()
+    with stopping() as on_start:
+        on_start(first)
+        interrupt()
+        on_start(second)
+        assert (first.stops, second.stops) == (1, 1)
+    with stopping() as on_start:
+        on_start(first)
+        first.running = False
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
 
 
 @POSIX

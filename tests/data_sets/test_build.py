@@ -387,16 +387,57 @@ def test_a_broken_file_is_listed_and_made_again_when_asked_for(
         assert str(tmp_path / key) not in store.failed[key]
     assert store.verify() == ()
 
-    for name in ("text.mp3", "empty.wav"):
-        shutil.copy(next(iter(some.values())), tmp_path / name)
     before = (tmp_path / "store" / INDEX).read_bytes()
     build_store(tmp_path / "store", mixed, CONFIG, workers=workers)
     assert (tmp_path / "store" / INDEX).read_bytes() == before  # nothing is tried again unasked
-    again = build_store(tmp_path / "store", mixed, CONFIG, workers=0, again=store.failed)
+    told.clear()
+    build_store(tmp_path / "store", mixed, CONFIG, workers=0, again=store.failed, on_clip=told.__setitem__)
+    assert told == store.failed
+    for name in ("text.mp3", "empty.wav"):
+        shutil.copy(next(iter(some.values())), tmp_path / name)
+    again = build_store(tmp_path / "store", mixed, CONFIG, workers=workers)
     assert again.keys == (*store.keys, "text.mp3", "empty.wav")
     assert sorted(again.failed) == ["loud.wav", "missing.ogg", "nan.wav"]
     np.testing.assert_array_equal(again[again.rows(["text.mp3"])[0]], mel_of(tmp_path / "text.mp3"))
     assert again.verify() == ()
+
+
+def test_clips_of_files_that_were_replaced_are_made_again_and_counted(
+    some: Sources, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = list(some)
+    one, other = ({key: tmp_path / folder / key for key in keys} for folder in "ab")
+    for key, path in some.items():
+        one[key].parent.mkdir(exist_ok=True)
+        shutil.copy2(path, one[key])
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copy2)
+    shutil.copy2(other[keys[1]], other[keys[0]])
+    os.utime(other[keys[2]], ns=(0, 1))
+    other[keys[3]].unlink()
+    store = build_store(tmp_path / "store", one, CONFIG, workers=0)
+    told: list[str] = []
+
+    def go_on(sources: Sources) -> FeatureStore:
+        told.clear()
+        caplog.clear()
+        return build_store(
+            tmp_path / "store", sources, CONFIG, workers=0, on_clip=lambda key, failed: told.append(key)
+        )
+
+    go_on(one)
+    assert (told, caplog.records) == ([], [])
+    replaced = go_on(other)
+    assert told == [keys[0], keys[2]]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'store'}: 2 files are not those that it was made of (another size or date): they are "
+        "made again."
+    ]
+    assert replaced.keys == (keys[1], *keys[3:], keys[0], keys[2])  # that whose file is missing is kept
+    for key in (keys[0], keys[2]):
+        np.testing.assert_array_equal(replaced[replaced.rows([key])[0]], mel_of(other[key]))
+    assert not np.array_equal(store[0], replaced[replaced.rows([keys[0]])[0]])
+    go_on(other)
+    assert (told, caplog.records) == ([], [])
 
 
 def test_damaged_clips_are_made_again_when_asked_for(some: Sources, tmp_path: Path) -> None:

@@ -57,6 +57,20 @@ def test_each_subset_and_split_is_a_protocol(tmp_path: Path, forms: SimpleNamesp
     assert {p.kind for p in load_jamendo(make(tmp_path, forms)).check(sound=False)} == {"altered"}
 
 
+def test_other_numbers_of_tracks_than_published_are_another_protocol(
+    tmp_path: Path,
+    forms: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    make(tmp_path, forms)
+    assert load_jamendo(tmp_path).protocol == "top50tags, split 0, 2/1/1 clips"
+    assert "(top50tags, split 0): the annotations list 2/1/1 clips (train/valid/test)" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(jamendo, "COUNTS", {"top50tags": {"train": 2, "valid": 1, "test": 1}})
+    assert (load_jamendo(tmp_path).protocol, caplog.records) == ("top50tags, split 0", [])
+
+
 def test_unknown_subsets_and_splits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no subset 'genres'; there are .*'genre'"):
         load_jamendo(tmp_path, "genres")

@@ -86,6 +86,17 @@ def test_when_lines_are_written_does_not_change_them(whole: Path, tmp_path: Path
     assert contents(tmp_path) == contents(whole)
 
 
+def test_what_a_clip_was_made_of_is_kept_with_it(tmp_path: Path) -> None:
+    with Appender(tmp_path, ABOUT) as store:
+        store.add("a", 1, CLIPS["clip 0"], (3, 2**62))
+        store.fail("b", REASON, (4, 5))
+        store.add("c", 1, CLIPS["clip 0"], (6, 7))
+        store.add("c", 1, CLIPS["clip 0"])
+    index = read_index(tmp_path, ABOUT.layout)
+    assert index.origins == store.index.origins == {"a": (3, 2**62), "b": (4, 5)}
+    assert json.loads((tmp_path / INDEX).read_text().splitlines()[0])["origin"] == [3, 2**62]
+
+
 # A kill
 
 
@@ -394,6 +405,9 @@ def test_a_reader_does_not_mind_a_writer_between_its_looks(
         b'{"key": "a", "offset": 0, "frames": 0, "crc32": 0}\n',
         b'{"key": "a", "offset": 0, "frames": 1.5, "crc32": 0}\n',
         b'{"key": "a", "offset": true, "frames": 1, "crc32": 0}\n',
+        b'{"key": "a", "offset": 0, "frames": 1, "crc32": 0, "origin": [1.5]}\n',
+        b'{"key": "a", "failed": "x", "origin": "12"}\n',
+        b'{"key": "a", "failed": "x", "origin": 5}\n',
         b"\xff\xfe\n",
     ],
 )

@@ -35,7 +35,7 @@ def named(dataset: Dataset, split: str, row: int) -> set[str]:
 
 def test_full_holds_every_clip_but_the_broken_ones(root: Path) -> None:
     found = load_magnatagatune(root)
-    assert found.label == "magnatagatune (full)"
+    assert found.label == "magnatagatune (full, 2/1/2 clips)"
     assert found.train.paths == ("0/ann-one-01-a-29-58.mp3", "b/bob-two-02-b-0-29.mp3")
     assert found.valid.paths == ("c/bob-two-02-b-29-58.mp3",)
     assert found.test.paths == ("f/ann-one-01-a-0-29.mp3", "d/cy-three-03-c-0-29.mp3")
@@ -47,8 +47,24 @@ def test_clean_holds_clips_with_one_of_the_fifty_tags(root: Path) -> None:
     assert found.train.paths == ("0/ann-one-01-a-29-58.mp3",)
     assert found.valid.paths == ("c/bob-two-02-b-29-58.mp3",)
     assert found.test.paths == ("f/ann-one-01-a-0-29.mp3",)
-    with pytest.raises(DataError, match=r"\(full\) and magnatagatune \(clean\)"):
+    with pytest.raises(DataError, match=r"\(full, .*\) and magnatagatune \(clean, 1/1/1 clips\)"):
         same_protocol(load_magnatagatune(root), found)
+
+
+def test_other_numbers_of_clips_than_published_are_another_protocol(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = load_magnatagatune(root)
+    assert [r.getMessage() for r in caplog.records] == [
+        "magnatagatune (full): the annotations list 2/1/2 clips (train/valid/test), and those that were "
+        "published 18706/1825/5329. If they are no part on purpose, fetch them again."
+    ]
+    caplog.clear()
+    monkeypatch.setattr(magnatagatune, "COUNTS", {"full": {"train": 2, "valid": 1, "test": 2}})
+    whole = load_magnatagatune(root)
+    assert (whole.protocol, caplog.records) == ("full", [])
+    with pytest.raises(DataError, match=r"\(full, 2/1/2 clips\) and magnatagatune \(full\)"):
+        same_protocol(cut, whole)
 
 
 def test_tags_stand_in_the_published_order_and_near_synonyms_apart(root: Path) -> None:
@@ -75,7 +91,7 @@ def test_an_unknown_protocol_is_refused(root: Path) -> None:
 
 
 def test_missing_annotations_say_where_they_come_from(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"annotations_final\.csv\.gz in .* comes from http"):
+    with pytest.raises(DataError, match=r"annotations_final\.csv\.gz in .* comes from http.*--annotations"):
         load_magnatagatune(tmp_path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -41,17 +41,20 @@ def test_plain_data_comes_back_from_every_protocol(folder: Path, value: Any, pro
 
 @given(
     value=arrays.arrays(
-        st.sampled_from(["?", "u1", "<i8", ">i4", "<f4", ">f8", "<c16", "S3", "<U4"]),
+        st.sampled_from(["?", "u1", "<i8", ">i4", "<f4", ">f8", "<c16", "S3", "<U4", ">U4"]),
         arrays.array_shapes(min_dims=0, min_side=0, max_side=3),
     ),
     protocol=st.integers(0, pickle.HIGHEST_PROTOCOL),
     fortran=st.booleans(),
 )
+@example(np.arange(6, dtype=">i4").reshape(2, 3), 2, False)
+@example(np.arange(6, dtype=">i4").reshape(2, 3), 5, True)
 def test_plain_arrays_come_back_from_every_protocol(
     folder: Path, value: np.ndarray, protocol: int, fortran: bool
 ) -> None:
     value = np.asarray(value, order="F" if fortran else "C")
     found = pickles.load(stored(folder, pickle.dumps({"a": [value]}, protocol)))["a"][0]
+    value = value.astype(value.dtype.newbyteorder("="))
     assert found.dtype == value.dtype
     assert found.shape == value.shape
     assert found.tobytes() == value.tobytes()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightmel.config import MelConfig
-from lightmel.data.journal import INDEX, MELS, Appender, Description
+from lightmel.data.journal import INDEX, MELS, Appender, Description, read_index
 from lightmel.data.layout import Layout
 from lightmel.data.store import FeatureStore, Mels, MemoryMels
 from lightmel.errors import ConfigError, DataError, ShapeError
@@ -266,8 +266,9 @@ def test_derived_twice_is_derived_once(tmp_path: Path) -> None:
     store = write(tmp_path / "x1", "uint8")
     store.derive(tmp_path / "x2", 2).derive(tmp_path / "x10 by x2", 10)
     store.derive(tmp_path / "x10", 10)
-    for name in (MELS, INDEX):
-        assert (tmp_path / "x10" / name).read_bytes() == (tmp_path / "x10 by x2" / name).read_bytes()
+    indices = [read_index(tmp_path / name, store._layout) for name in ("x10", "x10 by x2")]
+    assert indices[0].clips == indices[1].clips
+    assert (tmp_path / "x10" / MELS).read_bytes() == (tmp_path / "x10 by x2" / MELS).read_bytes()
 
 
 @pytest.mark.parametrize(("own", "hop_factor"), [(1, 1), (1, 0), (1, -2), (2, 3), (2, 2), (4, 2)])
@@ -312,6 +313,20 @@ def test_a_clip_that_failed_is_derived_once_it_is_there(tmp_path: Path) -> None:
     derived = store.derive(tmp_path / "x2", 2)
     assert (derived.keys, derived.failed) == ((*KEYS, "late"), {})
     np.testing.assert_array_equal(derived[len(KEYS)], CLIPS[KEYS[4]][:, ::2])
+
+
+def test_a_clip_that_was_made_again_is_derived_again(tmp_path: Path) -> None:
+    store = write(tmp_path / "x1")
+    store.derive(tmp_path / "x2", 2)
+    store = write(tmp_path / "x1", clips={KEYS[3]: CLIPS[KEYS[3]] + 1}, failed={KEYS[4]: "is no sound now."})
+    made: list[str] = []
+    derived = store.derive(tmp_path / "x2", 2, on_clip=lambda key, failed: made.append(key))
+    assert made == [KEYS[3]]
+    assert derived.failed == {KEYS[4]: "is no sound now."}
+    np.testing.assert_array_equal(derived[derived.rows([KEYS[3]])[0]], CLIPS[KEYS[3]][:, ::2] + 1)
+    before = (tmp_path / "x2" / INDEX).read_bytes()
+    store.derive(tmp_path / "x2", 2)
+    assert (tmp_path / "x2" / INDEX).read_bytes() == before
 
 
 # Damage

@@ -60,7 +60,9 @@ def test_every_network_keeps_the_promises_of_a_tagging_network(name):
         assert embedding.shape == (3, model.embed_dim)
         torch.testing.assert_close(model.head(embedding), logits)
         torch.testing.assert_close(model(mel[1:2]), logits[1:2])  # alone as in a batch
+        state = torch.get_rng_state()
         other = model.with_head(7, seeded(2))
+        assert torch.equal(torch.get_rng_state(), state)
         assert torch.equal(other.embed(mel), embedding)
         assert other(mel).shape == (3, 7)
     bands, frames = model.input_shape

@@ -717,6 +717,23 @@ def test_without_people_nothing_is_said_about_them(music: Path, teacher: Tagger,
     assert lightmel.load(out).name == "mine"
     with pytest.raises(ConfigError, match=r"is called '\*\.xyz'"):
         make_student(music, out, [teacher], CONFIG, TRAINING, match="*.xyz", **words)
+    people = tmp_path / "people.csv"
+    people.write_text("path,voice\nelsewhere.wav,1\n")
+    told: list[str] = []
+    with pytest.raises(
+        ConfigError, match=r"people\.csv names none of the 4 held-out tracks, such as .*album"
+    ):
+        make_student(
+            music,
+            out,
+            [teacher],
+            CONFIG,
+            TRAINING,
+            people=people,
+            progress=lambda what, *_: told.append(what),
+            **words,
+        )
+    assert not told, "that can be seen before the work"
     with pytest.raises(WeightsError, match=r"overwritten by the \.json"):
         make_student(music, out.with_suffix(".json"), [teacher], CONFIG, TRAINING, **words)
 
@@ -728,9 +745,15 @@ def test_a_table_may_lie_elsewhere_and_name_music_from_anywhere(
     lines = [f"{t.path},{t.group}" for t in find_tracks(music)[:8]]
     table.write_text("path,group\n" + "\n".join(lines) + "\n")
     out = tmp_path / "student.safetensors"
-    words = {"name": "mine", "version": "1", "licence": "none", "command": "x"}
+    words = {
+        "name": "mine",
+        "version": "1",
+        "licence": "none",
+        "command": "lightmel distill dvo\udcf8\udce1k",
+    }
     once = replace(TRAINING, epochs=1)
     make_student(tmp_path, out, [teacher], CONFIG, once, table=table, **words)
     card = out.with_suffix(".md").read_text(encoding="utf-8")
     assert "(clips): album" in card
+    assert r"dvo\udcf8\udce1k" in card
     assert "0.wav" not in card

@@ -19,7 +19,7 @@ from lightmel.config import MelConfig
 from lightmel.data.store import MemoryMels
 from lightmel.models import build_musicnn
 from lightmel.training.config import TrainConfig
-from lightmel.training.distributed import World, joined_world, shared_statistics
+from lightmel.training.distributed import World, is_first_process, joined_world, shared_statistics
 from lightmel.training.examples import MelExamples
 from lightmel.training.trainer import Trainer
 
@@ -85,6 +85,7 @@ def train(folder: Path, config: TrainConfig, stop_at: int = 0) -> dict[str, Any]
         "told": told,
         "history": [{k: v for k, v in line.items() if k != "seconds"} for line in result.history],
         "stopped": result.stopped,
+        "training": any(m.training for m in trainer.network.modules()),
         "kinds": [type(m).__name__ for m in result.network.modules()],
         "state": {k: v.flatten().tolist() for k, v in result.network.state_dict().items()},
     }
@@ -217,6 +218,24 @@ def test_a_state_of_two_processes_goes_on_in_one(
     assert alone["steps"] == []
     assert alone["state"] == seen[0]["whole"]["state"]
     assert alone["history"] == seen[0]["whole"]["history"]
+
+
+@needs_gloo
+def test_a_network_is_left_in_evaluation_mode(two: tuple[Path, list[dict[str, Any]]]) -> None:
+    _, seen = two
+    assert not any(own["whole"]["training"] for own in seen), "normalisations included"
+
+
+def test_the_first_process_is_that_of_the_group_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert not is_first_process()
+    monkeypatch.setattr(torch.distributed, "is_available", lambda: True)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0, raising=False)
+    assert is_first_process()
+    monkeypatch.delenv("RANK")
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1, raising=False)
+    assert not is_first_process()
 
 
 def test_one_process_is_a_world_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

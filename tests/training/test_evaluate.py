@@ -299,6 +299,15 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert path.with_suffix(".md").read_text(encoding="utf-8") == record().table() + "\n"
 
 
+def test_names_that_are_not_utf_8_are_written_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    name = b"dvo\xf8\xe1k".decode(errors="surrogateescape")
+    own = record(model=name, failed={f"{name}.mp3": "it is not sound"})
+    own.save(path)
+    assert Evaluation.load(path) == own
+    assert r"dvo\udcf8\udce1k 2 (" in path.with_suffix(".md").read_text(encoding="utf-8")
+
+
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     with pytest.raises(DataError, match="cannot be read"):
@@ -349,6 +358,12 @@ def test_records_of_the_same_clips_stand_in_one_table() -> None:
         ({"split": "valid"}, "their split are test and valid"),
         ({"clips": 99}, "number of clips are 100 and 99"),
         ({"roc_auc": {"a|b": 0.75}}, "judged tags"),
+        (
+            {"positives": {"a|b": 21, "dvořák": 30, "never": 0}},
+            r"true clips are a\|b 20, dvořák 30 and a\|b 21",
+        ),
+        ({"failed": {"y.mp3": "it is not sound"}}, r"unheard files are x\.mp3 and y\.mp3"),
+        ({"failed": {}}, r"unheard files are x\.mp3 and none"),
     ],
 )
 def test_other_clips_or_tags_are_refused_in_one_table(change: dict[str, Any], says: str) -> None:

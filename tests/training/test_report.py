@@ -104,9 +104,30 @@ def test_a_table_of_people(tmp_path: Path) -> None:
     assert people[tmp_path / "b.wav"] == {"voice": 1.0, "harp": 0.0}
     assert all(math.isnan(people[tmp_path / "c.wav"][tag]) for tag in ("voice", "harp"))
     assert math.isnan(people[tmp_path / "a.wav"]["harp"]), "a short line"
+    table.write_text("path,voice\na.wav,1\nb.wav,0\n./b.wav,1\n")
+    with pytest.raises(ConfigError, match=r"names .*b\.wav more than once: keep one line"):
+        read_people(table)
     table.write_text("file,voice\na.wav,1\n")
     with pytest.raises(ConfigError, match="no column 'path'; it has file, voice"):
         read_people(table)
+
+
+def test_a_table_of_people_finds_its_tracks_however_paths_are_written(
+    tiny: Tiny, tracks: list[Track], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tracks[0].path.parent
+    (tmp_path / "tables").mkdir()
+    lines = [f"..\\sound\\.\\{track.path.name},1" for track in tracks]
+    (tmp_path / "tables" / "people.csv").write_text("\n".join(["path,voice", *lines]) + "\n")
+    (tmp_path / "sound").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    people = read_people(Path("tables/people.csv"))
+    assert people[tmp_path / "sound" / "0.wav"] == {"voice": 1.0}
+    other = [Track(Path("tables") / ".." / "sound" / t.path.name, t.group) for t in tracks]
+    assert compare(tiny(1), tiny(2), other, people=people).people_clips == 6
+    relative = {Path("sound") / t.path.name: {"voice": 1.0} for t in tracks}
+    assert compare(tiny(1), tiny(2), other, people=relative).people_clips == 6
+    assert compare(tiny(1), tiny(2), other, people={Path("5.wav"): {"voice": 1.0}}).people_clips == 0
 
 
 def test_one_clip_has_no_correlation_over_clips(tiny: Tiny, tracks: list[Track]) -> None:
@@ -114,6 +135,9 @@ def test_one_clip_has_no_correlation_over_clips(tiny: Tiny, tracks: list[Track])
     assert math.isnan(report.correlation)
     assert report.to_dict()["correlation"] is None
     assert report.mp3_student > 0
+    text = card(tiny(1), tiny(2), report, {"here": 1}, "the command")
+    assert "| correlation with the teacher, mean over tags | not measurable | |" in text
+    assert "nan" not in text
 
 
 def test_a_card_names_all_teachers(tiny: Tiny, tracks: list[Track]) -> None:

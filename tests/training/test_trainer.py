@@ -20,8 +20,9 @@ from lightmel.config import MelConfig
 from lightmel.data.store import MemoryMels
 from lightmel.errors import ConfigError, DataError, ShapeError, TrainingError
 from lightmel.metrics import pr_auc, roc_auc
-from lightmel.models import build_musicnn
-from lightmel.training.config import TrainConfig
+from lightmel.models import build_musicnn, build_vgg
+from lightmel.training.checkpoint import read_state
+from lightmel.training.config import DistillConfig, FinetuneConfig, TaggerConfig, TrainConfig
 from lightmel.training.examples import MelExamples, score_clips
 from lightmel.training.trainer import Trainer
 
@@ -238,9 +239,98 @@ def test_a_run_of_another_kind_is_not_resumed(tmp_path: Path) -> None:
         Trainer(network(seed=4), SHORT).fit(examples(), folder=tmp_path, resume=True)
     with pytest.raises(TrainingError, match="differs in clips, the labels of the training data"):
         Trainer(network(), SHORT).fit(examples(seed=3), folder=tmp_path, resume=True)
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
-    with pytest.raises(TrainingError, match="cannot be read"):
-        Trainer(network(), SHORT).fit(examples(), folder=tmp_path, resume=True)
+    with pytest.raises(TrainingError, match="differs in the validation clips:"):
+        Trainer(network(), SHORT).fit(examples(), examples(seed=1), folder=tmp_path, resume=True)
+    with pytest.raises(TrainingError, match="differs in the loss:"):
+        Trainer(network(), SHORT, loss=torch.nn.functional.mse_loss).fit(
+            examples(), folder=tmp_path, resume=True
+        )
+
+
+def test_other_validation_clips_or_labels_are_another_run(tmp_path: Path) -> None:
+    valid = examples(seed=1)
+    Trainer(network(), SHORT).fit(examples(), valid, folder=tmp_path)
+    turned = MelExamples(valid.mels, valid.rows, 1 - valid.labels.numpy(), FRAMES)
+    for other in (examples(seed=2), turned, None):
+        with pytest.raises(TrainingError, match="differs in the validation clips:"):
+            Trainer(network(), SHORT).fit(examples(), other, folder=tmp_path, resume=True)
+    assert Trainer(network(), SHORT).fit(examples(), valid, folder=tmp_path, resume=True).stopped == "done"
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_trainer_goes_on_with_its_own_run(tmp_path: Path, average: float) -> None:
+    config = replace(SHORT, average=average)
+    trainer = Trainer(network(), config)
+
+    def stop(done: int, _: int) -> None:
+        if done == 8:
+            trainer.stop()
+
+    first = trainer.fit(examples(), folder=tmp_path, resume=True, on_step=stop)
+    assert first.stopped == "interrupted"
+    second = trainer.fit(examples(), folder=tmp_path, resume=True)
+    assert same(second.network, Trainer(network(), config).fit(examples()).network)
+
+
+def garbage(kind: str, path: Path) -> None:
+    """Write what is no state of this version; torch has another error for each of the first five."""
+    state = {"format": 2, "weights": torch.zeros(3)}
+    if kind == "an archive":
+        path.write_bytes(b"PK\x03\x04 not a checkpoint")
+    elif kind == "text":
+        path.write_text("not a checkpoint")
+    elif kind == "a number":
+        path.write_bytes(b"\x80\x02M\x00")
+    elif kind == "a stop":
+        path.write_bytes(b".")
+    elif kind == "nothing":
+        path.write_bytes(b"")
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        held = {
+            "a tensor": torch.zeros(3),
+            "a list": [state],
+            "no format": {"weights": torch.zeros(3)},
+            "the first format": {"format": 1},
+            "half of it": state,
+        }
+        torch.save(held[kind], path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("an archive", "cannot be read: it is damaged"),
+        ("text", "cannot be read: it is damaged"),
+        ("a number", "cannot be read: it is damaged"),
+        ("a stop", "cannot be read: it is damaged"),
+        ("nothing", "cannot be read: it is damaged"),
+        ("a folder", "cannot be read: [^i]"),
+        ("a tensor", "holds no state of a run"),
+        ("a list", "holds no state of a run"),
+        ("no format", "holds no state of a run"),
+        ("the first format", "of another version of lightmel"),
+        ("half of it", "lacks averaged, best, config, data, history, identity"),
+    ],
+)
+def test_a_state_that_is_none_is_refused(tmp_path: Path, kind: str, says: str) -> None:
+    garbage(kind, tmp_path / "checkpoint.pt")
+    with pytest.raises(TrainingError, match=says) as caught:
+        read_state(tmp_path)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_folder_may_be_a_string_and_is_tried_before_the_first_step(tmp_path: Path) -> None:
+    Trainer(network(), replace(SHORT, epochs=1)).fit(examples(), folder=str(tmp_path / "new"))
+    assert (tmp_path / "new" / "checkpoint.pt").exists()
+    (tmp_path / "file").write_text("no folder")
+    steps: list[int] = []
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt cannot be written"):
+        Trainer(network(), SHORT).fit(
+            examples(), folder=tmp_path / "file", on_step=lambda done, _: steps.append(done)
+        )
+    assert not steps
 
 
 @pytest.mark.parametrize("where", ["mel", "label"])
@@ -262,7 +352,8 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_good_sta
     own = network()
     with pytest.raises(TrainingError, match="epoch 1, step 1: the loss is nan") as caught:
         Trainer(own, SHORT).fit(broken, folder=tmp_path)
-    assert str(tmp_path) in str(caught.value)
+    assert f"in another folder: the state before that step is in {tmp_path}." in str(caught.value)
+    assert not own.training
     assert all(bool(torch.isfinite(v).all()) for v in own.state_dict().values())
     resumed = Trainer(network(), SHORT).fit(examples(), folder=tmp_path, resume=True)
     assert same(resumed.network, Trainer(network(), SHORT).fit(examples()).network)
@@ -309,6 +400,60 @@ def test_a_configuration_that_cannot_be_is_refused(changes: dict[str, Any]) -> N
         TrainConfig(**changes)
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        (TrainConfig, {"lr": float("inf")}),
+        (TrainConfig, {"epochs": 1.5}),
+        (TrainConfig, {"batch": 2.5}),
+        (TrainConfig, {"seed": 1.5}),
+        (TrainConfig, {"clip_norm": float("inf")}),
+        (TrainConfig, {"lr": "0.1"}),
+        (DistillConfig, {"mixtures": float("nan")}),
+        (DistillConfig, {"tag_weight": float("nan")}),
+        (DistillConfig, {"seconds": float("inf")}),
+        (TaggerConfig, {"seconds": float("inf")}),
+        (TaggerConfig, {"excerpts": 1.5}),
+        (FinetuneConfig, {"head_lr": float("inf")}),
+        (FinetuneConfig, {"patience": None}),
+    ],
+    ids=str,
+)
+def test_a_number_that_is_none_is_refused(kind: type[Any], changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"^{next(iter(changes))} is a (whole|finite) number, not "):
+        kind(**changes)
+
+
+def test_numbers_of_numpy_become_pythons_own_and_their_run_resumes(tmp_path: Path) -> None:
+    config = TrainConfig(
+        epochs=np.int64(1), batch=np.int32(16), lr=np.float64(1e-2), seed=np.int64(3), clip_norm=1
+    )
+    assert config == TrainConfig(epochs=1, batch=16, lr=1e-2, seed=3, clip_norm=1.0)
+    kinds = {name: type(value) for name, value in vars(config).items()}
+    assert (kinds["epochs"], kinds["lr"], kinds["seed"], kinds["clip_norm"]) == (int, float, int, float)
+    Trainer(network(), config).fit(examples(), folder=tmp_path)
+    assert Trainer(network(), config).fit(examples(), folder=tmp_path, resume=True).stopped == "done"
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_network_is_left_as_it_is_used_whether_its_training_went_well_or_not(average: float) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def fit(on_step: Any) -> Any:
+        own = build_vgg((8, FRAMES), 2, widths=(4, 4, 4, 4), pools=((2, 2), (2, 2), (2, 2), (1, 1)))
+        own.memory_format = torch.channels_last
+        try:
+            Trainer(own, replace(SHORT, epochs=1, average=average)).fit(examples(), on_step=on_step)
+        except KeyboardInterrupt:
+            assert on_step is fail
+        return own
+
+    for own in (fit(None), fit(fail)):
+        assert not any(module.training for module in own.modules())
+        assert all(p.is_contiguous() for p in own.parameters())
+
+
 def test_what_does_not_fit_is_refused() -> None:
     source = examples()
     with pytest.raises(ConfigError, match="validation data"):
@@ -319,12 +464,17 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigError, match="single one"):
         Trainer(network(), replace(SHORT, batch=1)).fit(source)
     silent = MelExamples(source.mels, source.rows, np.zeros((96, 2)), FRAMES)
+    steps: list[int] = []
     with pytest.raises(ConfigError, match="nothing can be judged"):
-        Trainer(network(), SHORT).fit(source, silent)
+        Trainer(network(), SHORT).fit(source, silent, on_step=lambda done, _: steps.append(done))
+    assert not steps, "that can be seen before the first"
     with pytest.raises(ShapeError, match="96 clips want labels"):
         MelExamples(source.mels, source.rows, np.zeros((95, 2)), FRAMES)
     with pytest.raises(DataError, match="no clips"):
         MelExamples(source.mels, [], np.zeros((0, 2)), FRAMES)
+    for row in (96, -1):
+        with pytest.raises(DataError, match=f"no row {row}: the 96 clips have rows from 0 on"):
+            MelExamples(source.mels, [0, row], np.zeros((2, 2)), FRAMES)
     with pytest.raises(DataError, match="clip 1, tag 0 is nan"):
         MelExamples(source.mels, [0, 1], [[0.0, 1.0], [np.nan, 0.0]], FRAMES)
 

@@ -12,7 +12,7 @@ import typer
 from ..training.config import DISTILL_TRAINING, DistillConfig
 from .options import with_options
 from .progress import show_epoch
-from .work import at_work
+from .work import at_work, spare_folder
 
 
 @with_options(config=DistillConfig(), training=DISTILL_TRAINING)
@@ -33,7 +33,10 @@ def distill(
     ] = None,
     work: Annotated[
         Path | None,
-        typer.Option(help="Keep scores and checkpoints here: the same command then goes on from there."),
+        typer.Option(
+            help="Keep scores and checkpoints here, also when all is done; else beside --out, until then.",
+            show_default=False,
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="What the student signs its scores with.")] = "student",
     version: Annotated[str, typer.Option(help="Of the student.")] = "1",
@@ -46,7 +49,8 @@ def distill(
     from ..tagger import load
     from ..training.recipe import make_student
 
-    with at_work("distill", work) as tell:
+    kept = work or spare_folder(out)
+    with at_work("distill", kept, spare=work is None) as tell:
         how = training()
         _, report = make_student(
             audio,
@@ -61,7 +65,7 @@ def distill(
             table=table,
             match=match,
             people=people,
-            work=work,
+            work=kept,
             on_start=tell.on_start,
             on_epoch=show_epoch(how.epochs),
             progress=tell.progress,

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ..data.config import DataConfig
+from ..errors import DataError
+from ..files import check_target
 from .options import with_options
 from .train import Features, Source
 from .work import at_work
@@ -35,7 +37,9 @@ def evaluate(
     from ..training.evaluate import evaluate_files
     from ..training.supervised import read_parts
 
-    with at_work("evaluate", None) as tell:
+    with at_work("evaluate") as tell:
+        if out is not None:
+            check_target(out, (".md",), DataError)
         tagger, clips = load(model), load_dataset(source, data())
         if features is None:
             found = evaluate_files(
@@ -52,6 +56,6 @@ def evaluate(
                 split=split,
                 failed=parts.failed[split],
             )
+        typer.echo(found.table())
         if out is not None:
             found.save(out)
-    typer.echo(found.table())

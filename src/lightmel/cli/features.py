@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..data.config import DataConfig, StoreConfig
+from ..errors import ConfigError
 from .options import with_options
 from .work import at_work
 
@@ -25,7 +26,9 @@ def features(
         Path | None,
         typer.Option(help="Take every so many frames of this store instead.", show_default=False),
     ] = None,
-    hop_factor: Annotated[int, typer.Option(help="With --derive: of the new store.")] = 2,
+    hop_factor: Annotated[
+        int | None, typer.Option(help="With --derive: of the new store.", show_default=False)
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Make clips that failed or are damaged once more.")
     ] = False,
@@ -39,14 +42,24 @@ def features(
     """
     if (source is None) == (derive is None):
         raise typer.BadParameter("Give either the sound, or --derive with a store.", param_hint="SOURCE")
+    if (hop_factor is None) != (derive is None):
+        raise typer.BadParameter(
+            "--derive and --hop-factor go together; of mels from sound, --mel says all.",
+            param_hint="--hop-factor",
+        )
     from ..config import MelConfig
     from ..data import FeatureStore, build_store, load_dataset, sound_files
 
     with at_work("features", out) as work:
         what = data()
         if derive is not None:
+            if store() != StoreConfig():
+                raise ConfigError(
+                    "A derived store keeps type and length of its frames: no --mel, --dtype, --middle."
+                )
             made = FeatureStore.open(derive)
-            made = made.derive(out, hop_factor, on_clip=work.clips("deriving", len(made)))
+            assert hop_factor is not None
+            made = made.derive(out, hop_factor, on_clip=work.clips("deriving", len(made), out))
         else:
             assert source is not None
             plain = source.is_dir() and what.dataset == "table"
@@ -64,7 +77,7 @@ def features(
                 seconds=how.middle or None,
                 workers=how.workers or None,
                 again=renewed,
-                on_clip=work.clips("listening", len(sources)),
+                on_clip=work.clips("listening", len(sources), out),
             )
     for key, reason in list(made.failed.items())[:SHOWN_FAILURES]:
         typer.echo(f"lightmel features: {key}: {reason}", err=True)

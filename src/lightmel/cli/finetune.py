@@ -11,7 +11,7 @@ from ..training.config import FinetuneConfig
 from .options import with_options
 from .progress import show_epoch
 from .train import Features, Name, Out, Source, Version, WorkFolder, report
-from .work import at_work, store_of
+from .work import at_work, spare_folder, store_of
 
 
 @with_options(config=FinetuneConfig(), data=DataConfig())
@@ -38,22 +38,23 @@ def finetune(
     from ..training.finetune import finetune as learn
     from ..weights import check_path
 
-    with at_work("finetune", work) as tell:
+    kept = work or spare_folder(out)
+    with at_work("finetune", kept, spare=work is None) as tell:
         check_path(out)
         given, clips, tagger = config(), load_dataset(source, data()), load(base)
-        with store_of(clips, tagger.config, features, work, tell) as store:
-            made = learn(
-                tagger,
-                clips,
-                store,
-                given,
-                name=name or out.stem,
-                version=version,
-                licence=licence or None,
-                work=work / "run" if work is not None else None,
-                on_start=tell.on_start,
-                on_epoch=show_epoch(given.head_epochs + given.epochs),
-                on_step=tell.steps,
-            )
-            made.save(out)
+        store = store_of(clips, tagger.config, features, kept, tell)
+        made = learn(
+            tagger,
+            clips,
+            store,
+            given,
+            name=name or out.name.removesuffix(".safetensors"),
+            version=version,
+            licence=licence or None,
+            work=kept / "run",
+            on_start=tell.on_start,
+            on_epoch=show_epoch(given.head_epochs + given.epochs),
+            on_step=tell.steps,
+        )
+        made.save(out)
     report(made, out)

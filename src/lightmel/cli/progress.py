@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,10 +11,13 @@ from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-import typer
-
 _LINE_SECONDS = 30.0
 """In a log file a line comes so often, where a terminal has a bar that moves."""
+
+
+def say(text: str) -> None:
+    """Write a line to stderr as it is now: while a bar moves, rich's, which puts the line above it."""
+    sys.stderr.write(f"{text}\n")
 
 
 @contextmanager
@@ -36,7 +40,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
                 told = time.monotonic()
                 left = shown.tasks[tasks[what]].time_remaining
                 soon = f", {timedelta(seconds=round(left))} left" if left else ""
-                typer.echo(f"{what} {done}/{total}{soon}", err=True)
+                say(f"{what} {done}/{total}{soon}")
 
         yield show
 
@@ -47,26 +51,36 @@ def show_epoch(epochs: int) -> Callable[[dict[str, float]], None]:
     def show(line: dict[str, float]) -> None:
         judged = f"valid PR AUC {line['valid_pr_auc']:.4f}  " if "valid_pr_auc" in line else ""
         text = f"loss {line['loss']:.4f}  {judged}{line['seconds']:.0f} s"
-        typer.echo(f"epoch {line['epoch'] + 1:.0f}/{epochs}  {text}", err=True)
+        say(f"epoch {line['epoch'] + 1:.0f}/{epochs}  {text}")
 
     return show
 
 
 @contextmanager
 def stopping() -> Iterator[Callable[[Any], None]]:
-    """Let Ctrl-C stop whatever trainer the yielded function is given; a second one ends at once."""
+    """Let Ctrl-C stop whatever trainer the yielded function is given, and those that come after it.
+
+    While none is training, and at the second time, it ends at once.
+    """
     trainers: list[Any] = []
+    asked = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        if not trainers:
+        nonlocal asked
+        if asked or not any(trainer.running for trainer in trainers):
             raise KeyboardInterrupt
-        typer.echo("stopping after this step; Ctrl-C again ends at once", err=True)
+        asked = True
+        say("stopping after this step; Ctrl-C again ends at once")
         for trainer in trainers:
+            trainer.stop()
+
+    def on_start(trainer: Any) -> None:
+        trainers.append(trainer)
+        if asked:
             trainer.stop()
 
     before = signal.signal(signal.SIGINT, stop)
     try:
-        yield trainers.append
+        yield on_start
     finally:
         signal.signal(signal.SIGINT, before)

@@ -68,7 +68,9 @@ def tag(
     tagger = _load(model)
     if above and not tagger.description.thresholds:
         raise typer.BadParameter(
-            f"{tagger.name} has no thresholds: fine-tuned and trained taggers have.", param_hint="--above"
+            f"{tagger.name} has no thresholds of its own, as trained and fine-tuned taggers have: leave it "
+            "out, or say how many tags with --top.",
+            param_hint="--above",
         )
 
     from ..errors import LightmelError

@@ -11,7 +11,7 @@ from ..data.config import DataConfig
 from ..training.config import TaggerConfig, TrainConfig
 from .options import with_options
 from .progress import show_epoch
-from .work import at_work, store_of
+from .work import at_work, spare_folder, store_of
 
 if TYPE_CHECKING:
     from ..training.supervised import Trained
@@ -23,7 +23,10 @@ Features = Annotated[
 ]
 WorkFolder = Annotated[
     Path | None,
-    typer.Option(help="Keep mels and checkpoints here: the same command goes on from there."),
+    typer.Option(
+        help="Keep mels and checkpoints here, also when all is done; otherwise beside --out, until then.",
+        show_default=False,
+    ),
 ]
 Name = Annotated[str, typer.Option(help="What the tagger signs its scores with; empty is the file's name.")]
 Version = Annotated[str, typer.Option(help="Of the tagger.")]
@@ -52,16 +55,18 @@ def train(
     --features.
     """
     from ..data import load_dataset
+    from ..training.distributed import is_first_process
     from ..training.networks import parse_name
     from ..training.supervised import train_tagger
     from ..weights import check_path
 
-    with at_work("train", work) as tell:
+    kept = work or spare_folder(out)
+    with at_work("train", kept, spare=work is None) as tell:
         check_path(out)
         given, how, clips = what(), training(), load_dataset(source, data())
         _, config = parse_name(given.network)
         shown = [show_epoch(how.epochs)]
-        if tensorboard is not None:
+        if tensorboard is not None and is_first_process():
             from ..training.tensorboard import to_tensorboard
 
             shown.append(to_tensorboard(tensorboard))
@@ -70,21 +75,21 @@ def train(
             for show in shown:
                 show(line)
 
-        with store_of(clips, config, features, work, tell) as store:
-            made = train_tagger(
-                clips,
-                store,
-                given,
-                how,
-                name=name or out.stem,
-                version=version,
-                licence=licence,
-                work=work / "run" if work is not None else None,
-                on_start=tell.on_start,
-                on_epoch=on_epoch,
-                on_step=tell.steps,
-            )
-            made.save(out)
+        store = store_of(clips, config, features, kept, tell)
+        made = train_tagger(
+            clips,
+            store,
+            given,
+            how,
+            name=name or out.name.removesuffix(".safetensors"),
+            version=version,
+            licence=licence,
+            work=kept / "run",
+            on_start=tell.on_start,
+            on_epoch=on_epoch,
+            on_step=tell.steps,
+        )
+        made.save(out)
     report(made, out)
 
 

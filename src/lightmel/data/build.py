@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..config import MelConfig, StorageType
 from ..errors import DataError
-from .journal import Appender, Description
+from .journal import Appender, Description, Origin
 from .store import FeatureStore, OnClip
 from .table import SUFFIXES
 from .worker import Child, Listener, Made
@@ -46,7 +46,8 @@ def build_store(
     Clips lie in the order of the sources, and their bytes do not depend on the number of workers. A file
     that cannot be read is listed in the store's `failed`, and the rest go on. Killed at any moment and
     called again, it goes on behind the last clip that was on the disk, and what comes out is the same.
-    What is in the store already, as a clip or as failed, is not made again unless `again` names it.
+    What is in the store already, as a clip or as failed, is not made again unless `again` names it, or its
+    file is there with another size or modification time than it had then: a warning in the log counts those.
 
     Parameters
     ----------
@@ -65,9 +66,9 @@ def build_store(
     workers
         Processes, of one thread each; by default one a core. 0 is this process itself, with its threads.
     again
-        Keys of clips to make again if they are there: ``store.failed`` once the files are mended,
-        ``store.verify()`` once they were damaged. They come to lie behind the others, and the bytes of the
-        old ones stay in the file, unused.
+        Keys of clips to make again if they are there: ``store.verify()`` once they were damaged, or
+        ``store.failed`` to try once more. What is made again comes to lie behind the others, and the bytes of
+        the old clips stay in the file, unused.
     on_clip
         Told of each clip that was made, in order.
 
@@ -85,7 +86,20 @@ def build_store(
         raise DataError(f"workers={workers}: 0 is this process, and there cannot be fewer.")
     description = Description(config, dtype, None if seconds is None else float(seconds))
     with Appender(Path(folder), description) as store:
+        origins = {key: _origin(Path(path)) for key, path in sources.items()}
+        replaced = {
+            key
+            for key, origin in origins.items()
+            if key in store.index and origin is not None and origin != store.index.origins.get(key)
+        }
         renewed = set(again)
+        if others := replaced - renewed:
+            log.warning(
+                "%s: %d files are not those that it was made of (another size or date): they are made again.",
+                folder,
+                len(others),
+            )
+        renewed |= replaced
         todo = {key: Path(p) for key, p in sources.items() if key not in store.index or key in renewed}
         n_workers = min(_cores() if workers is None else workers, len(todo))
         with _Workers(description, n_workers) as pool:
@@ -93,10 +107,10 @@ def build_store(
                 for note in made.notes:
                     log.warning("%s", note)
                 if made.failed is None:
-                    store.add(key, made.frames, made.clip)
+                    store.add(key, made.frames, made.clip, origins[key])
                 else:
                     log.info("%s: %s", path, made.failed)
-                    store.fail(key, made.failed)
+                    store.fail(key, made.failed, origins[key])
                 if on_clip is not None:
                     on_clip(key, made.failed)
     return FeatureStore.open(folder)
@@ -115,6 +129,15 @@ def sound_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
     if not paths:
         raise DataError(f"There is no sound below {root}: it looks for {' '.join(SUFFIXES)}.")
     return {p.relative_to(root).as_posix(): p for p in paths}
+
+
+def _origin(path: Path) -> Origin | None:
+    """Return what tells a file from another in its place, or None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _cores() -> int:

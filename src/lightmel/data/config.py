@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from ..config import StorageType
 from ..errors import ConfigError, check_choices
 
+_SETS: Mapping[str, tuple[str, ...]] = {
+    "table": (
+        "root",
+        "path_column",
+        "tag_columns",
+        "split_column",
+        "group_column",
+        "valid_share",
+        "test_share",
+        "split_seed",
+    ),
+    "magnatagatune": ("annotations", "protocol"),
+    "msd": ("annotations",),
+    "jamendo": ("annotations", "subset", "fold", "low"),
+}
+"""Which options count for which sets."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How to read a data set; the fields below `annotations` count for one kind of set only.
+    """How to read a data set; an option that is not for the set named is refused.
 
     Parameters
     ----------
@@ -46,7 +64,7 @@ class DataConfig:
     Raises
     ------
     ConfigError
-        If a value cannot be.
+        If a value cannot be, or is for another kind of set.
     """
 
     dataset: Literal["table", "magnatagatune", "msd", "jamendo"] = "table"
@@ -66,6 +84,15 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        for option in fields(self)[1:]:
+            sets = [name for name, options in _SETS.items() if option.name in options]
+            value = getattr(self, option.name)
+            if value != option.default and self.dataset not in sets:
+                wanted = " or ".join(f"dataset={name!r} (--dataset {name})" for name in sets)
+                raise ConfigError(
+                    f"{option.name}={value!r} counts only with {wanted}, and dataset is {self.dataset!r}: "
+                    "name that one, or leave it out."
+                )
         if not (self.valid_share >= 0 and self.test_share >= 0 and self.valid_share + self.test_share < 1):
             raise ConfigError(
                 "valid_share and test_share are 0 or more and leave something to learn from, "

@@ -58,7 +58,8 @@ def load_jamendo(
     """Read one subset of MTG-Jamendo in one of its five splits.
 
     Tags carry their category (``genre---rock``) and stand in the order of their code points, which is that
-    of the public checkpoints. Groups are artists.
+    of the public checkpoints. Groups are artists. Where the lists of split 0 hold other numbers of tracks
+    than `COUNTS`, the protocol adds them, and the log warns.
 
     Parameters
     ----------
@@ -99,9 +100,10 @@ def load_jamendo(
             labels[row, [column[tag] for tag in own]] = True
         paths = (path.removesuffix(".mp3") + ".low.mp3" if low else path for path, _, _ in tracks)
         splits[name] = Split(tuple(paths), labels, tuple(artist for _, artist, _ in tracks))
+    protocol = f"{subset}, split {split}"
     return Dataset(
         name=NAME,
-        protocol=f"{subset}, split {split}",
+        protocol=official.counted(NAME, protocol, splits, COUNTS[subset]) if split == 0 else protocol,
         root=Path(root),
         tags=tags,
         splits=splits,

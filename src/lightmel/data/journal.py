@@ -1,9 +1,10 @@
 """The files of a store, and how clips are added so that a kill at any moment costs only the last of them.
 
 ``store.json`` says what the mels are, ``mels.bin`` holds them one after another, and ``index.jsonl`` has a
-line for each clip: where it lies and its checksum, or why it failed. Data are on the disk before the line
-that names them is written. So whatever follows the last whole line, in either file, is unfinished: a reader
-does not see it, and the next writer cuts it off. Of two lines with one key the later counts.
+line for each clip: where it lies and its checksum, or why it failed; and what it was made of: size and
+modification time of a file, or the checksum of the clip it was derived from. Data are on the disk before the
+line that names them is written. So whatever follows the last whole line, in either file, is unfinished: a
+reader does not see it, and the next writer cuts it off. Of two lines with one key the later counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..config import MelConfig, StorageType
 from ..errors import DataError
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 FORMAT = "lightmel-store-1"
 DESCRIPTION, MELS, INDEX = "store.json", "mels.bin", "index.jsonl"
+
+Origin: TypeAlias = tuple[int, ...]
+"""What a clip was made of: another origin is other sound."""
 
 _COMMIT_SECONDS = 2.0
 """A kill costs the clips of so many seconds; each commit waits for the disk twice."""
@@ -83,16 +87,20 @@ class Place:
 
 @dataclass
 class Index:
-    """The clips of a store by key, in the order they were added, and why others failed."""
+    """The clips of a store by key, in the order they were added; why others failed; what each was made of."""
 
     clips: dict[str, Place] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
     n_bytes: int = 0  # of the file, up to the end of its last whole line
 
-    def add(self, key: str, entry: Place | str) -> None:
+    def add(self, key: str, entry: Place | str, origin: Origin | None) -> None:
         """Add a clip, or the reason why there is none; what was known of `key` is replaced."""
         self.clips.pop(key, None)
         self.failed.pop(key, None)
+        self.origins.pop(key, None)
+        if origin is not None:
+            self.origins[key] = origin
         if isinstance(entry, Place):
             self.clips[key] = entry
         else:
@@ -145,13 +153,13 @@ def read_index(folder: Path, layout: Layout) -> Index:
     index.n_bytes = len(text) - len(torn)
     for number, line in enumerate(lines, 1):
         try:
-            key, entry = _entry(json.loads(line))
+            entry = _entry(json.loads(line))
         except (ValueError, KeyError, TypeError):
             raise DataError(
                 f"{folder / INDEX}, line {number} is damaged: cut the file before that line and build again, "
                 "which makes the clips that are then missing."
             ) from None
-        index.add(key, entry)
+        index.add(*entry)
     end = max((p.offset + layout.n_bytes(p.frames) for p in index.clips.values()), default=0)
     if end > size:
         raise DataError(
@@ -161,14 +169,16 @@ def read_index(folder: Path, layout: Layout) -> Index:
     return index
 
 
-def _entry(line: dict[str, Any]) -> tuple[str, Place | str]:
-    key = line["key"]
+def _entry(line: dict[str, Any]) -> tuple[str, Place | str, Origin | None]:
+    key, origin = line["key"], tuple(line["origin"]) if "origin" in line else None
+    if not all(type(n) is int for n in origin or ()):
+        raise ValueError
     if isinstance(key, str) and "failed" in line:
-        return key, str(line["failed"])
+        return key, str(line["failed"]), origin
     numbers = line["offset"], line["frames"], line["crc32"]
     if not isinstance(key, str) or not all(type(n) is int and n >= 0 for n in numbers) or not numbers[1]:
         raise ValueError
-    return key, Place(*numbers)
+    return key, Place(*numbers), origin
 
 
 class Appender:
@@ -207,8 +217,8 @@ class Appender:
             self._lines_file.truncate(self._lines_end)
             self._files = stack.pop_all()
 
-    def add(self, key: str, frames: int, clip: bytes) -> None:
-        """Add the bytes of a clip."""
+    def add(self, key: str, frames: int, clip: bytes, origin: Origin | None = None) -> None:
+        """Add the bytes of a clip, and what it was made of."""
         place = Place(self._end, frames, checksum(key, self._end, frames, clip))
         with self._writing():
             try:
@@ -217,14 +227,16 @@ class Appender:
                 self._mels.truncate(self._end)  # room for the lines of the clips before it
                 raise
         self._end += len(clip)
-        self._note(key, place, {"offset": place.offset, "frames": frames, "crc32": place.crc32})
+        self._note(key, place, {"offset": place.offset, "frames": frames, "crc32": place.crc32}, origin)
 
-    def fail(self, key: str, reason: str) -> None:
+    def fail(self, key: str, reason: str, origin: Origin | None = None) -> None:
         """Note why there is no clip."""
-        self._note(key, reason, {"failed": reason})
+        self._note(key, reason, {"failed": reason}, origin)
 
-    def _note(self, key: str, entry: Place | str, fields: dict[str, object]) -> None:
-        self.index.add(key, entry)
+    def _note(self, key: str, entry: Place | str, fields: dict[str, object], origin: Origin | None) -> None:
+        self.index.add(key, entry, origin)
+        if origin is not None:
+            fields["origin"] = origin
         self._lines.append(json.dumps({"key": key, **fields}).encode() + b"\n")
         if time.monotonic() - self._committed >= _COMMIT_SECONDS:
             self.commit()

@@ -74,6 +74,8 @@ def load_magnatagatune(
     protocol
         ``"full"``: every clip but the three broken ones, those without any of the 50 tags included.
         ``"clean"``: only clips with at least one of the 50; the lists of Won et al. 2020, in their order.
+        Where the annotations list other numbers of clips than `COUNTS`, the protocol of what is returned adds
+        them, and the log warns.
     annotations
         The folder of ``annotations_final.csv`` (or ``.gz``); `root` where not said.
 
@@ -97,7 +99,7 @@ def load_magnatagatune(
             chosen[parts[path[0]]].append(path)
     return Dataset(
         name=NAME,
-        protocol=protocol,
+        protocol=official.counted(NAME, protocol, chosen, COUNTS[protocol]),
         root=Path(root),
         tags=tags,
         splits={

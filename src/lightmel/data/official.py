@@ -6,8 +6,9 @@ import contextlib
 import gzip
 import hashlib
 import io
+import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from ..errors import DataError
 
 _CHUNK = 1 << 20
+
+log = logging.getLogger("lightmel")
 
 
 def find(folder: Path, name: str) -> Path | None:
@@ -39,7 +42,7 @@ def require(folder: Path, name: str, source: str) -> Path:
     if found is None:
         raise DataError(
             f"There is neither {name} nor {name}.gz in {folder}. It comes from {source}; where the "
-            "annotations lie apart from the sound, name their folder with annotations=..."
+            "annotations lie apart from the sound, name their folder with annotations=... (--annotations)."
         )
     return found
 
@@ -103,3 +106,24 @@ def sha256(path: Path) -> str:
         while block := file.read(_CHUNK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def counted(name: str, protocol: str, splits: Mapping[str, Sized], published: Mapping[str, int]) -> str:
+    """Return the name of a protocol; where the clips are not as many as published, it says how many.
+
+    A warning in the log says so, too.
+    """
+    found = {part: len(split) for part, split in splits.items()}
+    if found == published:
+        return protocol
+    there, known = ("/".join(str(n) for n in counts.values()) for counts in (found, published))
+    log.warning(
+        "%s (%s): the annotations list %s clips (%s), and those that were published %s. If they are no part "
+        "on purpose, fetch them again.",
+        name,
+        protocol,
+        there,
+        "/".join(found),
+        known,
+    )
+    return f"{protocol}, {there} clips"

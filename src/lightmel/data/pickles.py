@@ -94,7 +94,8 @@ class _FromBuffer(_Name):
 
     def __call__(self, raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> NDArray[Any]:
         shape, plain, fortran, data = _checked(shape, dtype, raw, order == "F")
-        return np.frombuffer(data, plain).reshape(shape, order="F" if fortran else "C").copy(order="K")
+        array = np.frombuffer(data, plain).reshape(shape, order="F" if fortran else "C")
+        return array.astype(plain.newbyteorder("="), order="K")  # as older pickles come back
 
 
 class _Scalar(_Name):
@@ -161,7 +162,8 @@ class _Refused(Exception):  # noqa: N818 - never leaves this file
 def load(path: Path) -> Any:
     """Return what a pickle holds, if that is lists, dictionaries, strings, numbers and arrays.
 
-    Strings of Python 2 become ``str`` (Latin-1), whatever the protocol. ``path`` may be a ``.gz``.
+    Strings of Python 2 become ``str`` (Latin-1), whatever the protocol; arrays have this machine's order of
+    bytes. ``path`` may be a ``.gz``.
 
     Raises
     ------

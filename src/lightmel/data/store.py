@@ -295,7 +295,7 @@ class FeatureStore(_Clips):
         As float32 and float16 it holds what building it from the sound would, but for last bits where the
         front end sums over few frames or bands in another order. As uint8 it keeps the affine of this store,
         and nothing is rounded a second time. Killed, and called again, it goes on; clips that had failed and
-        are in this store by now are made.
+        are in this store by now are made, and those that were made again here are derived again.
 
         Parameters
         ----------
@@ -322,15 +322,17 @@ class FeatureStore(_Clips):
         config = self.config.replace(hop_factor=hop_factor)
         with Appender(Path(folder), Description(config, self.dtype, self.seconds)) as store:
             for key, reason in self.failed.items():
-                if key not in store.index:
+                if store.index.failed.get(key) != reason:
                     store.fail(key, reason)
             for key, place in zip(self.keys, self._places, strict=True):
-                if key in store.index.clips:
+                origin = (place.crc32,)
+                if key in store.index.clips and store.index.origins.get(key) == origin:
                     continue
                 clip = self._clip(place)
                 damage = None if place.holds(key, clip) else f"it is damaged in {self.folder}"
                 if damage is None:
-                    store.add(key, -(-place.frames // keep), self._layout.thin(clip, place.frames, keep))
+                    thin = self._layout.thin(clip, place.frames, keep)
+                    store.add(key, -(-place.frames // keep), thin, origin)
                 else:
                     store.fail(key, damage)
                 if on_clip is not None:

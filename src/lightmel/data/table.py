@@ -76,9 +76,10 @@ def load_table(
     path
         The column of the paths.
     tags
-        A name: the column with the list of each clip's tags. Several names: columns that are tags, with 1 or
-        0, yes or no, true or false in them. Not said: the column ``tags`` if there is one, otherwise every
-        column that is not path, split or group (and has a name) is a tag.
+        A name: the column with the list of each clip's tags; or one tag, where there is nothing in it but 1
+        or 0, yes or no, true or false. Several names: columns that are tags, with these words in them. Not
+        said: the column ``tags`` if there is one, otherwise every column that is not path, split or group
+        (and has a name) is a tag.
     separators
         Characters any of which stands between the tags of a list.
     split
@@ -97,11 +98,13 @@ def load_table(
     Raises
     ------
     DataError
-        If columns are missing (it names them and those there are), rows are damaged, a path stands twice,
-        or there are no clips or no tags. A tag without a clip in some split is a warning in the log.
+        If columns are missing (it names them and those there are), rows are damaged, a file stands twice,
+        however its path is spelled, or there are no clips or no tags. A tag without a clip in some split is
+        a warning in the log.
     """
     place = Path(source)
-    clips = _folder(place) if place.is_dir() else _table(place, path, tags, separators, split, group)
+    base = Path(root) if root is not None else place if place.is_dir() else place.parent
+    clips = _folder(place) if place.is_dir() else _table(place, base, path, tags, separators, split, group)
     if not clips.labels.any():
         raise DataError(f"{place}: no clip has any tag. Look whether the right column is read.")
     if clips.splits:
@@ -128,7 +131,7 @@ def load_table(
     found = Dataset(
         name=place.resolve().name if place.is_dir() else place.stem,
         protocol=f"{how}, {_digest(clips.tags, splits)}",
-        root=Path(root) if root is not None else place if place.is_dir() else place.parent,
+        root=base,
         tags=clips.tags,
         splits=splits,
         citation=CITATION,
@@ -194,7 +197,11 @@ class _Table:
         if not file.is_file():
             raise DataError(f"There is no table {file}.")
         content = official.text(file)
-        rows = csv.reader(io.StringIO(content, newline=""), delimiter=_delimiter(content, path), strict=True)
+        try:
+            delimiter = _delimiter(content, path)
+        except csv.Error as error:
+            raise DataError(f"{file}, line 1: {error}. Save it again as CSV in UTF-8.") from error
+        rows = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
         self.rows: list[list[str]] = []
         self.lines: list[int] = []
         try:
@@ -227,13 +234,14 @@ class _Table:
 
 def _delimiter(content: str, path: str) -> str:
     """Return what makes the column `path` in the header appear, or else the most columns."""
-    header = content.partition("\n")[0].rstrip("\r")
+    header = io.StringIO(content, newline=None).readline()  # of any line end, an old Mac's too
     found = {d: [name.strip() for name in next(csv.reader([header], delimiter=d), [])] for d in "\t,;"}
     return max(found, key=lambda d: (path in found[d], len(found[d])))
 
 
 def _table(
     file: Path,
+    root: Path,
     path: str,
     tags: str | Sequence[str] | None,
     separators: str,
@@ -241,12 +249,14 @@ def _table(
     group: str | None,
 ) -> _Clips:
     table = _Table(file, path)
-    paths = _paths(table, table.column(path))
+    paths = _paths(table, root, table.column(path))
     split = split or ("split" if "split" in table.header else None)
     group = group or ("group" if "group" in table.header else None)
     if tags is None:
         rest = [n for n in table.header if n and n not in (path, split, group)]
         tags = "tags" if "tags" in rest else rest
+    if isinstance(tags, str) and _is_flag(table.column(tags)):
+        tags = [tags]
     if isinstance(tags, str):
         vocabulary, labels = _lists(table.column(tags), separators)
     else:
@@ -264,21 +274,23 @@ def _table(
     )
 
 
-def _paths(table: _Table, cells: list[str]) -> list[str]:
+def _paths(table: _Table, root: Path, cells: list[str]) -> list[str]:
     if not cells:
         raise DataError(f"{table.file} has a header and no clips.")
     first: dict[str, int] = {}
+    base = root.absolute()
     paths = []
     for cell, line in zip(cells, table.lines, strict=True):
         if not cell:
             raise DataError(f"{table.file}, line {line}: the path is empty.")
         path = str(PurePosixPath(cell.replace("\\", "/")))  # ./a/b.mp3 and a\b.mp3 are a/b.mp3
-        if path in first:
+        file = os.path.normpath(base / path)  # b/../a.mp3 is a.mp3, too
+        if file in first:
             raise DataError(
-                f"{table.file}: {path} stands in the lines {first[path]} and {line}. Each clip has one row; "
+                f"{table.file}: {file} stands in the lines {first[file]} and {line}. Each clip has one row; "
                 "several tags go into one list."
             )
-        first[path] = line
+        first[file] = line
         paths.append(path)
     return paths
 
@@ -297,13 +309,19 @@ def _lists(cells: list[str], separators: str) -> tuple[tuple[str, ...], NDArray[
     return tags, labels
 
 
+def _is_flag(cells: list[str]) -> bool:
+    """Whether a column says yes or no of one tag, and is no list of tags."""
+    return any(cells) and all(cell.lower() in TRUE + FALSE for cell in cells)
+
+
 def _flags(table: _Table, tag: str) -> list[bool]:
     flags = []
     for cell, line in zip(table.column(tag), table.lines, strict=True):
         if cell.lower() not in TRUE + FALSE:
             raise DataError(
                 f"{table.file}, line {line}: the column {tag!r} holds {cell!r}, where a tag has 1 or 0. Name "
-                "the columns that are tags, or the one with lists of them, with tags=..."
+                "the columns that are tags, or the one with lists of them, with tags=... (--tag-columns); "
+                "the one that says what must stay together, an artist say, with group=... (--group-column)."
             )
         flags.append(cell.lower() in TRUE)
     return flags

@@ -70,12 +70,16 @@ class TaggingNetwork(nn.Module):
                 parameter.data = parameter.data.to(memory_format=memory_format)
 
     def with_head(self, n_tags: int, generator: torch.Generator | None = None) -> TaggingNetwork:
-        """Return a copy with the same body and a fresh head for `n_tags` other tags."""
+        """Return a copy with the same body and a fresh head for `n_tags` other tags.
+
+        With a `generator` nothing is drawn from torch's global one.
+        """
         if n_tags < 1:
             raise ShapeError(f"A tagger needs at least one tag, not {n_tags}.")
         model = copy.deepcopy(self)
         model.n_tags = int(n_tags)
-        model.head = nn.Linear(self.embed_dim, model.n_tags, device=self.head.weight.device)
+        head = nn.Linear(self.embed_dim, model.n_tags, device="meta")  # elsewhere it would draw weights
+        model.head = head.to_empty(device=self.head.weight.device)
         initialise(model.head, generator)
         return model
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
+import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,31 @@ from ..errors import TrainingError
 from ..files import write_whole
 
 STATE, HISTORY = "checkpoint.pt", "history.jsonl"
-_FORMAT = 1
+_FORMAT = 2
+_KEYS = {
+    "averaged",
+    "best",
+    "config",
+    "data",
+    "history",
+    "identity",
+    "network",
+    "optimiser",
+    "position",
+    "schedule",
+}
+_FOREIGN = (
+    pickle.UnpicklingError,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What torch raises at bytes that are no checkpoint of its own."""
 
 
 def write_state(folder: Path, state: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
@@ -39,17 +65,28 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     Raises
     ------
     TrainingError
-        If it cannot be read.
+        If it cannot be read, is none, or is of another version of lightmel.
     """
     path = folder / STATE
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["format"] != _FORMAT:
-            raise TrainingError(f"{path} is of another version of lightmel; train in another folder.")
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
-        raise TrainingError(
-            f"{path} cannot be read ({error}); without it the run must start anew."
-        ) from error
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except _FOREIGN as error:  # some with advice that is not for users
+        raise _damaged(path, "cannot be read") from error
+    if not isinstance(state, dict) or "format" not in state:
+        raise _damaged(path, "holds no state of a run")
+    if state["format"] != _FORMAT:
+        raise TrainingError(f"{path} is of another version of lightmel; train in another folder.")
+    if lost := sorted(_KEYS - set(state)):
+        raise _damaged(path, f"lacks {', '.join(lost)}")
     return state
+
+
+def _damaged(path: Path, what: str) -> TrainingError:
+    return TrainingError(
+        f"{path} {what}: it is damaged, or something else. Without it the run must start anew: move the file "
+        "away, or train in another folder."
+    )

@@ -47,7 +47,9 @@ class World:
 
 
 def is_first_process() -> bool:
-    """Whether this is the first of the processes that torchrun started, or the only one."""
+    """Whether this is the first of the processes that train together, or the only one."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank() == 0
     return int(os.environ.get("RANK", "0")) == 0
 
 

@@ -42,8 +42,10 @@ def evaluate(
 ) -> Evaluation:
     """Judge a tagger, or a network, by clips whose mels are there.
 
-    The score of a clip is the mean over the scores (sigmoids) of its segments, as in `Tagger.tag`. A label
-    of at least a half is true. Tags that no clip has are named, left out, and warned of in the log.
+    The score of a clip is the mean over the scores (sigmoids) of its segments. These are cut from its mel,
+    back to back; `Tagger.tag` cuts the sound, so that its segments lie a little closer and each is padded at
+    its own ends. The figures of `evaluate_files` hence differ a little. A label of at least a half is true.
+    Tags that no clip has are named, left out, and warned of in the log.
 
     Parameters
     ----------

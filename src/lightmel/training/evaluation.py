@@ -11,7 +11,7 @@ from typing import Any
 
 from ..data.dataset import same_protocol
 from ..errors import DataError
-from ..files import check_target, write_whole
+from ..files import beside, check_target, write_whole
 from ..metrics import macro
 
 Interval = tuple[float, float]
@@ -110,8 +110,9 @@ class Evaluation:
         """
         check_target(path, (".md",), DataError)
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        write_whole(path, f"{text}\n".encode(), DataError)
-        write_whole(Path(path).with_suffix(".md"), f"{self.table()}\n".encode(), DataError)
+        for target, what in ((path, text), (beside(path, ".md"), self.table())):
+            # File names that are not UTF-8 hold lone surrogates: as \udcxx they are JSON, and read back.
+            write_whole(target, f"{what}\n".encode(errors="backslashreplace"), DataError)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Evaluation:
@@ -180,6 +181,8 @@ def compare(evaluations: Sequence[Evaluation]) -> str:
             ("split", first.split, other.split),
             ("number of clips", first.clips, other.clips),
             ("judged tags", ", ".join(first.roc_auc), ", ".join(other.roc_auc)),
+            ("true clips", _true_clips(first), _true_clips(other)),
+            ("unheard files", _unheard(first), _unheard(other)),
         ):
             if a != b:
                 raise DataError(
@@ -200,6 +203,14 @@ def compare(evaluations: Sequence[Evaluation]) -> str:
         f"{first.split} of {first.dataset}, {first.protocol}: {first.clips} clips, {len(first.roc_auc)} tags."
     )
     return f"{head}\n\n" + markdown(("tagger", "configuration", "ROC AUC", "PR AUC", "weights"), rows)
+
+
+def _true_clips(evaluation: Evaluation) -> str:
+    return ", ".join(f"{tag} {evaluation.positives[tag]}" for tag in evaluation.roc_auc)
+
+
+def _unheard(evaluation: Evaluation) -> str:
+    return ", ".join(sorted(evaluation.failed)) or "none"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

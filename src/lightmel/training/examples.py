@@ -60,7 +60,7 @@ class MelExamples:
     labels
         ``(clips, tags)``: 0 or 1, or anything between.
     n_frames
-        What the network hears at once.
+        What the network hears at once, and the step from one judged segment to the next.
     damage
         Changes training batches; judging hears the mels as they are.
 
@@ -69,7 +69,7 @@ class MelExamples:
     ShapeError
         If rows and labels differ in number.
     DataError
-        If there are no clips, or labels that are not finite.
+        If there are no clips, a row that `mels` does not have, or labels that are not finite.
     """
 
     def __init__(
@@ -86,12 +86,6 @@ class MelExamples:
         self.labels = torch.from_numpy(np.array(labels, dtype=np.float32))
         self.n_frames = int(n_frames)
         self.damage = damage
-        self.identity: Mapping[str, Any] = {
-            "mels": mels.config.slug,
-            "frames": self.n_frames,
-            "clips": mels.fingerprint(self.rows),
-            "damage": getattr(damage, "identity", damage is not None),
-        }
         if self.labels.ndim != 2 or len(self.labels) != len(self.rows):
             raise ShapeError(
                 f"{len(self.rows)} clips want labels (clips, tags), not {tuple(self.labels.shape)}."
@@ -101,6 +95,15 @@ class MelExamples:
         if not bool(torch.isfinite(self.labels).all()):
             clip, tag = (int(i) for i in torch.nonzero(~torch.isfinite(self.labels))[0])
             raise DataError(f"The label of clip {clip}, tag {tag} is {float(self.labels[clip, tag])}.")
+        outside = self.rows[(self.rows < 0) | (self.rows >= len(mels))]
+        if len(outside):
+            raise DataError(f"There is no row {outside[0]}: the {len(mels)} clips have rows from 0 on.")
+        self.identity: Mapping[str, Any] = {
+            "mels": mels.config.slug,
+            "frames": self.n_frames,
+            "clips": mels.fingerprint(self.rows),
+            "damage": getattr(damage, "identity", damage is not None),
+        }
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -115,7 +118,11 @@ class MelExamples:
         return mel, self.labels[torch.from_numpy(chosen)]
 
     def segments(self, clip: int) -> torch.Tensor:
-        """Return all of a clip, ``(segments, n_mels, n_frames)``; the last ends where the clip ends."""
+        """Return all of a clip, ``(segments, n_mels, n_frames)``; the last ends where the clip ends.
+
+        One begins `n_frames` frames after the one before. That is somewhat more than the samples that make
+        so many frames, which is how far apart `Tagger.tag` cuts the sound.
+        """
         row = self.rows[clip]
         last = max(int(self.mels.frames[row]) - self.n_frames, 0)
         starts = np.unique(np.minimum(np.arange(0, last + self.n_frames, self.n_frames), last))

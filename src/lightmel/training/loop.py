@@ -24,10 +24,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import ConfigError, TrainingError
-from ..metrics import pr_auc, roc_auc
+from ..metrics import macro, pr_auc, roc_auc
 from ..models.base import TaggingNetwork
 from ..tagger import Tagger
-from ..weights import weights_sha256
 from . import checkpoint
 from .config import TrainConfig
 from .distributed import World
@@ -82,6 +81,7 @@ class Run(Generic[Network]):
         device: torch.device,
         folder: Path | None,
         stop: threading.Event,
+        initial_weights: str,
     ) -> None:
         self.network, self.config, self.stop = network, config, stop
         self.train, self.valid, self.world, self.device, self.folder = train, valid, world, device, folder
@@ -121,11 +121,14 @@ class Run(Generic[Network]):
         self.total = self.count = self.seconds = 0.0
         self.history: list[Line] = []
         self.best: dict[str, Any] = {"epoch": -1, "pr_auc": -1.0, "state": None}
-        labels = train.labels.contiguous().numpy()
-        self.fingerprint = hashlib.sha256(repr(labels.shape).encode() + labels.tobytes()).hexdigest()
+        self.fingerprint = _digest(train.labels)
         self.identity = {
             "network": network.spec(),
-            "initial weights": weights_sha256(network),
+            "initial weights": initial_weights,
+            "the loss": getattr(loss, "identity", loss is not None),
+            "the validation clips": (
+                {**valid.identity, "labels": _digest(valid.labels)} if valid is not None else None
+            ),
             **train.identity,
         }
 
@@ -185,14 +188,14 @@ class Run(Generic[Network]):
         self.step += 1
 
     def _refuse(self, value: float) -> None:
-        kept = ""
+        kept = "."
         if self.folder is not None:
             self.save()
-            kept = f" The state before that step is in {self.folder}."
+            kept = f", in another folder: the state before that step is in {self.folder}."
         what = "a gradient is not finite" if np.isfinite(value) else f"the loss is {value}"
         raise TrainingError(
             f"Training stopped at epoch {self.epoch}, step {self.step}: {what}. "
-            f"Try a lower lr, clip_norm=1, or float32 precision.{kept}"
+            f"Try a lower lr, clip_norm=1, or float32 precision{kept}"
         )
 
     # -- the whole run
@@ -268,14 +271,9 @@ class Run(Generic[Network]):
         scores = score_clips(network, self.valid)
         truth = self.valid.labels.numpy() >= 0.5
         names = [str(i) for i in range(truth.shape[1])]
-        roc, pr = roc_auc(truth, scores, names), pr_auc(truth, scores, names)
-        if not pr or not roc:
-            raise ConfigError(
-                "No tag of the validation data has true and false clips: nothing can be judged."
-            )
         return {
-            "valid_roc_auc": float(np.mean(list(roc.values()))),
-            "valid_pr_auc": float(np.mean(list(pr.values()))),
+            "valid_roc_auc": macro(roc_auc(truth, scores, names)),
+            "valid_pr_auc": macro(pr_auc(truth, scores, names)),
         }
 
     def _result(self, stopped: Stopped) -> TrainResult[Network]:
@@ -320,8 +318,7 @@ class Run(Generic[Network]):
             raise TrainingError(f"{self.folder} holds a run already: resume it, or choose another folder.")
         own = asdict(self.config)
         other = [k for k in own if own[k] != state["config"].get(k) and k != "save_seconds"]
-        held = state.get("identity", self.identity)  # the first checkpoints have none
-        other += [k for k in self.identity if self.identity[k] != held.get(k)]
+        other += [k for k in self.identity if self.identity[k] != state["identity"].get(k)]
         if state["data"] != self.fingerprint:
             other.append("the labels of the training data")
         if other:
@@ -338,6 +335,11 @@ class Run(Generic[Network]):
         self.epoch, self.step, total, self.count, self.seconds = state["position"]
         self.total = total / self.world.size
         self.best, self.history = state["best"], state["history"]
+
+
+def _digest(labels: torch.Tensor) -> str:
+    values = labels.contiguous().numpy()
+    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
 
 
 def _seed_dropout(seed: int, device: torch.device) -> None:

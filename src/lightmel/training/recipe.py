@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ..errors import ConfigError, TrainingError
-from ..files import write_whole
+from ..files import beside, write_whole
 from ..models.base import TaggingNetwork
 from ..tagger import Tagger
 from ..weights import check_path
@@ -19,7 +19,7 @@ from .bank import Progress, Track, find_tracks, split_groups
 from .config import DISTILL_TRAINING, DistillConfig, TrainConfig
 from .distill import distill
 from .loop import Line
-from .report import Report, card, compare, read_people
+from .report import Report, card, compare, read_people, whole_path
 from .trainer import Trainer
 
 
@@ -82,7 +82,8 @@ def make_student(
     Raises
     ------
     LightmelError
-        If there is no music, or too few groups to hold some out; if `out` cannot be written.
+        If there is no music, or too few groups to hold some out; if `people` has none of the held-out tracks;
+        if `out` cannot be written.
     """
     check_path(out)
     tracks = [
@@ -93,6 +94,11 @@ def make_student(
     config = config or DistillConfig()
     given = read_people(people) if people else None
     train, held = split_groups(tracks, config.holdout, config.split)
+    if given is not None and not any(whole_path(track.path) in given for track in held):
+        raise ConfigError(
+            f"{people} names none of the {len(held)} held-out tracks, such as {held[0].path}: there is "
+            "nothing to judge by. Its paths are relative to its folder; another split holds out other groups."
+        )
     student, result = distill(
         teachers,
         train,
@@ -112,9 +118,10 @@ def make_student(
     student.save(out)
     sources = Counter(_source(t.path, folder) for t in train)
     text = card(student, teachers[0], report, dict(sources.most_common()), command)
-    write_whole(out.with_suffix(".md"), text.encode(), TrainingError)
+    # Names of folders need not be UTF-8.
+    write_whole(beside(out, ".md"), text.encode(errors="backslashreplace"), TrainingError)
     figures = {"report": report.to_dict(), "history": result.history, "command": command}
-    write_whole(out.with_suffix(".json"), (json.dumps(figures, indent=1) + "\n").encode(), TrainingError)
+    write_whole(beside(out, ".json"), (json.dumps(figures, indent=1) + "\n").encode(), TrainingError)
     return student, report
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -68,22 +70,36 @@ def _rounded(figure: float) -> float | None:
     return None if math.isnan(figure) else round(figure, 4)
 
 
+def whole_path(path: Path) -> Path:
+    """Return an absolute path without ``..`` and backslashes, by which people's tags are looked up."""
+    return Path(os.path.abspath(str(path).replace("\\", "/")))  # noqa: PTH100 - resolve() would follow links
+
+
 def read_people(table: Path) -> dict[Path, dict[str, float]]:
     """Read a CSV with the column ``path`` (relative to it) and one column a tag: the part that gave it.
+
+    The keys are absolute paths.
 
     Raises
     ------
     ConfigError
-        If there is no column ``path``.
+        If there is no column ``path``, or a path stands twice.
     """
     with table.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
         if "path" not in (rows.fieldnames or ()):
             raise ConfigError(f"{table} has no column 'path'; it has {', '.join(rows.fieldnames or ())}.")
-        return {
-            table.parent / row["path"]: {k: _number(v) for k, v in row.items() if k not in ("path", None)}
+        given = [
+            (
+                whole_path(table.parent / row["path"]),
+                {k: _number(v) for k, v in row.items() if k not in ("path", None)},
+            )
             for row in rows
-        }
+        ]
+    twice = [str(path) for path, count in Counter(path for path, _ in given).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{table} names {twice[0]} more than once: keep one line of it.")
+    return dict(given)
 
 
 def _number(text: str | None) -> float:
@@ -126,12 +142,14 @@ def compare(
     if not kept:
         raise AudioError("None of the held-out tracks could be read.")
     s, t, s_mp3, t_mp3 = (np.stack(rows[k]) for k in ("s", "t", "s_mp3", "t_mp3"))
-    judged = [i for i, track in enumerate(kept) if people is not None and track.path in people]
+    known = {whole_path(path): given for path, given in (people or {}).items()}
+    by_people = [known.get(whole_path(track.path)) for track in kept]
+    judged = [i for i, given in enumerate(by_people) if given is not None]
     own: dict[str, float] = {}
     theirs: dict[str, float] = {}
-    if people is not None and judged:
-        given = [[people[kept[i].path].get(tag, float("nan")) for tag in tags] for i in judged]
-        truth = np.array(given) >= 0.5
+    if judged:
+        parts = [[given.get(tag, float("nan")) for tag in tags] for given in by_people if given is not None]
+        truth = np.array(parts) >= 0.5
         own = roc_auc(truth, s[judged], tags, min_positives)
         theirs = roc_auc(truth, t[judged], tags, min_positives)
     return Report(
@@ -157,6 +175,10 @@ def _scores(tagger: Tagger, wave: NDArray[Any], sr: int, tags: Sequence[str]) ->
     tagging = tagger.tag(wave, sr)
     found = dict(zip(tagging.tags, tagging.scores, strict=True))
     return np.array([found[tag] for tag in tags])
+
+
+def _shown(figure: float) -> str:
+    return "not measurable" if math.isnan(figure) else f"{figure:.3f}"
 
 
 def card(student: Tagger, teacher: Tagger, report: Report, sources: Mapping[str, int], command: str) -> str:
@@ -189,10 +211,10 @@ On {report.clips} clips of {report.groups} groups (artists, albums) that it neve
 
 | | student | teacher |
 | --- | --- | --- |
-| correlation with the teacher, mean over tags | {report.correlation:.3f} | |
+| correlation with the teacher, mean over tags | {_shown(report.correlation)} | |
 | of the teacher's five best tags | {report.shared_top5:.2f} | |
-| correlation of its scores of a clip and of the clip as 32 kbit/s MP3 | {report.mp3_student:.3f} \
-| {report.mp3_teacher:.3f} |
+| correlation of its scores of a clip and of the clip as 32 kbit/s MP3 | {_shown(report.mp3_student)} \
+| {_shown(report.mp3_teacher)} |
 {people}{tags_line}
 Written by:
 

@@ -17,7 +17,7 @@ from ..config import CLIP_SECONDS
 from ..data.dataset import Dataset
 from ..data.store import FeatureStore
 from ..errors import DataError, StoppedError, TrainingError
-from ..files import write_whole
+from ..files import beside, write_whole
 from ..metrics import fit_thresholds
 from ..models.base import TaggingNetwork
 from ..tagger import Tagger
@@ -81,11 +81,11 @@ class Trained:
         if not is_first_process():
             return
         self.tagger.save(path)
-        figures = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
-        write_whole(Path(path).with_suffix(".json"), f"{figures}\n".encode(), TrainingError)
+        figures = json.dumps(self.to_dict(), indent=1)
+        write_whole(beside(path, ".json"), f"{figures}\n".encode(), TrainingError)
         if self.evaluation is not None:
             table = f"{self.evaluation.table()}\n".encode()
-            write_whole(Path(path).with_suffix(".md"), table, TrainingError)
+            write_whole(beside(path, ".md"), table, TrainingError)
 
 
 @dataclass(frozen=True)

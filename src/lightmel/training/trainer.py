@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,8 +13,12 @@ from typing import Generic, cast
 
 import torch
 
-from ..errors import ConfigError
+from ..errors import ConfigError, TrainingError
+from ..files import check_target
+from ..metrics import judged
 from ..tagger import Tagger
+from ..weights import weights_sha256
+from .checkpoint import STATE
 from .config import TrainConfig
 from .distributed import World, joined_world, shared_statistics
 from .examples import Examples, MelExamples
@@ -36,7 +41,8 @@ class Trainer(Generic[Network]):
     config
         How.
     loss
-        ``loss(logits, target)``, a scalar; without one, binary cross-entropy, as in the paper.
+        ``loss(logits, target)``, a scalar; without one, binary cross-entropy, as in the paper. Where it has
+        an attribute `identity`, plain data, a training is resumed only with one of the same.
     device
         Where; without one, the CUDA device of this process if there is any.
     """
@@ -56,7 +62,15 @@ class Trainer(Generic[Network]):
         self.config = config or TrainConfig()
         self.loss = loss
         self.device = torch.device(device) if device is not None else None
+        # Of what it begins with: a fit that goes on with a run finds the network trained.
+        self._initial_weights = weights_sha256(self.network)
         self._stop = threading.Event()
+        self._running = threading.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether `fit` is at work, so that `stop` means something."""
+        return self._running.is_set()
 
     def stop(self) -> None:
         """Let a running `fit` end after its step, with a checkpoint; from a signal handler or a thread."""
@@ -67,7 +81,7 @@ class Trainer(Generic[Network]):
         train: Examples,
         valid: MelExamples | None = None,
         *,
-        folder: Path | None = None,
+        folder: str | os.PathLike[str] | None = None,
         resume: bool = False,
         on_epoch: Callable[[Line], None] | None = None,
         on_step: Callable[[int, int], None] | None = None,
@@ -93,24 +107,34 @@ class Trainer(Generic[Network]):
         ------
         ConfigError
             If the configuration wants validation data and there are none, or data and network do not fit: the
-            mels are of another configuration than the tagger's, say.
+            mels are of another configuration than the tagger's, say; if the validation data can judge no tag.
         TrainingError
             If the loss or a gradient is not finite (the message says at which step; the weights are those
-            before it); if `folder` holds another run; if a checkpoint cannot be written.
+            before it); if `folder` cannot be written to, which is tried first, or holds another run.
         """
         if valid is None and (self.config.patience or self.config.schedule == "plateau"):
             raise ConfigError("patience and the schedule plateau need validation data.")
         for examples in (train, valid):
             if examples is not None:
                 self._check(examples)
+        if valid is not None and not judged(valid.labels.numpy() >= 0.5):
+            raise ConfigError(
+                "No tag of the validation data has true and false clips: nothing can be judged."
+            )
         if len(train) < 2:
             raise ConfigError("One example has no statistics to normalise by: at least two are needed.")
         with joined_world() as world, ExitStack() as stack:
+            self._running.set()
+            stack.callback(self._running.clear)
             stack.callback(self._stop.clear)  # at the end: it may have been asked to stop before it began
+            work = Path(folder) if folder is not None else None
+            if work is not None and world.is_first:
+                check_target(work / STATE, (), TrainingError)
             device = self.device or _default_device(world)
             cuda = [device] if device.type == "cuda" else []
             # Dropout knows no generator but the global one: it is seeded at each step, and put back here.
             stack.enter_context(torch.random.fork_rng(devices=cuda))
+            stack.callback(self._put_back)
             self.network.to(device).lay_out(self.network.memory_format)
             run = Run(
                 self.network,
@@ -120,17 +144,22 @@ class Trainer(Generic[Network]):
                 valid,
                 world,
                 device,
-                folder,
+                work,
                 self._stop,
+                self._initial_weights,
             )
             stack.enter_context(shared_statistics(self.network, world))
-            if folder is not None:
+            if work is not None:
                 run.restore(resume)
             result = run.go(on_epoch, on_step)
         if self.tagger is None:
             return result
         description = replace(self.tagger.description, name=f"{self.tagger.name}-trained", thresholds=())
         return replace(result, tagger=Tagger(result.network, description))
+
+    def _put_back(self) -> None:
+        """Leave the network as it is used, whether its training went well or not."""
+        self.network.eval().cpu().lay_out(torch.contiguous_format)
 
     def _check(self, examples: Examples) -> None:
         """Raise `ConfigError` unless the network can learn from or be judged by `examples`."""
