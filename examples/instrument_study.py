@@ -76,8 +76,8 @@ def table(found: Iterable[tuple[str, int, int, Evaluation]]) -> str:
     for key, group in itertools.groupby(found, lambda f: f[:3]):
         judged = [e for *_, e in group]
         measures = ([e.macro_roc_auc for e in judged], [e.macro_pr_auc for e in judged])
-        deviation = [np.std(m, ddof=1) if len(m) > 1 else float("nan") for m in measures]
-        figures = (f"{np.mean(m):.3f} ± {d:.3f}" for m, d in zip(measures, deviation, strict=True))
+        spread = [f" ± {np.std(m, ddof=1):.3f}" if len(m) > 1 else "" for m in measures]
+        figures = (f"{np.mean(m):.3f}{s}" for m, s in zip(measures, spread, strict=True))
         rows.append((key[0], str(key[1]), f"x{key[2]}", *figures, str(len(judged))))
     return markdown(("network", "bands", "hop", "ROC AUC", "PR AUC", "runs"), rows)
 
