@@ -25,7 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from lightmel import MelConfig, MelFrontend
-from lightmel.frontend import mel_filter_bank
+from lightmel.frontends.mel_torch import mel_filter_bank
 
 X1 = MelConfig(16_000, 96, 1, "db")
 X10 = X1.replace(hop_factor=10)

@@ -13,7 +13,7 @@ import time
 CODES = {
     "nothing": "pass",
     "import lightmel": "import lightmel",
-    "names of tags as well": "import lightmel; from lightmel import tags; tags.read('mtat')",
+    "names of tags as well": "import lightmel; from lightmel import vocabularies; vocabularies.read('mtat')",
     "sound, without torch": "import lightmel.audio",
     "lightmel.tag, with torch": "import lightmel; lightmel.tag",
     "lightmel --help": "import sys; sys.argv = ['lightmel', '--help']; from lightmel.cli import main; main()",

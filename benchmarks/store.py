@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lightmel import MelConfig
-from lightmel.config import CLIP_SECONDS, StorageType
-from lightmel.data.build import build_store, sound_files
-from lightmel.data.store import FeatureStore, Mels, MemoryMels
+from lightmel.features.build import build_store, sound_files
+from lightmel.features.examples import MelExamples
+from lightmel.features.store import FeatureStore, Mels, MemoryMels
+from lightmel.frontends.mel import CLIP_SECONDS, StorageType
 from lightmel.models import build_musicnn
 from lightmel.training.config import TrainConfig
-from lightmel.training.examples import MelExamples
 from lightmel.training.trainer import Trainer
 
 CONFIGS = [MelConfig.from_slug(s) for s in ("16k-mel96-x1-db", "16k-mel48-x1-db", "16k-mel48-x4-db")]

@@ -20,10 +20,12 @@ import numpy as np
 import torch
 
 import lightmel
-from lightmel.data import Dataset, FeatureStore, Split, build_store, load_table
-from lightmel.training import Evaluation, FinetuneConfig, TaggerConfig, TrainConfig
-from lightmel.training.evaluation import markdown
-from lightmel.training.finetune import finetune
+from lightmel.datasets import Dataset, Split, load_table
+from lightmel.evaluation import Evaluation
+from lightmel.evaluation.record import markdown
+from lightmel.features import FeatureStore, build_store
+from lightmel.training import FinetuneConfig, TaggerConfig, TrainConfig
+from lightmel.training.finetuning import finetune
 from lightmel.training.supervised import train_tagger
 
 SCRATCH_NETWORK = "musicnn-pons-small-16k-mel48-x2-db"

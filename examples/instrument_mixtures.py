@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from lightmel import audio
-from lightmel.encode import at_speed
+from lightmel.audio._encode import at_speed
 
 SR = 16_000
 SECONDS = 5.0

@@ -22,11 +22,13 @@ import numpy as np
 import torch
 
 from lightmel import MelConfig
-from lightmel.data import Dataset, FeatureStore, build_store, load_table
+from lightmel.datasets import Dataset, load_table
+from lightmel.evaluation import Evaluation
+from lightmel.evaluation.protocol import evaluate
+from lightmel.evaluation.record import markdown
+from lightmel.features import FeatureStore, build_store
 from lightmel.models import build
-from lightmel.training import Evaluation, TrainConfig, Trainer
-from lightmel.training.evaluate import evaluate
-from lightmel.training.evaluation import markdown
+from lightmel.training import TrainConfig, Trainer
 from lightmel.training.supervised import read_parts
 
 SECONDS = 5.0

@@ -111,10 +111,10 @@ def tiny() -> Callable[..., object]:
     ) -> object:
         import torch
 
-        from lightmel.config import MelConfig
+        from lightmel.checkpoint.safetensors import Description
+        from lightmel.frontends.mel import MelConfig
+        from lightmel.inference.tagger import Tagger
         from lightmel.models import build_musicnn
-        from lightmel.tagger import Tagger
-        from lightmel.weights import Description
 
         config = MelConfig.from_slug(slug)
         tags = ("voice", "strings", "drums")

@@ -19,7 +19,9 @@ import soundfile
 import torch
 
 import lightmel
-from lightmel import hub, public, sample
+from lightmel import sample
+from lightmel.hub import catalogue as hub
+from lightmel.hub import won2020 as public
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

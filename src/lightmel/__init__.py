@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .config import GRID, MelConfig
+from ._lazy import lazily
 from .errors import LightmelError
-from .lazy import lazily
+from .frontends.mel import GRID, MelConfig
 
 if TYPE_CHECKING:
-    from .data import FeatureStore, load_jamendo, load_magnatagatune, load_msd, load_table
-    from .frontend import MelFrontend
+    from .datasets import load_jamendo, load_magnatagatune, load_msd, load_table
+    from .features import FeatureStore
+    from .frontends.mel_torch import MelFrontend
+    from .inference.tagger import Tagger, Tagging, load, tag
     from .models import build_musicnn, build_vgg
-    from .tagger import Tagger, Tagging, load, tag
     from .training import TrainConfig, Trainer
 
 __version__ = "0.1.0"
@@ -45,12 +46,11 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(("Tagger", "Tagging", "load", "tag"), "tagger"),
+        **dict.fromkeys(("Tagger", "Tagging", "load", "tag"), "inference"),
         **dict.fromkeys(("build_musicnn", "build_vgg"), "models"),
-        **dict.fromkeys(
-            ("FeatureStore", "load_jamendo", "load_magnatagatune", "load_msd", "load_table"), "data"
-        ),
+        **dict.fromkeys(("load_jamendo", "load_magnatagatune", "load_msd", "load_table"), "datasets"),
         **dict.fromkeys(("TrainConfig", "Trainer"), "training"),
-        "MelFrontend": "frontend",
+        "FeatureStore": "features",
+        "MelFrontend": "frontends",
     },
 )

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import lightmel
 from lightmel.errors import AudioError, LightmelError
-from lightmel.tagger import Tagging
+from lightmel.inference.tagger import Tagging
 
 TAGGING = Tagging(
     tags=("guitar", "slow", "female vocalists", "classical", "strings", "rock", "opera"),
@@ -57,7 +57,7 @@ def small_model(tmp_path: Path) -> Path:
     import torch
 
     from lightmel import MelConfig, Tagger, build_musicnn
-    from lightmel.weights import Description
+    from lightmel.checkpoint.safetensors import Description
 
     config = MelConfig(16_000, 16, 4, "db")
     seconds = 1.0

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import lightmel
 from lightmel.cli import app
-from lightmel.training.config import DISTILL_TRAINING, DistillConfig
+from lightmel.distillation.config import DISTILL_TRAINING, DistillConfig
 
 SR = 16_000
 SMALL = {

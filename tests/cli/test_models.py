@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from lightmel import hub
 from lightmel.cli import app
+from lightmel.hub import catalogue as hub
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

@@ -15,10 +15,11 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from lightmel import hub, sample
+from lightmel import sample
 from lightmel.cli import app
 from lightmel.errors import AudioError, LightmelError
-from lightmel.tagger import Tagging
+from lightmel.hub import catalogue as hub
+from lightmel.inference.tagger import Tagging
 
 Answers = dict[str, Tagging | LightmelError]
 COMMAND = [sys.executable, "-c", "from lightmel.cli import main; main()"]

@@ -6,8 +6,8 @@ from itertools import product
 import pytest
 import torch
 
-from lightmel.config import GRID, MelConfig
 from lightmel.errors import ConfigError, UnknownModelError
+from lightmel.frontends.mel import GRID, MelConfig
 from lightmel.models import build, cost
 from lightmel.models.cost import Cost, check_claims, count, layers, row, table
 

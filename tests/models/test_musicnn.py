@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lightmel.config import GRID
 from lightmel.errors import ConfigError, ShapeError
+from lightmel.frontends.mel import GRID
 from lightmel.models import build_musicnn
 from lightmel.models.musicnn import Musicnn
 

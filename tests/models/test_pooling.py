@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightmel.config import GRID
 from lightmel.errors import ShapeError
+from lightmel.frontends.mel import GRID
 from lightmel.models import pooling
 from lightmel.models.pooling import PoolingPlan, plan
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lightmel.config import GRID
 from lightmel.errors import ConfigError, LightmelError, ShapeError
+from lightmel.frontends.mel import GRID
 from lightmel.models import build_vgg, plan
 
 TINY = (2, 3, 4, 5)

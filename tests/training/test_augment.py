@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from lightmel.config import MelConfig
 from lightmel.errors import ConfigError
-from lightmel.frontend import MelFrontend
+from lightmel.frontends.mel import MelConfig
+from lightmel.frontends.mel_torch import MelFrontend
 from lightmel.training.augment import Equaliser, Filters, Gain, LowPass, MelFilters, Noise
 
 SR = 16_000

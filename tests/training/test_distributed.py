@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import nn
 
-from lightmel.config import MelConfig
-from lightmel.data.store import MemoryMels
+from lightmel.features.examples import MelExamples
+from lightmel.features.store import MemoryMels
+from lightmel.frontends.mel import MelConfig
 from lightmel.models import build_musicnn
 from lightmel.training.config import TrainConfig
 from lightmel.training.distributed import World, is_first_process, joined_world, shared_statistics
-from lightmel.training.examples import MelExamples
 from lightmel.training.trainer import Trainer
 
 FRAMES, CLIPS = 10, 90

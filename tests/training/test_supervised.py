@@ -13,13 +13,14 @@ import pytest
 import torch
 
 import lightmel
-from lightmel import metrics
-from lightmel.data import Dataset, FeatureStore, build_store, load_table
+from lightmel.datasets import Dataset, load_table
 from lightmel.errors import ConfigError, DataError, ShapeError, StoppedError, WeightsError
-from lightmel.tagger import Tagger
-from lightmel.training import FinetuneConfig, MelExamples, TaggerConfig, TrainConfig, Trainer
-from lightmel.training.examples import score_clips
-from lightmel.training.finetune import finetune
+from lightmel.evaluation import metrics
+from lightmel.features import FeatureStore, MelExamples, build_store
+from lightmel.features.examples import score_clips
+from lightmel.inference.tagger import Tagger
+from lightmel.training import FinetuneConfig, TaggerConfig, TrainConfig, Trainer
+from lightmel.training.finetuning import finetune
 from lightmel.training.supervised import check_counts, read_parts, train_tagger
 
 NETWORK = "vgg-small-16k-mel16-x4-db"

@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 import torch
 
-from lightmel.config import MelConfig
-from lightmel.data.store import MemoryMels
+from lightmel.distillation.config import DistillConfig
 from lightmel.errors import ConfigError, DataError, ShapeError, TrainingError
-from lightmel.metrics import pr_auc, roc_auc
+from lightmel.evaluation.metrics import pr_auc, roc_auc
+from lightmel.features.examples import MelExamples, score_clips
+from lightmel.features.store import MemoryMels
+from lightmel.frontends.mel import MelConfig
 from lightmel.models import build_musicnn, build_vgg
-from lightmel.training.checkpoint import read_state
-from lightmel.training.config import DistillConfig, FinetuneConfig, TaggerConfig, TrainConfig
-from lightmel.training.examples import MelExamples, score_clips
+from lightmel.training.config import FinetuneConfig, TaggerConfig, TrainConfig
+from lightmel.training.state import read_state
 from lightmel.training.trainer import Trainer
 
 CONFIG = MelConfig(16_000, 8, 10, "db")

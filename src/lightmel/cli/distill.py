@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..training.config import DISTILL_TRAINING, DistillConfig
+from ..distillation.config import DISTILL_TRAINING, DistillConfig
 from .options import with_options
 from .progress import show_epoch
 from .work import at_work, spare_folder
@@ -46,8 +46,8 @@ def distill(
     training: Any,
 ) -> None:
     """Distil a small tagger from a large one, on a folder of music."""
-    from ..tagger import load
-    from ..training.recipe import make_student
+    from ..distillation.recipe import make_student
+    from ..inference.tagger import load
 
     kept = work or spare_folder(out)
     with at_work("distill", kept, spare=work is None) as tell:

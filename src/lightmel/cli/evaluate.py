@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..data.config import DataConfig
+from .._files import check_target
+from ..datasets.config import DataConfig
 from ..errors import DataError
-from ..files import check_target
 from .options import with_options
 from .train import Features, Source
 from .work import at_work
@@ -31,10 +31,11 @@ def evaluate(
     data: Any,
 ) -> None:
     """Judge a tagger by labelled clips: ROC AUC and PR AUC of each tag, and their means with intervals."""
-    from ..data import FeatureStore, load_dataset
-    from ..tagger import load
-    from ..training.evaluate import evaluate as judge
-    from ..training.evaluate import evaluate_files
+    from ..datasets import load_dataset
+    from ..evaluation.protocol import evaluate as judge
+    from ..evaluation.protocol import evaluate_files
+    from ..features import FeatureStore
+    from ..inference.tagger import load
     from ..training.supervised import read_parts
 
     with at_work("evaluate") as tell:

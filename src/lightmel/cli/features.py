@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..data.config import DataConfig, StoreConfig
+from ..datasets.config import DataConfig
 from ..errors import ConfigError
+from ..features.config import StoreConfig
 from .options import with_options
 from .work import at_work
 
@@ -47,8 +48,9 @@ def features(
             "--derive and --hop-factor go together; of mels from sound, --mel says all.",
             param_hint="--hop-factor",
         )
-    from ..config import MelConfig
-    from ..data import FeatureStore, build_store, load_dataset, sound_files
+    from ..datasets import load_dataset
+    from ..features import FeatureStore, build_store, sound_files
+    from ..frontends.mel import MelConfig
 
     with at_work("features", out) as work:
         what = data()

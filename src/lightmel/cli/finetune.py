@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..data.config import DataConfig
+from ..datasets.config import DataConfig
 from ..training.config import FinetuneConfig
 from .options import with_options
 from .progress import show_epoch
@@ -33,10 +33,10 @@ def finetune(
     data: Any,
 ) -> None:
     """Teach a tagger other tags, from a hundred labelled clips or more."""
-    from ..data import load_dataset
-    from ..tagger import load
-    from ..training.finetune import finetune as learn
-    from ..weights import check_path
+    from ..checkpoint.safetensors import check_path
+    from ..datasets import load_dataset
+    from ..inference.tagger import load
+    from ..training.finetuning import finetune as learn
 
     kept = work or spare_folder(out)
     with at_work("finetune", kept, spare=work is None) as tell:

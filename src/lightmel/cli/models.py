@@ -16,7 +16,7 @@ def models(
     ] = False,
 ) -> None:
     """List the taggers that a name stands for, and the licences of their weights."""
-    from .. import hub
+    from ..hub import catalogue as hub
 
     for release in hub.releases():
         if as_json:

@@ -20,9 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ..hub import Release
+    from ..hub.catalogue import Release
+    from ..inference.tagger import Tagging
     from ..models.cost import Checked, Row
-    from ..tagger import Tagging
 
 NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN"}
 _BAR_WIDTH = 32
@@ -145,7 +145,7 @@ def tagging(title: str, tagging: Tagging, took: float, best: Sequence[tuple[str,
 
 def release(release: Release, *, default: bool) -> None:
     """Print one tagger that has a name."""
-    from ..tags import read
+    from ..vocabularies import read
 
     console = _console()
     plain = console.options.ascii_only

@@ -10,7 +10,7 @@ import typer
 from . import show
 
 if TYPE_CHECKING:
-    from ..tagger import Tagger
+    from ..inference.tagger import Tagger
 
 TABLE_TAGS = 5
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..data.config import DataConfig
+from ..datasets.config import DataConfig
 from ..training.config import TaggerConfig, TrainConfig
 from .options import with_options
 from .progress import show_epoch
@@ -54,11 +54,11 @@ def train(
     Under torchrun, several processes share each batch; make the store beforehand then, and name it with
     --features.
     """
-    from ..data import load_dataset
+    from ..checkpoint.safetensors import check_path
+    from ..datasets import load_dataset
+    from ..models.named import parse_name
     from ..training.distributed import is_first_process
-    from ..training.networks import parse_name
     from ..training.supervised import train_tagger
-    from ..weights import check_path
 
     kept = work or spare_folder(out)
     with at_work("train", kept, spare=work is None) as tell:

@@ -15,8 +15,9 @@ from ..errors import DataError, LightmelError, StoppedError
 from .progress import progress_bar, say, stopping
 
 if TYPE_CHECKING:
-    from ..config import MelConfig
-    from ..data import Dataset, FeatureStore
+    from ..datasets import Dataset
+    from ..features import FeatureStore
+    from ..frontends.mel import MelConfig
 
 
 class Work(NamedTuple):
@@ -31,7 +32,7 @@ class Work(NamedTuple):
 
     def clips(self, what: str, total: int, folder: Path) -> Callable[[str, str | None], None]:
         """Return what the feature store in `folder`, which may be there in part, tells of each clip."""
-        from ..data import FeatureStore
+        from ..features import FeatureStore
 
         done = 0
         with suppress(DataError):  # there is none yet
@@ -90,7 +91,7 @@ def spare_folder(out: Path) -> Path:
 
 def store_of(data: Dataset, config: MelConfig, features: Path | None, work: Path, tell: Work) -> FeatureStore:
     """Open the store in `features`, or make one in `work`."""
-    from ..data import FeatureStore, build_store
+    from ..features import FeatureStore, build_store
 
     if features is not None:
         return FeatureStore.open(features)

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import CLIP_SECONDS, GRID, MelConfig
 from ..errors import UnknownModelError, nearest
+from ..frontends.mel import CLIP_SECONDS, GRID, MelConfig
 from .base import TaggingNetwork
 from .fcn import FILTERS, POOLS
 from .registry import build

@@ -1,33 +1,34 @@
-"""Making taggers: training, fine-tuning, distillation, and what a tagger is worth."""
+"""From labelled clips to taggers: the trainer, training from scratch, fine-tuning."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..lazy import lazily
-from .config import DistillConfig, FinetuneConfig, TaggerConfig, TrainConfig
+from .._lazy import lazily
+from .config import FinetuneConfig, TaggerConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluation
-    from .examples import MelExamples
+    from .finetuning import finetune
+    from .supervised import Trained, read_parts, train_tagger
     from .trainer import Trainer, TrainResult
 
 __all__ = [
-    "DistillConfig",
-    "Evaluation",
     "FinetuneConfig",
-    "MelExamples",
     "TaggerConfig",
     "TrainConfig",
     "TrainResult",
+    "Trained",
     "Trainer",
+    "finetune",
+    "read_parts",
+    "train_tagger",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Evaluation": "evaluation",
-        "MelExamples": "examples",
+        "finetune": "finetuning",
+        **dict.fromkeys(("Trained", "train_tagger", "read_parts"), "supervised"),
         **dict.fromkeys(("Trainer", "TrainResult"), "trainer"),
     },
 )

@@ -13,9 +13,9 @@ from typing import Protocol
 
 import torch
 
-from ..config import MelConfig
 from ..errors import ConfigError
-from ..frontend import rescaled
+from ..frontends.mel import MelConfig
+from ..frontends.mel_torch import rescaled
 
 
 class Response(Protocol):

@@ -13,23 +13,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..config import CLIP_SECONDS
-from ..data.dataset import Dataset
-from ..data.store import FeatureStore
+from .._files import beside, write_whole
+from ..checkpoint.safetensors import Description
+from ..datasets.dataset import Dataset
 from ..errors import DataError, StoppedError, TrainingError
-from ..files import beside, write_whole
-from ..metrics import fit_thresholds
+from ..evaluation.metrics import fit_thresholds
+from ..evaluation.protocol import evaluate, none_heard
+from ..evaluation.record import Evaluation
+from ..features.examples import Damage, MelExamples, score_clips
+from ..features.store import FeatureStore
+from ..frontends.mel import CLIP_SECONDS
+from ..inference.tagger import Tagger
 from ..models.base import TaggingNetwork
-from ..tagger import Tagger
-from ..weights import Description
+from ..models.named import build_named, parse_name
 from .augment import Equaliser, Gain, LowPass, MelFilters
 from .config import TaggerConfig, TrainConfig
 from .distributed import is_first_process
-from .evaluate import evaluate, none_heard
-from .evaluation import Evaluation
-from .examples import Damage, MelExamples, score_clips
-from .loop import Line, TrainResult
-from .networks import build_named, parse_name
+from .run import Line, TrainResult
 from .trainer import Trainer
 
 log = logging.getLogger("lightmel")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import MissingExtraError
-from .loop import Line
+from .run import Line
 
 
 def to_tensorboard(folder: Path) -> Callable[[Line], None]:

@@ -13,16 +13,16 @@ from typing import Generic, cast
 
 import torch
 
+from .._files import check_target
+from ..checkpoint.safetensors import weights_sha256
 from ..errors import ConfigError, TrainingError
-from ..files import check_target
-from ..metrics import judged
-from ..tagger import Tagger
-from ..weights import weights_sha256
-from .checkpoint import STATE
+from ..evaluation.metrics import judged
+from ..features.examples import Examples, MelExamples
+from ..inference.tagger import Tagger
 from .config import TrainConfig
 from .distributed import World, joined_world, shared_statistics
-from .examples import Examples, MelExamples
-from .loop import Line, Loss, Network, Run, TrainResult
+from .run import Line, Loss, Network, Run, TrainResult
+from .state import STATE
 
 __all__ = ["TrainConfig", "TrainResult", "Trainer"]
 

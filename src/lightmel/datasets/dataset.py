@@ -1,0 +1,230 @@
+"""What every data set is, whoever made it: clips in splits, tags in order, and the protocol they follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, nearest
+from . import annotation_files
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The clips of one part of a data set.
+
+    Parameters
+    ----------
+    paths
+        Of the sound, relative to the data set's root, with forward slashes.
+    labels
+        ``(clips, tags)``; it becomes read-only.
+    groups
+        What must stay together, one a clip: the artist; the path itself where nothing is known.
+
+    Raises
+    ------
+    DataError
+        If paths, labels and groups are not of as many clips.
+    """
+
+    paths: tuple[str, ...]
+    labels: NDArray[np.bool_]
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.labels.ndim != 2 or self.labels.dtype != np.bool_:
+            raise DataError(
+                f"Labels are boolean of shape (clips, tags), not {self.labels.dtype} of {self.labels.shape}."
+            )
+        if not len(self.paths) == len(self.labels) == len(self.groups):
+            raise DataError(
+                f"{len(self.paths)} paths, {len(self.labels)} rows of labels and {len(self.groups)} groups "
+                "do not fit each other."
+            )
+        self.labels.setflags(write=False)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One file that is missing or altered, and what is known about it."""
+
+    kind: Literal["missing", "altered"]
+    path: Path
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is {self.kind}: {self.detail}"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Clips with tags, in splits, under one protocol.
+
+    Parameters
+    ----------
+    name, protocol
+        What results are signed with: numbers of two protocols must never stand in one table.
+    root
+        The folder that the paths are relative to.
+    tags
+        One for each column of the labels.
+    splits
+        ``"train"``, ``"valid"``, ``"test"``: those that exist.
+    citation, licence, source
+        How to cite it, under what terms it stands, where its files come from.
+    annotations
+        The folder of the files that `sums` names.
+    sums
+        SHA-256 of official files, unpacked, by their name below `annotations`.
+    absent
+        Why a split is not there, by its name.
+
+    Raises
+    ------
+    DataError
+        If a tag or a path stands twice, or labels and tags differ in number.
+    """
+
+    name: str
+    protocol: str
+    root: Path
+    tags: tuple[str, ...]
+    splits: Mapping[str, Split]
+    citation: str
+    licence: str
+    source: str
+    annotations: Path | None = None
+    sums: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, names in (
+            ("tag", self.tags),
+            ("path", [p for split in self.splits.values() for p in split.paths]),
+        ):
+            if len(set(names)) != len(names):
+                seen: set[str] = set()
+                twice = next(n for n in names if n in seen or seen.add(n))  # type: ignore[func-returns-value]
+                raise DataError(f"{self.label}: the {what} {twice!r} stands more than once.")
+        for name, split in self.splits.items():
+            if split.labels.shape[1] != len(self.tags):
+                raise DataError(
+                    f"{self.label}: {name} has labels of {split.labels.shape[1]} tags, not of "
+                    f"{len(self.tags)}."
+                )
+
+    @property
+    def label(self) -> str:
+        """Name and protocol in a line, ``magnatagatune (clean)``."""
+        return f"{self.name} ({self.protocol})"
+
+    def split(self, name: str) -> Split:
+        """Return a split by its name.
+
+        Raises
+        ------
+        DataError
+            If it is not there; the message says why, or which there are.
+        """
+        if name in self.splits:
+            return self.splits[name]
+        if name in self.absent:
+            raise DataError(f"{self.label} has no {name} here: {self.absent[name]}")
+        raise DataError(
+            f"{self.label} has no split {name!r}; there are {', '.join(self.splits)}."
+            f"{nearest(name, self.splits)}"
+        )
+
+    @property
+    def train(self) -> Split:
+        """The clips to learn from."""
+        return self.split("train")
+
+    @property
+    def valid(self) -> Split:
+        """The clips to decide by."""
+        return self.split("valid")
+
+    @property
+    def test(self) -> Split:
+        """The clips to report."""
+        return self.split("test")
+
+    def files(self, split: str) -> list[Path]:
+        """Return where the sound of each clip of a split should lie, in order."""
+        return [self.root / path for path in self.split(split).paths]
+
+    def sources(self) -> dict[str, Path]:
+        """Return the sound of every clip by its path in the data set: sources of a feature store."""
+        return {path: self.root / path for split in self.splits.values() for path in split.paths}
+
+    def without_positives(self, split: str) -> tuple[str, ...]:
+        """Return the tags that no clip of a split has: nothing can be learnt of them or measured there."""
+        counts = self.split(split).labels.sum(axis=0)
+        return tuple(tag for i, tag in enumerate(self.tags) if not counts[i])
+
+    def check(self, *, sound: bool = True) -> list[Problem]:
+        """Return what is missing or altered; an empty list is what one hopes for.
+
+        Official annotation files that are there are compared with their published SHA-256, and each sound
+        file is looked for and must not be empty. What sound files hold is not read.
+
+        Parameters
+        ----------
+        sound
+            Whether to look for the sound, which takes a while over a network.
+        """
+        problems = [Problem("missing", self.root / name, why) for name, why in self.absent.items()]
+        for name, expected in self.sums.items() if self.annotations is not None else ():
+            path = annotation_files.find(self.annotations or self.root, name)
+            if path is not None and (found := annotation_files.sha256(path)) != expected:
+                problems.append(
+                    Problem("altered", path, f"its SHA-256 is {found}, the published one {expected}.")
+                )
+        for name in self.splits if sound else ():
+            for path in self.files(name):
+                if not path.is_file():
+                    problems.append(Problem("missing", path, f"it belongs to {name}."))
+                elif path.stat().st_size == 0:
+                    problems.append(Problem("altered", path, "it is empty."))
+        return problems
+
+
+class Signed(Protocol):
+    """Anything that carries a data set's name and protocol: the set itself, results on it."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+
+    @property
+    def protocol(self) -> str:
+        """Which clips count."""
+
+
+def same_protocol(*signed: Signed) -> None:
+    """Refuse to bring together what does not follow one protocol of one data set.
+
+    Raises
+    ------
+    DataError
+        If two differ; the message names both.
+    """
+    for other in signed[1:]:
+        first = signed[0]
+        if (first.name, first.protocol) != (other.name, other.protocol):
+            raise DataError(
+                f"{first.name} ({first.protocol}) and {other.name} ({other.protocol}) are not the same "
+                "clips: their numbers cannot stand in one table. Make a table for each."
+            )

@@ -1,0 +1,224 @@
+"""What a student is worth on music it never heard: measured beside its teacher, and written as a card."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import audio
+from ..audio._encode import MP3_32K, as_mp3, mp3_rate
+from ..errors import AudioError, ConfigError
+from ..evaluation.metrics import correlation, roc_auc, shared_top
+from ..inference.tagger import Tagger
+from .corpus import Track, to_int16
+
+log = logging.getLogger("lightmel")
+
+People = Mapping[Path, Mapping[str, float]]
+"""For a file, the part of the listeners that gave each tag."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Figures over held-out clips; those of the teacher stand beside the student's.
+
+    Attributes
+    ----------
+    clips, groups
+        What was held out.
+    correlation
+        Between the student's and the teacher's scores over the clips, mean over the tags.
+    shared_top5
+        How many of the teacher's five best tags are among the student's, mean over the clips.
+    mp3_student, mp3_teacher
+        Correlation over the tags between the scores of a clip and of that clip as a 32 kbit/s MP3 (LAME),
+        mean over the clips.
+    people_student, people_teacher
+        ROC AUC against people's tags, mean over the tags that enough clips have; NaN without such tags.
+    people_clips, people_tags
+        How many clips and tags those rest on.
+    """
+
+    clips: int
+    groups: int
+    correlation: float
+    shared_top5: float
+    mp3_student: float
+    mp3_teacher: float
+    people_student: float
+    people_teacher: float
+    people_clips: int
+    people_tags: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, figures rounded to four digits, None for what could not be judged."""
+        figures = {k: _rounded(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        return figures | {"people_tags": list(self.people_tags)}
+
+
+def _rounded(figure: float) -> float | None:
+    return None if math.isnan(figure) else round(figure, 4)
+
+
+def whole_path(path: Path) -> Path:
+    """Return an absolute path without ``..`` and backslashes, by which people's tags are looked up."""
+    return Path(os.path.abspath(str(path).replace("\\", "/")))  # noqa: PTH100 - resolve() would follow links
+
+
+def read_people(table: Path) -> dict[Path, dict[str, float]]:
+    """Read a CSV with the column ``path`` (relative to it) and one column a tag: the part that gave it.
+
+    The keys are absolute paths.
+
+    Raises
+    ------
+    ConfigError
+        If there is no column ``path``, or a path stands twice.
+    """
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if "path" not in (rows.fieldnames or ()):
+            raise ConfigError(f"{table} has no column 'path'; it has {', '.join(rows.fieldnames or ())}.")
+        given = [
+            (
+                whole_path(table.parent / row["path"]),
+                {k: _number(v) for k, v in row.items() if k not in ("path", None)},
+            )
+            for row in rows
+        ]
+    twice = [str(path) for path, count in Counter(path for path, _ in given).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{table} names {twice[0]} more than once: keep one line of it.")
+    return dict(given)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")
+
+
+def compare(
+    student: Tagger,
+    teacher: Tagger,
+    tracks: Sequence[Track],
+    *,
+    excerpt: float = 30.0,
+    people: People | None = None,
+    min_positives: int = 3,
+) -> Report:
+    """Score the middle of every track with both, clean and as MP3, and compare the tags that both have.
+
+    A tag of a clip is true where at least half of the listeners gave it; tags with fewer than
+    `min_positives` true clips are left out.
+    """
+    kept: list[Track] = []
+    rows: dict[str, list[NDArray[np.float64]]] = {"s": [], "t": [], "s_mp3": [], "t_mp3": []}
+    tags = [tag for tag in student.tags if tag in teacher.tags]
+    sr = mp3_rate(max(student.config.sr, teacher.config.sr))
+    for track in tracks:
+        try:
+            spare = max(0.0, audio.info(track.path).seconds - excerpt)
+            wave = audio.excerpt(track.path, sr, spare / 2, excerpt)
+        except AudioError as error:
+            log.warning("left out: %s", error)
+            continue
+        coded = as_mp3(to_int16(wave), sr, MP3_32K)
+        kept.append(track)
+        for who, tagger in (("s", student), ("t", teacher)):
+            rows[who].append(_scores(tagger, wave, sr, tags))
+            rows[f"{who}_mp3"].append(_scores(tagger, coded, sr, tags))
+    if not kept:
+        raise AudioError("None of the held-out tracks could be read.")
+    s, t, s_mp3, t_mp3 = (np.stack(rows[k]) for k in ("s", "t", "s_mp3", "t_mp3"))
+    known = {whole_path(path): given for path, given in (people or {}).items()}
+    by_people = [known.get(whole_path(track.path)) for track in kept]
+    judged = [i for i, given in enumerate(by_people) if given is not None]
+    own: dict[str, float] = {}
+    theirs: dict[str, float] = {}
+    if judged:
+        parts = [[given.get(tag, float("nan")) for tag in tags] for given in by_people if given is not None]
+        truth = np.array(parts) >= 0.5
+        own = roc_auc(truth, s[judged], tags, min_positives)
+        theirs = roc_auc(truth, t[judged], tags, min_positives)
+    return Report(
+        clips=len(kept),
+        groups=len({track.group for track in kept}),
+        correlation=_mean(correlation(s, t)),
+        shared_top5=shared_top(t, s, 5),
+        mp3_student=_mean(correlation(s, s_mp3, axis=1)),
+        mp3_teacher=_mean(correlation(t, t_mp3, axis=1)),
+        people_student=float(np.mean(list(own.values()))) if own else float("nan"),
+        people_teacher=float(np.mean(list(theirs.values()))) if theirs else float("nan"),
+        people_clips=len(judged),
+        people_tags=tuple(own),
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _scores(tagger: Tagger, wave: NDArray[Any], sr: int, tags: Sequence[str]) -> NDArray[np.float64]:
+    tagging = tagger.tag(wave, sr)
+    found = dict(zip(tagging.tags, tagging.scores, strict=True))
+    return np.array([found[tag] for tag in tags])
+
+
+def _shown(figure: float) -> str:
+    return "not measurable" if math.isnan(figure) else f"{figure:.3f}"
+
+
+def card(student: Tagger, teacher: Tagger, report: Report, sources: Mapping[str, int], command: str) -> str:
+    """Return the model card in Markdown: what it is, what it may be used for, what was measured."""
+    d = student.description
+    parameters = sum(p.numel() for p in student.network.parameters())
+    people = (
+        f"| ROC AUC against people's tags ({len(report.people_tags)} tags, {report.people_clips} clips) "
+        f"| {report.people_student:.3f} | {report.people_teacher:.3f} |\n"
+        if report.people_tags
+        else ""
+    )
+    teachers = d.provenance.get("teachers") or [teacher.name]
+    several = len(teachers) > 1
+    who = f"Teacher{'s' if several else ''}: " + ", ".join(f"`{name}`" for name in teachers)
+    compared = " The figures below stand beside those of the first teacher." if several else ""
+    heard = ", ".join(f"{name} ({count})" for name, count in sources.items())
+    tags_line = f"\nTags judged by people: {', '.join(report.people_tags)}.\n" if report.people_tags else ""
+    return f"""# {d.name}
+
+- Version {d.version}. Licence of the weights: **{d.licence}** (the code's is another).
+- Network: {student.network.architecture}, {parameters:,} parameters; input `{d.config.slug}`, segments of \
+{student.segment_seconds:g} s; {len(d.tags)} tags.
+- {who}. No labels were used: it repeats what it was taught, errors and all.{compared}
+- Training music, by source (clips): {heard}.
+
+## Measured
+
+On {report.clips} clips of {report.groups} groups (artists, albums) that it never heard:
+
+| | student | teacher |
+| --- | --- | --- |
+| correlation with the teacher, mean over tags | {_shown(report.correlation)} | |
+| of the teacher's five best tags | {report.shared_top5:.2f} | |
+| correlation of its scores of a clip and of the clip as 32 kbit/s MP3 | {_shown(report.mp3_student)} \
+| {_shown(report.mp3_teacher)} |
+{people}{tags_line}
+Written by:
+
+```sh
+{command}
+```
+"""

@@ -1,0 +1,274 @@
+"""How well scores fit: ROC AUC and PR AUC against people, thresholds, correlation between taggers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ..errors import ConfigError, DataError, ShapeError
+
+Scores = NDArray[np.floating]
+Truth = NDArray[np.bool_]
+Measure = Literal["roc_auc", "pr_auc"]
+Floats = NDArray[np.float64]
+
+FALLBACK_THRESHOLD = 0.5
+"""For a tag that nothing can be fitted to: the score at which a network is of two minds."""
+
+_CHUNK = 300_000
+"""Numbers in one array of resampled clips: what stays near the processor."""
+
+
+def _paired(a: NDArray[Any], b: NDArray[Any]) -> None:
+    if a.ndim != 2 or a.shape != b.shape:
+        raise ShapeError(f"Both want the same shape (clips, tags), not {a.shape} and {b.shape}.")
+
+
+def _check(truth: Truth, scores: Scores, tags: Sequence[str]) -> None:
+    _paired(truth, scores)
+    if len(tags) != scores.shape[1]:
+        raise ShapeError(f"Scores of {scores.shape[1]} tags want as many names, not {len(tags)}.")
+    if not np.isfinite(scores).all():
+        clip, tag = np.argwhere(~np.isfinite(scores))[0]
+        raise DataError(
+            f"The score of clip {clip}, {tags[tag]}, is {scores[clip, tag]}: it cannot be ranked. "
+            "The network that gave it did not survive its training."
+        )
+
+
+def judged(truth: Truth, min_positives: int = 1) -> list[int]:
+    """Return the columns of `truth` ``(clips, tags)`` that a ranking can be judged by.
+
+    They have at least `min_positives` true clips (one in any case) and at least one false one.
+    """
+    counts = truth.sum(axis=0)
+    return [i for i, n in enumerate(counts) if max(min_positives, 1) <= n < len(truth)]
+
+
+def roc_auc(truth: Truth, scores: Scores, tags: Sequence[str], min_positives: int = 1) -> dict[str, float]:
+    """Return the ROC AUC of each tag that has `min_positives` true clips and at least one false one.
+
+    `truth` and `scores` are ``(clips, tags)``; a tag that is missing in the result could not be judged.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ, or there is not a name for every tag.
+    DataError
+        If a score is not finite.
+    """
+    _check(truth, scores, tags)
+    return {tags[i]: float(roc_auc_score(truth[:, i], scores[:, i])) for i in judged(truth, min_positives)}
+
+
+def pr_auc(truth: Truth, scores: Scores, tags: Sequence[str], min_positives: int = 1) -> dict[str, float]:
+    """Return the area under precision over recall of each tag, as `roc_auc` does and with its errors.
+
+    It is scikit-learn's average precision: a sum of steps, without interpolation. A ranking by chance has
+    the part of the clips that are true.
+    """
+    _check(truth, scores, tags)
+    return {
+        tags[i]: float(average_precision_score(truth[:, i], scores[:, i]))
+        for i in judged(truth, min_positives)
+    }
+
+
+def macro(values: Mapping[str, float]) -> float:
+    """Return the mean over the tags, each counting once; NaN where there are none."""
+    return float(np.mean(list(values.values()))) if values else float("nan")
+
+
+def bootstrap(
+    truth: Truth,
+    scores: Scores,
+    tags: Sequence[str],
+    measure: Measure,
+    rng: np.random.Generator,
+    *,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Return an interval of the macro average: percentiles over resampled clips (Efron, 1979).
+
+    Whole clips are drawn with replacement, as many as there are, with all their tags. A tag that has
+    lost all its true clips in a resample, or all its false ones, is left out of that resample's average.
+    So rare tags weigh a little less, and the interval says nothing about other tags or other groups of
+    clips.
+
+    Parameters
+    ----------
+    truth, scores
+        ``(clips, tags)``.
+    tags
+        Names of the columns.
+    measure
+        Whose macro average.
+    rng
+        Draws the clips.
+    resamples
+        How often.
+    level
+        Part of the resamples that lies between the two ends.
+
+    Returns
+    -------
+    Both ends; NaN and NaN where no tag can be judged.
+
+    Raises
+    ------
+    ShapeError, DataError
+        As `roc_auc`.
+    ConfigError
+        If `resamples` is below 1 or `level` not between 0 and 1.
+    """
+    _check(truth, scores, tags)
+    if measure not in _WEIGHTED:
+        raise ConfigError(f"measure is {' or '.join(map(repr, _WEIGHTED))}, not {measure!r}.")
+    if resamples < 1 or not 0 < level < 1:
+        raise ConfigError(f"resamples is at least 1 and level between 0 and 1, not {resamples} and {level}.")
+    clips, columns = len(truth), judged(truth)
+    if not columns:
+        return float("nan"), float("nan")
+    ranked = [_Ranked(truth[:, i], scores[:, i]) for i in columns]
+    means: list[Floats] = []
+    size = max(1, _CHUNK // clips)
+    for first in range(0, resamples, size):
+        drawn = [rng.integers(clips, size=clips) for _ in range(min(size, resamples - first))]
+        counts = np.stack([np.bincount(d, minlength=clips) for d in drawn], axis=1).astype(np.int32)
+        values = np.stack([_WEIGHTED[measure](r.resampled(counts)) for r in ranked])
+        there = ~np.isnan(values)
+        total, number = np.where(there, values, 0).sum(axis=0), there.sum(axis=0)
+        means.append(total[number > 0] / number[number > 0])
+    found = np.concatenate(means)
+    if not len(found):
+        return float("nan"), float("nan")
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """A ranking, a row for each distinct score that a true clip has, the highest first.
+
+    `hits` and `heard` are the true and all clips at that score or above, `before` all clips above it,
+    `clips` all there are, ``(scores, resamples)``.
+    """
+
+    hits: Floats
+    heard: Floats
+    before: Floats
+    clips: Floats
+
+
+class _Ranked:
+    """The clips by falling score: sorted once for all resamples."""
+
+    def __init__(self, truth: Truth, scores: Scores) -> None:
+        self.order = np.argsort(-scores, kind="stable")
+        ordered = scores[self.order].astype(np.float64)
+        self.true = np.flatnonzero(truth[self.order])
+        starts = np.append(0, np.flatnonzero(np.diff(ordered)) + 1)  # of runs of one score
+        ends = np.append(starts[1:], len(ordered)) - 1
+        runs, self.first = np.unique(np.searchsorted(ends, self.true), return_index=True)
+        self.starts, self.ends = starts[runs], ends[runs]
+        self.levels = ordered[self.ends]
+        self.below = np.append(ordered, 0.0)[self.ends + 1]  # the next lower score
+
+    def resampled(self, counts: NDArray[np.integer]) -> _Steps:
+        """Return the ranking where clip i is there ``counts[i]`` times, ``(clips, resamples)``."""
+        ordered = counts[self.order]
+        total = np.cumsum(ordered, axis=0, dtype=ordered.dtype)
+        hits = np.cumsum(np.add.reduceat(ordered[self.true], self.first, axis=0), axis=0)
+        before = total[self.starts] - ordered[self.starts]
+        return _Steps(*(a.astype(np.float64) for a in (hits, total[self.ends], before, total[-1])))
+
+
+def _weighted_roc_auc(steps: _Steps) -> Floats:
+    """The part of pairs of a true and a false clip in the right order, a tie counting half."""
+    new = np.diff(steps.hits, axis=0, prepend=0)
+    above = steps.before - (steps.hits - new)
+    at = steps.heard - steps.before - new
+    true, false = steps.hits[-1], steps.clips - steps.hits[-1]
+    return _divided((new * (false - above - at / 2)).sum(axis=0), true * false, (true > 0) & (false > 0))
+
+
+def _weighted_pr_auc(steps: _Steps) -> Floats:
+    new = np.diff(steps.hits, axis=0, prepend=0)
+    true, false = steps.hits[-1], steps.clips - steps.hits[-1]
+    precision = steps.hits / np.maximum(steps.heard, 1)
+    return _divided((new * precision).sum(axis=0), true, (true > 0) & (false > 0))
+
+
+def _divided(area: Floats, by: Floats, where: NDArray[np.bool_]) -> Floats:
+    found: Floats = np.divide(area, by, out=np.full(len(area), np.nan), where=where)
+    return found
+
+
+_WEIGHTED: dict[str, Callable[[_Steps], Floats]] = {
+    "roc_auc": _weighted_roc_auc,
+    "pr_auc": _weighted_pr_auc,
+}
+
+
+def fit_thresholds(truth: Truth, scores: Scores) -> tuple[float, ...]:
+    """Return a threshold a tag: a tag holds where its score is at least this, and F1 is then the highest.
+
+    The threshold lies half-way between the last score that is above it and the next lower one (0 below
+    the lowest), so that rounding cannot push a clip across. Of several that give the same F1 the highest
+    is taken: it claims less. A tag without a true clip gets `FALLBACK_THRESHOLD`.
+
+    Parameters
+    ----------
+    truth, scores
+        ``(clips, tags)``, of clips that were not trained on; scores between 0 and 1.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+    DataError
+        If a score is not finite.
+    """
+    _check(truth, scores, [f"tag {i}" for i in range(scores.shape[-1])])
+    return tuple(_threshold(truth[:, i], scores[:, i]) for i in range(truth.shape[1]))
+
+
+def _threshold(truth: Truth, scores: Scores) -> float:
+    if not truth.any():
+        return FALLBACK_THRESHOLD
+    ranked = _Ranked(truth, scores)
+    steps = ranked.resampled(np.ones((len(truth), 1), dtype=np.int32))
+    best = int(np.argmax(2 * steps.hits / (steps.heard + truth.sum())))  # the first, the highest score
+    level, below = float(ranked.levels[best]), float(ranked.below[best])
+    middle = (level + below) / 2
+    return middle if middle > below else level  # neighbouring numbers have no middle
+
+
+def correlation(a: Scores, b: Scores, axis: int = 0) -> NDArray[np.float64]:
+    """Return Pearson's correlation along `axis` of two ``(clips, tags)``: 0 one a tag, 1 one a clip.
+
+    Where one side is constant there is none, and the value is NaN.
+    """
+    _paired(a, b)
+    x = np.asarray(a, dtype=np.float64) - np.mean(a, axis=axis, keepdims=True, dtype=np.float64)
+    y = np.asarray(b, dtype=np.float64) - np.mean(b, axis=axis, keepdims=True, dtype=np.float64)
+    norm = np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
+    # The mean of equal numbers may round beside them: what is constant is not to be seen from `norm`.
+    varies = (np.ptp(a, axis=axis) > 0) & (np.ptp(b, axis=axis) > 0) & (norm > 0)
+    found: NDArray[np.float64] = np.divide(
+        (x * y).sum(axis=axis), norm, out=np.full(norm.shape, np.nan), where=varies
+    )
+    return found
+
+
+def shared_top(a: Scores, b: Scores, k: int = 5) -> float:
+    """Return how many of the `k` best tags of each row of `a` are among those of `b`, on average."""
+    _paired(a, b)
+    best_a, best_b = (np.argsort(-s, axis=1, kind="stable")[:, :k] for s in (a, b))
+    return float(np.mean([len(np.intersect1d(x, y)) for x, y in zip(best_a, best_b, strict=True)]))

@@ -1,0 +1,348 @@
+"""`MelFrontend`: from a wave to the log-mel frames of a `MelConfig`: whole, in a batch, or as a stream.
+
+The front end is that of Ferraro, Bogdanov, Serra and Yoon (EUSIPCO 2020), and equals librosa's
+``melspectrogram(n_fft=512, hop_length=256 * hop_factor, pad_mode="constant")``. It is fast because some
+hundred frames at a time stay in the processor's cache from window to logarithm, because only the frames
+that are wanted are transformed, and because a block of mel bands multiplies only the bins it covers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ShapeError
+from .mel import N_FFT, Log, MelConfig, MelNorm, MelScale, PadMode
+
+_HALF = N_FFT // 2
+_CACHE_FRAMES = 512  # 1 MB of float32 stays in a second-level cache of 2 MB; 256 and 1024 take longer
+_LARGE_FRAMES = 65_536  # where calls cost more than cache misses: accelerators, graphs of gradients
+_BAND_BLOCKS = 4  # a fifth saves nothing more
+
+
+class MelFrontend(nn.Module):
+    """Wave in, log-mel frames out.
+
+    Parameters
+    ----------
+    sr, n_mels, hop_factor, log, mel_scale, mel_norm, pad_mode
+        The fields of `MelConfig`, which checks them. The keyword-only ones are for importers of other
+        people's checkpoints: ``"htk"``, ``"none"`` and ``"reflect"`` together are the front end of
+        ``torchaudio.transforms.MelSpectrogram`` as it is by default.
+
+    Raises
+    ------
+    ConfigError
+        If no front end can be built from it; the message names the nearest configuration that works.
+
+    Notes
+    -----
+    Frames are 512 samples long, zero-centred and ``256 * hop_factor`` samples apart, with a periodic
+    Hann window; their power goes through triangles over 0 Hz to ``sr / 2``, and then through
+    ``log10(1 + 10000 x)`` or ``10 log10(max(x, 1e-10))``.
+
+    A float32 wave is computed in float32, a float64 wave in float64 throughout; float16 and bfloat16 are
+    raised to float32 and give float32. Autocast is ignored, and casting the module (``half()``,
+    ``double()``, ``to(dtype)``) changes nothing: the wave alone decides. Its buffers, window and filter
+    bank, follow the module's device and are in no state dict.
+
+    An instance holds no state between calls, so threads may share it; each thread needs its own
+    `stream`.
+
+    Examples
+    --------
+    >>> MelFrontend(16_000, 48, hop_factor=2)(torch.zeros(16_000)).shape
+    torch.Size([48, 32])
+    """
+
+    def __init__(
+        self,
+        sr: int,
+        n_mels: int,
+        hop_factor: int = 1,
+        log: Log = "db",
+        *,
+        mel_scale: MelScale = "slaney",
+        mel_norm: MelNorm = "slaney",
+        pad_mode: PadMode = "zeros",
+    ) -> None:
+        super().__init__()
+        self.config = MelConfig(sr, n_mels, hop_factor, log, mel_scale, mel_norm, pad_mode)
+        self.bank32 = _LogMel(self.config, torch.float32)
+        self.bank64 = _LogMel(self.config, torch.float64)
+
+    @classmethod
+    def from_config(cls, config: MelConfig) -> MelFrontend:
+        """Build the front end that `config` describes."""
+        return cls(**config.to_dict())
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Compute the log-mel frames of whole sounds.
+
+        Parameters
+        ----------
+        wave
+            ``(..., samples)`` at `config.sr` Hz, floating point, full scale at 1.
+
+        Returns
+        -------
+        Tensor
+            ``(..., n_mels, n_frames)`` with ``n_frames = config.n_frames(samples)``.
+
+        Raises
+        ------
+        ShapeError
+            If `wave` is not a floating-point tensor, is on another device, or has no samples (for
+            ``pad_mode="reflect"``: fewer than 257).
+        """
+        wave = self._checked(wave)
+        samples = wave.shape[-1]
+        self._check_length(samples)
+        mel = self._frames(
+            wave.reshape(math.prod(wave.shape[:-1]), samples), 0, 0, self.config.n_frames(samples)
+        )
+        return mel.reshape(*wave.shape[:-1], *mel.shape[1:])
+
+    def stream(self) -> MelStream:
+        """Start a sound that arrives in blocks."""
+        return MelStream(self)
+
+    def extra_repr(self) -> str:
+        """Show the configuration where the module is printed."""
+        return self.config.slug
+
+    def _frames(self, sound: Tensor, offset: int, first: int, stop: int) -> Tensor:
+        """Frames `first` to `stop` of sounds of which ``(rows, samples)`` from `offset` on are at hand.
+
+        Where a frame reaches over an end of `sound`, that end is the sound's own.
+        """
+        config = self.config
+        bank = self.bank64 if sound.dtype == torch.float64 else self.bank32
+        rows, n_frames = sound.shape[0], stop - first
+        graph = sound.requires_grad and torch.is_grad_enabled()  # where `out=` is not allowed
+        at_once = _LARGE_FRAMES if graph or sound.device.type != "cpu" else _CACHE_FRAMES
+        row_step = max(1, at_once // max(1, n_frames))
+        frame_step = max(1, at_once // max(1, min(row_step, rows)))
+        out = sound.new_empty(rows, config.n_mels, n_frames)
+        with _no_autocast(sound.device.type):
+            for i in range(0, rows, row_step):
+                some = sound[i : i + row_step]
+                for begin in range(first, stop, frame_step):
+                    end = min(begin + frame_step, stop)
+                    frames = self._windowed(some, offset, begin, end, bank.window, graph)
+                    mel = bank(frames.flatten(0, 1)).reshape(config.n_mels, *frames.shape[:2])
+                    out[i : i + row_step, :, begin - first : end - first] = mel.transpose(0, 1)
+        return out
+
+    def _windowed(
+        self, sound: Tensor, offset: int, begin: int, end: int, window: Tensor, graph: bool
+    ) -> Tensor:
+        """Cut frames `begin` to `end`, ``(rows, end - begin, 512)``, out of the sound and window them."""
+        hop = self.config.hop_length
+        # Frames 1 to `ragged` lie inside the sound and are read where they are; the others are padded.
+        ragged = max(1, (offset + sound.shape[1] - _HALF) // hop + 1)
+        cuts = begin, min(max(begin, 1), end), min(max(begin, ragged), end), end
+        frames = sound.new_empty(sound.shape[0], 0 if graph else end - begin, N_FFT)
+        pieces = []
+        for a, b in pairwise(cuts):
+            if a < b:
+                samples = self._samples(sound, a * hop - offset, (b - 1) * hop - offset)
+                place = None if graph else frames[:, a - begin : b - begin]
+                pieces.append(torch.mul(samples.unfold(-1, N_FFT, hop), window, out=place))
+        return torch.cat(pieces, 1) if graph else frames
+
+    def _samples(self, sound: Tensor, first_centre: int, last_centre: int) -> Tensor:
+        """Samples that the frames from one centre to another cover, padded where there are none."""
+        start, stop, n = first_centre - _HALF, last_centre + _HALF, sound.shape[-1]
+        if start >= 0 and stop <= n:
+            return sound[:, start:stop]
+        if self.config.pad_mode == "zeros":
+            return F.pad(sound[:, max(start, 0) : stop], (max(-start, 0), max(stop - n, 0)))
+        mirrored = torch.arange(start, stop, device=sound.device).abs()
+        return sound[:, n - 1 - (n - 1 - mirrored).abs()]
+
+    def _checked(self, wave: Tensor) -> Tensor:
+        """Return `wave` in the precision it is computed in, or say why it cannot be used."""
+        if not isinstance(wave, Tensor):
+            raise ShapeError(
+                f"The front end takes a torch.Tensor, not {type(wave).__name__}: "
+                "pass torch.as_tensor(wave), floating point with full scale at 1."
+            )
+        if wave.dim() == 0:
+            raise ShapeError("The front end takes (..., samples), not a single number.")
+        if not wave.is_floating_point():
+            raise ShapeError(
+                f"The front end takes real floating-point samples with full scale at 1, not {wave.dtype}: "
+                "divide integers by their full scale (16 bit: wave / 32768)."
+            )
+        device = self.bank32.window.device
+        if wave.device != device:
+            raise ShapeError(
+                f"The wave is on {wave.device}, the front end on {device}: move one of them with .to(device)."
+            )
+        return wave if wave.dtype == torch.float64 else wave.float()
+
+    def _check_length(self, samples: int) -> None:
+        if samples == 0:
+            raise ShapeError("The wave has no samples: the front end needs at least one.")
+        if self.config.pad_mode == "reflect" and samples <= _HALF:
+            raise ShapeError(
+                f'pad_mode="reflect" mirrors {_HALF} samples and so needs at least {_HALF + 1}, not '
+                f'{samples}: pad the wave with zeros, or use pad_mode="zeros".'
+            )
+
+
+class MelStream:
+    """The frames of a sound that arrives in blocks of any size: `push` each one, then `flush`.
+
+    All that is returned, put together along the last dimension, equals the front end's answer to the
+    whole sound up to rounding. A frame is returned as soon as its last sample is there, and at most 512
+    samples are kept. Made by `MelFrontend.stream`; not for several threads at once.
+    """
+
+    def __init__(self, frontend: MelFrontend) -> None:
+        self.frontend = frontend
+        self._reset()
+
+    def _reset(self) -> None:
+        self._kept: Tensor | None = None  # the last samples, which frames to come may need
+        self._offset = 0  # where in the sound they begin
+        self._seen = 0
+        self._done = 0
+
+    def push(self, block: Tensor) -> Tensor:
+        """Take the next ``(..., samples)``, return the frames ``(..., n_mels, k)`` that are now complete.
+
+        k is 0 where a short block, even an empty one, completes none.
+
+        Raises
+        ------
+        ShapeError
+            If `block` is none that the front end takes, or differs from the blocks before it in
+            anything but its length.
+        """
+        block = self.frontend._checked(block)
+        kept = block[..., :0] if self._kept is None else self._kept
+        for name, new, old in (
+            ("shape", (*block.shape[:-1], "samples"), (*kept.shape[:-1], "samples")),
+            ("precision", block.dtype, kept.dtype),
+            ("device", block.device, kept.device),
+        ):
+            if new != old:
+                raise ShapeError(
+                    f"This stream began with blocks of {name} {old}, and now comes {new}: keep to one, "
+                    "or start a stream for each sound."
+                )
+        hop = self.frontend.config.hop_length
+        sound = torch.cat((kept, block), -1)
+        self._seen += block.shape[-1]
+        stop = (self._seen - _HALF) // hop + 1
+        mel = self._up_to(stop, sound)
+        # One sample before the next frame: the end of a mirrored sound may need it.
+        drop = min(max(stop * hop - _HALF - 1 - self._offset, 0), sound.shape[-1])
+        self._kept = sound[..., drop:].clone()  # a view would keep the whole block alive
+        self._offset += drop
+        return mel
+
+    def flush(self) -> Tensor:
+        """End the sound and return its last frames ``(..., n_mels, k)``; the next `push` begins another.
+
+        Raises
+        ------
+        ShapeError
+            If no samples have come (for ``pad_mode="reflect"``: fewer than 257).
+        """
+        self.frontend._check_length(self._seen)
+        assert self._kept is not None
+        mel = self._up_to(self.frontend.config.n_frames(self._seen), self._kept)
+        self._reset()
+        return mel
+
+    def _up_to(self, stop: int, sound: Tensor) -> Tensor:
+        rows = sound.reshape(math.prod(sound.shape[:-1]), sound.shape[-1])
+        mel = self.frontend._frames(rows, self._offset, self._done, stop)
+        self._done = stop
+        return mel.reshape(*sound.shape[:-1], *mel.shape[1:])
+
+
+def mel_filter_bank(config: MelConfig) -> Tensor:
+    """Weights ``(n_mels, 257)``, float64, of the spectrum's bins in each mel band.
+
+    Triangles, linear in Hz, between the corners `MelConfig.band_edges`; ``mel_norm="slaney"`` divides
+    each by half its width in Hz, so that all have unit area (Slaney, Auditory Toolbox, 1998).
+    """
+    edges = torch.tensor(config.band_edges(), dtype=torch.float64, device="cpu")[:, None]
+    bins = torch.arange(N_FFT // 2 + 1, dtype=torch.float64, device="cpu") * (config.sr / N_FFT)
+    low, peak, high = edges[:-2], edges[1:-1], edges[2:]
+    weights = torch.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)).clamp_min(0)
+    return weights * 2 / (high - low) if config.mel_norm == "slaney" else weights
+
+
+class _LogMel(nn.Module):
+    """Window, spectrum, mel bands and logarithm of frames, in one precision that no cast changes."""
+
+    window: Tensor
+
+    def __init__(self, config: MelConfig, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.config, self.dtype = config, dtype
+        self._place(torch.get_default_device())
+
+    def _place(self, device: torch.device) -> None:
+        """Compute the buffers in float64 and round them once, to `dtype` on `device`."""
+        if device.type == "mps" and self.dtype == torch.float64:
+            device = torch.device("cpu")  # which has no float64
+        window = torch.hann_window(N_FFT, dtype=torch.float64, device="cpu")
+        self.register_buffer("window", window.to(device, self.dtype), persistent=False)
+        self._rows: list[tuple[int, int]] = []
+        blocks = mel_filter_bank(self.config).tensor_split(min(_BAND_BLOCKS, self.config.n_mels))
+        for i, block in enumerate(blocks):
+            used = block.any(0).nonzero()
+            low, high = int(used[0]), int(used[-1]) + 1
+            # Real and imaginary parts lie side by side: each weight twice adds up their squares.
+            weights = block[:, low:high].repeat_interleave(2, 1)
+            self.register_buffer(f"bands{i}", weights.to(device, self.dtype), persistent=False)
+            self._rows.append((2 * low, 2 * high))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _LogMel:
+        """Follow `fn` to its device only: a cast would lose digits that casting back cannot bring back."""
+        self._place(fn(torch.empty(0, device=self.window.device)).device)
+        return self
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Turn windowed frames ``(n, 512)`` into ``(n_mels, n)``."""
+        spectrum = torch.fft.rfft(frames)
+        power = torch.view_as_real(spectrum).flatten(1).square_().T
+        blocks = [
+            torch.mm(getattr(self, f"bands{i}"), power[low:high]) for i, (low, high) in enumerate(self._rows)
+        ]
+        return _compress_(torch.cat(blocks), self.config.log)
+
+
+def _compress_(mel: Tensor, log: Log) -> Tensor:
+    """Take the logarithm of a mel power spectrum, in place."""
+    if log == "db":
+        return mel.clamp_min_(1e-10).log_().mul_(10 / math.log(10))  # log10_ takes longer
+    return mel.mul_(10_000).add_(1).log10_()
+
+
+def rescaled(mel: Tensor, power: Tensor, log: Log) -> Tensor:
+    """Return the log-mel of the spectrum whose log-mel is `mel` times `power`, which broadcasts to it.
+
+    Power below the floor of ``"db"`` is lost, as it is in the front end itself.
+    """
+    linear = torch.pow(10.0, mel / 10) if log == "db" else (torch.pow(10.0, mel) - 1) / 10_000
+    return _compress_(linear * power, log)
+
+
+def _no_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Half precision has too few digits for the power of a spectrum."""
+    if device_type != "meta" and torch.is_autocast_enabled(device_type):  # meta knows no autocast
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

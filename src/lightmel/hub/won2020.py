@@ -1,0 +1,155 @@
+"""Other people's public checkpoints, read strictly into this library's networks.
+
+Five taggers of Won, Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models"
+(SMC 2020). Their code is MIT; no licence is stated for the weights, so they are fetched from their
+repository at a pinned commit or given as a local file, and are no part of this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import WeightsError
+from ..frontends.mel import MelConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models.base import TaggingNetwork
+
+REPOSITORY = "jose-jvmas/sota-music-tagging-models"
+COMMIT = "36aa13b7205ff156cf4dcab60fd69957da453151"
+WON2020 = MelConfig(16_000, 96, 1, "db", mel_scale="htk", mel_norm="none", pad_mode="reflect")
+"""The front end of all five: torchaudio's defaults of its day."""
+
+
+@dataclass(frozen=True)
+class PublicCheckpoint:
+    """Where one published .pth lies, what it must hash to, and what its outputs mean."""
+
+    name: str
+    vocabulary: str
+    architecture: str
+    bytes: int
+    sha256: str
+    segment_samples: int
+
+    @property
+    def path(self) -> str:
+        """Path inside the repository."""
+        return f"models/{self.vocabulary}/{self.architecture}/best_model.pth"
+
+
+def _record(vocabulary: str, architecture: str, size: int, sha256: str) -> PublicCheckpoint:
+    seconds = {"fcn": 29, "musicnn": 3}[architecture]
+    name = f"public:won2020-{vocabulary}-{architecture}"
+    return PublicCheckpoint(name, vocabulary, architecture, size, sha256, seconds * WON2020.sr)
+
+
+CHECKPOINTS: dict[str, PublicCheckpoint] = {
+    record.name: record
+    for record in (
+        _record("mtat", "fcn", 1902811, "e89d751202d38c3ae69855782bc27010f87051958dbec64f5aa762364dbac271"),
+        _record(
+            "mtat", "musicnn", 3257172, "690ace3bb5d49d90dd38fe3ec05a1185350b3bc3742bd7ee941f56b649b2c893"
+        ),
+        _record("msd", "fcn", 1902815, "6012aa7eecf864a8081faedca56af054521e8dfb9c5c98659a3dd5d3e1e66f21"),
+        _record(
+            "jamendo", "fcn", 1902815, "7bce08a66dbc70d096b0a330f44b4cacd9aa25519b83489fbb98f2164a194e2b"
+        ),
+        _record(
+            "jamendo", "musicnn", 3257168, "66280f4859376377c47f64313c7ac889a3201fdb06a01bf6e94ac6e619081bb5"
+        ),
+    )
+}
+
+_DUST = 1e-30
+
+_UNUSED = ("spec.", "num_batches_tracked")
+"""Their front end's window and filter bank (ours is set by `WON2020`), and a counter nobody reads."""
+
+_RENAMED = {
+    "fcn": {"spec_bn": "input_norm", "dense": "head"}
+    | {f"layer{i + 1}.{part}": f"blocks.{i}.{part}" for i in range(5) for part in ("conv", "bn")},
+    "musicnn": {"spec_bn": "input_norm", "dense1": "dense", "bn": "dense_norm", "dense2": "head"}
+    | {f"layers.{i}.{part}": f"timbre.{i}.{part}" for i in range(2) for part in ("conv", "bn")}
+    | {f"layers.{i + 2}.{part}": f"temporal.{i}.{part}" for i in range(3) for part in ("conv", "bn")}
+    | {f"layer{i + 1}.{part}": f"middle.{i}.{part}" for i in range(3) for part in ("conv", "bn")},
+}
+
+
+def identify(path: Path) -> PublicCheckpoint:
+    """Return the record of the published .pth at `path`, known by its SHA-256.
+
+    Raises
+    ------
+    WeightsError
+        If it is none of them.
+    """
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for record in CHECKPOINTS.values():
+        if record.sha256 == digest:
+            return record
+    raise WeightsError(
+        f"{path} is none of the published checkpoints that are known here (SHA-256 {digest[:16]}...): "
+        f"{', '.join(CHECKPOINTS)}."
+    )
+
+
+def read_checkpoint(path: Path, record: PublicCheckpoint) -> TaggingNetwork:
+    """Read the published .pth at `path` as the network that `record` describes, in evaluation mode.
+
+    Raises
+    ------
+    WeightsError
+        If the file's SHA-256 is not the published one, or a tensor is missing, superfluous or misshapen.
+    """
+    # The records above are for everyone; torch is for those who load one.
+    import torch
+
+    from ..models.fcn import build_fcn
+    from ..models.musicnn import build_musicnn
+
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != record.sha256:
+        raise WeightsError(
+            f"{path} is not the published file of {record.name}: its SHA-256 is {digest[:16]}..., "
+            f"expected {record.sha256[:16]}.... Fetch {record.path} of {REPOSITORY} at {COMMIT[:12]} again."
+        )
+    try:
+        theirs = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise WeightsError(f"{path} holds something else than tensors, and nothing in it was run.") from error
+    network: TaggingNetwork
+    shape = (96, WON2020.n_frames(record.segment_samples))
+    with torch.device("meta"):  # nothing is drawn: the global random state stays as it is
+        network = build_fcn(shape) if record.architecture == "fcn" else build_musicnn(shape, variant="pons")
+    names = _RENAMED[record.architecture]
+    state: dict[str, torch.Tensor] = {}
+    for key, tensor in theirs.items():
+        if key.startswith(_UNUSED[0]) or key.endswith(_UNUSED[1]):
+            continue
+        layer, _, leaf = key.rpartition(".")
+        if layer not in names:
+            raise WeightsError(f"{path} holds {key!r}, which {record.architecture} has no place for.")
+        state[f"{names[layer]}.{leaf}"] = _without_dust(tensor)
+    own = {k: v for k, v in network.state_dict().items() if not k.endswith(_UNUSED[1])}
+    wrong = sorted(set(own) ^ set(state)) + [k for k in own if k in state and own[k].shape != state[k].shape]
+    if wrong:
+        raise WeightsError(f"{path} does not fit {record.architecture}: {', '.join(wrong[:5])}.")
+    counters = {k: torch.zeros_like(v, device="cpu") for k, v in network.state_dict().items() if k not in own}
+    network.load_state_dict(state | counters, strict=True, assign=True)
+    return network.eval()
+
+
+def _without_dust(tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor` with zeros for what no sum in float32 can feel.
+
+    Weight decay left an eighth of jamendo's musicnn, and more of msd's fcn, at subnormal numbers, with
+    which a processor multiplies ten times as slowly.
+    """
+    return tensor.masked_fill(tensor.abs() < _DUST, 0.0)

@@ -1,0 +1,101 @@
+"""What a tagger says: the tags of a piece of sound, and scores over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Tagging:
+    """The tags of one piece of sound, best first, and what they rest on.
+
+    Attributes
+    ----------
+    tags, scores
+        Tags by falling score, and their scores between 0 and 1.
+    seconds
+        Sound that was heard.
+    padded
+        Whether the sound was shorter than a segment and was repeated to fill one.
+    model, version, licence
+        Who says so, and the licence of its weights.
+    notes
+        What a reader should know before trusting the scores; usually empty.
+    thresholds
+        A threshold for each of `tags`, where the model has fitted ones.
+    """
+
+    tags: tuple[str, ...]
+    scores: tuple[float, ...]
+    seconds: float
+    padded: bool
+    model: str
+    version: str
+    licence: str
+    notes: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = ()
+
+    def __getitem__(self, tag: str) -> float:
+        """Return the score of `tag`."""
+        try:
+            return self.scores[self.tags.index(tag)]
+        except ValueError:
+            raise ConfigError(f"{self.model} has no tag {tag!r}.{nearest(tag, self.tags)}") from None
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """Return the `k` best tags and their scores."""
+        return list(zip(self.tags, self.scores, strict=True))[: max(k, 0)]
+
+    def above(self, threshold: float | None = None) -> list[tuple[str, float]]:
+        """Return tags and scores of at least `threshold`; without one, the model's own, tag by tag.
+
+        Raises
+        ------
+        ConfigError
+            If none is given and the model has none.
+        """
+        if threshold is None and not self.thresholds:
+            raise ConfigError(f"{self.model} has no thresholds of its own: say above(0.3), for example.")
+        limits = self.thresholds if threshold is None else (threshold,) * len(self.tags)
+        return [(t, s) for t, s, limit in zip(self.tags, self.scores, limits, strict=True) if s >= limit]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that `json.dumps` takes; tags are in falling order of their scores."""
+        return {
+            "tags": dict(zip(self.tags, self.scores, strict=True)),
+            "seconds": self.seconds,
+            "padded": self.padded,
+            "model": self.model,
+            "version": self.version,
+            "licence": self.licence,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        best = ", ".join(f"{tag} {score:.2f}" for tag, score in self.top(5))
+        return f"{best} ({self.seconds:.1f} s, {self.model})"
+
+
+@dataclass(frozen=True)
+class Taggram:
+    """Scores over time.
+
+    Attributes
+    ----------
+    tags
+        In the model's order: column i of `scores` is ``tags[i]``.
+    times
+        ``(segments, 2)``: where each segment starts and ends, in seconds of the sound.
+    scores
+        ``(segments, tags)``, between 0 and 1.
+    """
+
+    tags: tuple[str, ...]
+    times: NDArray[np.float64]
+    scores: NDArray[np.float64]

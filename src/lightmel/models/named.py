@@ -1,0 +1,58 @@
+"""Networks by name: ``vgg-16k-mel48-x4-db``, ``musicnn-pons-small-12k-mel48-x2-log``."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import ConfigError, nearest
+from ..frontends.mel import MelConfig
+from .base import TaggingNetwork
+from .registry import build
+
+_WORDS: dict[str, dict[str, dict[str, str]]] = {
+    "vgg": {"small": {"size": "small"}},
+    "musicnn": {"pons": {"variant": "pons"}, "small": {"size": "small"}},
+}
+"""What may stand between architecture and slug, and the arguments that it stands for."""
+
+
+def parse_name(name: str) -> tuple[dict[str, str], MelConfig]:
+    """Return the architecture and its options, and the front end, that `name` stands for.
+
+    Raises
+    ------
+    ConfigError
+        If it is no such name; the message says which part is wrong.
+    """
+    architecture, *words = name.split("-")
+    if architecture not in _WORDS:
+        known = " or ".join(_WORDS)
+        raise ConfigError(
+            f"{name!r} names no network: it begins with {known}, as in 'musicnn-small-16k-mel48-x2-db'."
+            + nearest(architecture, _WORDS)
+        )
+    spec = {"architecture": architecture}
+    options = _WORDS[architecture]
+    while words and words[0] in options:
+        spec |= options[words.pop(0)]
+    if words and not words[0][:1].isdigit():
+        raise ConfigError(
+            f"{name!r}: {architecture} has no option {words[0]!r}; it has {' and '.join(options)}."
+            + nearest(words[0], options)
+        )
+    return spec, MelConfig.from_slug("-".join(words))
+
+
+def build_named(
+    name: str, seconds: float, n_tags: int, generator: torch.Generator | None = None
+) -> tuple[TaggingNetwork, MelConfig]:
+    """Build the network `name` for segments of `seconds`; return it and its front end's configuration.
+
+    Raises
+    ------
+    ConfigError, ShapeError
+        If there is no such network, or none for such segments.
+    """
+    spec, config = parse_name(name)
+    arguments = {**spec, "input_shape": config.input_shape(seconds), "n_tags": n_tags}
+    return build(arguments, generator=generator), config

@@ -1,0 +1,366 @@
+"""One run of training: its state, its steps, its checkpoints.
+
+Everything random in a step follows from the seed, the epoch, the step and the process, never from what
+was drawn before. A run can hence be stopped after any step and go on to the same weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..errors import ConfigError, TrainingError
+from ..evaluation.metrics import macro, pr_auc, roc_auc
+from ..features.examples import Batch, Examples, MelExamples, score_clips
+from ..inference.tagger import Tagger
+from ..models.base import TaggingNetwork
+from . import state as checkpoint
+from .config import TrainConfig
+from .distributed import World
+
+Loss: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Line: TypeAlias = dict[str, float]
+Stopped: TypeAlias = Literal["done", "early", "interrupted"]
+Network = TypeVar("Network", bound=TaggingNetwork)
+
+_PLATEAU_EPOCHS, _PLATEAU_FACTOR = 2, 0.1
+"""ReduceLROnPlateau acts on the epoch after so many without a better one."""
+_MAX_CLASS_WEIGHT = 50.0
+
+
+@dataclass(frozen=True)
+class TrainResult(Generic[Network]):
+    """What a training gave.
+
+    Attributes
+    ----------
+    network
+        In evaluation mode: with validation data that of the best epoch, otherwise the last.
+    history
+        A line an epoch: epoch, loss, lr, seconds; with validation data valid_roc_auc and valid_pr_auc.
+    best_epoch
+        The epoch (from 0) that `network` is of.
+    stopped
+        done, early (no better epoch for too long) or interrupted (`Trainer.stop`).
+    tagger
+        Where a tagger was trained: the trained one, with `network` in it.
+    """
+
+    network: Network
+    history: list[Line]
+    best_epoch: int
+    stopped: Stopped
+    tagger: Tagger | None = None
+
+
+class Run(Generic[Network]):
+    """The state of one `Trainer.fit`; what it is given is described there."""
+
+    def __init__(
+        self,
+        network: Network,
+        config: TrainConfig,
+        loss: Loss | None,
+        train: Examples,
+        valid: MelExamples | None,
+        world: World,
+        device: torch.device,
+        folder: Path | None,
+        stop: threading.Event,
+        initial_weights: str,
+    ) -> None:
+        self.network, self.config, self.stop = network, config, stop
+        self.train, self.valid, self.world, self.device, self.folder = train, valid, world, device, folder
+        self.steps = -(-len(train) // config.batch)
+        if len(train) // self.steps < 2 * world.size:
+            raise ConfigError(
+                f"{len(train)} examples in batches of {config.batch} leave a process a single one, "
+                "which has no statistics to normalise by: choose another batch."
+            )
+        self.loss = loss or _cross_entropy(train.labels, config, device)
+        self.part: nn.Module = self.network.head if config.part == "head" else self.network
+        self.parameters = [p for p in self.part.parameters() if p.requires_grad]
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
+        self.optimiser = kind(self.parameters, lr=config.lr, weight_decay=config.weight_decay)
+        self.schedule: Any = None
+        if config.schedule == "onecycle":
+            self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+                self.optimiser, config.lr, total_steps=config.epochs * self.steps, pct_start=0.15
+            )
+        elif config.schedule == "plateau":
+            self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                self.optimiser, mode="max", factor=_PLATEAU_FACTOR, patience=_PLATEAU_EPOCHS
+            )
+        self.averaged = (
+            AveragedModel(self.network, multi_avg_fn=_moving_average(config.average), use_buffers=True)
+            if config.average
+            else None
+        )
+        self.forward: Callable[[torch.Tensor], torch.Tensor] = self._logits
+        if world.size > 1:
+            # A head alone has its features computed outside.
+            self.forward = DistributedDataParallel(self.part)
+        self.half = config.precision == "bfloat16" or (
+            config.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+        self.epoch = self.step = 0  # what comes next
+        self.total = self.count = self.seconds = 0.0
+        self.history: list[Line] = []
+        self.best: dict[str, Any] = {"epoch": -1, "pr_auc": -1.0, "state": None}
+        self.fingerprint = _digest(train.labels)
+        self.identity = {
+            "network": network.spec(),
+            "initial weights": initial_weights,
+            "the loss": getattr(loss, "identity", loss is not None),
+            "the validation clips": (
+                {**valid.identity, "labels": _digest(valid.labels)} if valid is not None else None
+            ),
+            **train.identity,
+        }
+
+    # -- one step
+
+    def _logits(self, mel: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.part(mel))
+
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """Yield ``(examples of all processes, own batch)``, drawn one ahead in a thread of its own."""
+        config, world = self.config, self.world
+        order = np.random.default_rng([config.seed, self.epoch]).permutation(len(self.train))
+        parts: list[NDArray[np.int64]] = np.array_split(order, self.steps)
+
+        def draw(step: int) -> Batch:
+            rng = np.random.default_rng([config.seed, self.epoch, step, world.rank])
+            return self.train.batch(parts[step][world.rank :: world.size], rng)
+
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(draw, self.step)
+            for step in range(self.step, self.steps):
+                batch = ahead.result()
+                if step + 1 < self.steps:
+                    ahead = pool.submit(draw, step + 1)
+                yield len(parts[step]), batch
+
+    def advance(self, size: int, batch: Batch) -> None:
+        """Take one step; `size` is the examples of all processes."""
+        mel, target = (part.to(self.device, non_blocking=True) for part in batch)
+        # A forward pass moves running statistics: the good ones are kept until all is known to be finite.
+        statistics = [(b, b.clone()) for b in self.network.buffers()]
+        seed = np.random.SeedSequence([self.config.seed, self.epoch, self.step, self.world.rank, 1])
+        _seed_dropout(int(seed.generate_state(1, np.uint64)[0] >> 1), self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            if self.config.part == "head":
+                with torch.no_grad():
+                    mel = self.network.embed(mel)
+            logits = self.forward(mel)
+        # Processes average their gradients; parts of unequal size count by their size.
+        value = self.loss(logits.float(), target) * (len(target) * self.world.size / size)
+        self.optimiser.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        value = value.detach()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm or float("inf"))
+        if self.world.sum(float(not torch.isfinite(value + norm)))[0]:
+            with torch.no_grad():
+                for buffer, before in statistics:
+                    buffer.copy_(before)
+            self._refuse(float(value))
+        self.optimiser.step()
+        if self.config.schedule == "onecycle":
+            self.schedule.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+        self.total += float(value) * size / self.world.size
+        self.count += size
+        self.step += 1
+
+    def _refuse(self, value: float) -> None:
+        kept = "."
+        if self.folder is not None:
+            self.save()
+            kept = f", in another folder: the state before that step is in {self.folder}."
+        what = "a gradient is not finite" if np.isfinite(value) else f"the loss is {value}"
+        raise TrainingError(
+            f"Training stopped at epoch {self.epoch}, step {self.step}: {what}. "
+            f"Try a lower lr, clip_norm=1, or float32 precision{kept}"
+        )
+
+    # -- the whole run
+
+    def go(
+        self,
+        on_epoch: Callable[[Line], None] | None,
+        on_step: Callable[[int, int], None] | None,
+    ) -> TrainResult[Network]:
+        config, world = self.config, self.world
+        saved = time.monotonic()
+        while self.epoch < config.epochs and not self._early():
+            self._to_training()
+            began = time.perf_counter()
+            for size, batch in self.batches():
+                self.advance(size, batch)
+                if on_step is not None and world.is_first:
+                    on_step(self.epoch * self.steps + self.step, config.epochs * self.steps)
+                late = world.is_first and time.monotonic() - saved >= config.save_seconds
+                interrupted, due = (n > 0 for n in world.sum(float(self.stop.is_set()), float(late)))
+                if self.step < self.steps and (interrupted or (due and self.folder is not None)):
+                    self.seconds += time.perf_counter() - began
+                    began = time.perf_counter()
+                    self.save()
+                    saved = time.monotonic()
+                    if interrupted:
+                        return self._result("interrupted")
+            self.seconds += time.perf_counter() - began
+            line = self._end_epoch()
+            self.save()
+            saved = time.monotonic()
+            if on_epoch is not None and world.is_first:
+                on_epoch(line)
+            if interrupted and self.epoch < config.epochs:
+                return self._result("interrupted")
+        return self._result("early" if self.epoch < config.epochs else "done")
+
+    def _to_training(self) -> None:
+        self.network.train(self.config.part == "all")
+        self.network.head.train()
+
+    def _early(self) -> bool:
+        patience = self.config.patience
+        return bool(patience) and self.epoch - 1 - self.best["epoch"] >= patience
+
+    def _judged(self) -> TaggingNetwork:
+        return cast(TaggingNetwork, self.averaged.module if self.averaged is not None else self.network)
+
+    def _end_epoch(self) -> Line:
+        loss, count = self.world.sum(self.total, self.count / self.world.size)
+        line = {
+            "epoch": self.epoch,
+            "loss": loss / count,
+            "lr": float(self.optimiser.param_groups[0]["lr"]),
+            "seconds": self.seconds,
+        }
+        if self.valid is not None:
+            line |= self.world.first(self._judge() if self.world.is_first else {})
+            if line["valid_pr_auc"] > self.best["pr_auc"]:
+                state = {k: v.detach().cpu().clone() for k, v in self._judged().state_dict().items()}
+                self.best = {"epoch": self.epoch, "pr_auc": line["valid_pr_auc"], "state": state}
+            if self.config.schedule == "plateau":
+                self.schedule.step(line["valid_pr_auc"])
+        self.history.append(line)
+        self.epoch, self.step = self.epoch + 1, 0
+        self.total = self.count = self.seconds = 0.0
+        return line
+
+    def _judge(self) -> Line:
+        assert self.valid is not None
+        network = self._judged()
+        network.eval()
+        scores = score_clips(network, self.valid)
+        truth = self.valid.labels.numpy() >= 0.5
+        names = [str(i) for i in range(truth.shape[1])]
+        return {
+            "valid_roc_auc": macro(roc_auc(truth, scores, names)),
+            "valid_pr_auc": macro(pr_auc(truth, scores, names)),
+        }
+
+    def _result(self, stopped: Stopped) -> TrainResult[Network]:
+        network, best = self._judged(), len(self.history) - 1
+        if self.best["state"] is not None:
+            network.load_state_dict(self.best["state"], strict=True)
+            best = self.best["epoch"]
+        if stopped != "interrupted" and network is not self.network:
+            self.network.load_state_dict(network.state_dict(), strict=True)
+        network.eval().cpu().lay_out(torch.contiguous_format)
+        return TrainResult(cast(Network, network), list(self.history), best, stopped)
+
+    # -- on disk
+
+    def save(self) -> None:
+        """Write the run to its folder, in the first process; all processes call it."""
+        if self.folder is None:
+            return
+        (total,) = self.world.sum(self.total)
+        if not self.world.is_first:
+            return
+        state = {
+            "config": asdict(self.config),
+            "data": self.fingerprint,
+            "identity": self.identity,
+            "position": [self.epoch, self.step, total, self.count, self.seconds],
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged is not None else None,
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict() if self.schedule is not None else None,
+            "best": self.best,
+        }
+        checkpoint.write_state(self.folder, state, self.history)
+
+    def restore(self, resume: bool) -> None:
+        """Go on with the run in the folder, if there is one and it is this run."""
+        assert self.folder is not None
+        state = checkpoint.read_state(self.folder)
+        if state is None:
+            return
+        if not resume:
+            raise TrainingError(f"{self.folder} holds a run already: resume it, or choose another folder.")
+        own = asdict(self.config)
+        other = [k for k in own if own[k] != state["config"].get(k) and k != "save_seconds"]
+        other += [k for k in self.identity if self.identity[k] != state["identity"].get(k)]
+        if state["data"] != self.fingerprint:
+            other.append("the labels of the training data")
+        if other:
+            raise TrainingError(
+                f"{self.folder} holds a run that differs in {', '.join(other)}: "
+                "resume it as it was, or choose another folder."
+            )
+        self.network.load_state_dict(state["network"], strict=True)
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        self.epoch, self.step, total, self.count, self.seconds = state["position"]
+        self.total = total / self.world.size
+        self.best, self.history = state["best"], state["history"]
+
+
+def _digest(labels: torch.Tensor) -> str:
+    values = labels.contiguous().numpy()
+    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
+
+
+def _seed_dropout(seed: int, device: torch.device) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+
+
+def _cross_entropy(labels: torch.Tensor, config: TrainConfig, device: torch.device) -> Loss:
+    weight = None
+    if config.class_weights == "balanced":
+        true = labels.sum(dim=0)
+        weight = ((len(labels) - true) / true.clamp(min=1)).clamp(max=_MAX_CLASS_WEIGHT).to(device)
+    return lambda logits, target: F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
+
+
+def _moving_average(highest: float) -> Callable[[Any, Any, Any], None]:
+    """Return an exponential moving average for `AveragedModel`, of decay (1 + n) / (10 + n) at first."""
+
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        decay = min(highest, (1 + float(count)) / (10 + float(count)))
+        get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
+
+    return update
