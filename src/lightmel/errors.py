@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import functools
 from collections.abc import Iterable
-from typing import Any, get_args, get_type_hints
 
 
 class LightmelError(Exception):
@@ -52,19 +50,3 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the known word nearest to `word`, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def check_choices(config: Any) -> None:
-    """Raise `ConfigError` where a field of a dataclass that is a `Literal` of words holds something else."""
-    kind: Any = type(config)
-    for name, allowed in _choices(kind).items():
-        value = getattr(config, name)
-        if value not in allowed:
-            wanted = " or ".join(repr(a) for a in allowed)
-            raise ConfigError(f"{name} is {wanted}, not {value!r}.{nearest(str(value), allowed)}")
-
-
-@functools.cache
-def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
-    allowed = {name: get_args(hint) for name, hint in get_type_hints(kind).items()}
-    return {n: words for n, words in allowed.items() if words and all(isinstance(w, str) for w in words)}

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from ..errors import ConfigError, check_choices
+from .._settings import check_plain, documented, setting
+from ..errors import ConfigError
 
 _SETS: Mapping[str, tuple[str, ...]] = {
     "table": (
@@ -26,39 +27,10 @@ _SETS: Mapping[str, tuple[str, ...]] = {
 """Which options count for which sets."""
 
 
+@documented
 @dataclass(frozen=True)
 class DataConfig:
     """How to read a data set; an option that is not for the set named is refused.
-
-    Parameters
-    ----------
-    dataset
-        table (also a folder with a folder a tag), magnatagatune, msd or jamendo.
-    annotations
-        Folder of the official tag and split files, where they lie apart from the sound.
-    protocol
-        Of magnatagatune.
-    subset
-        Of jamendo.
-    fold
-        Of jamendo, its split: 0 to 4.
-    root
-        Of a table: the folder that its paths are relative to; empty is the table's own.
-    path_column
-        Of a table.
-    tag_columns
-        Of a table: one column with a list of tags, or several that are tags, a comma between them; empty
-        finds out.
-    split_column, group_column
-        Of a table; empty takes split and group if they are there.
-    valid_share
-        Of a table without splits: part of the clips to decide by, made by group.
-    test_share
-        Of a table without splits: part of the clips to report, made by group.
-    split_seed
-        Another number makes other parts.
-    low
-        Of jamendo: the sound is its smaller download.
 
     Raises
     ------
@@ -66,23 +38,35 @@ class DataConfig:
         If a value cannot be, or is for another kind of set.
     """
 
-    dataset: Literal["table", "magnatagatune", "msd", "jamendo"] = "table"
-    annotations: str = ""
-    protocol: Literal["full", "clean"] = "full"
-    subset: Literal["top50tags", "genre", "instrument", "moodtheme"] = "top50tags"
-    fold: int = 0
-    root: str = ""
-    path_column: str = "path"
-    tag_columns: str = ""
-    split_column: str = ""
-    group_column: str = ""
-    valid_share: float = 0.15
-    test_share: float = 0.15
-    split_seed: int = 0
-    low: bool = False
+    dataset: Literal["table", "magnatagatune", "msd", "jamendo"] = setting(
+        "table", "table (also a folder with a folder a tag), magnatagatune, msd or jamendo."
+    )
+    annotations: str = setting(
+        "", "Folder of the published tag and split files, where they lie apart from the sound."
+    )
+    protocol: Literal["full", "clean"] = setting("full", "Of magnatagatune.")
+    subset: Literal["top50tags", "genre", "instrument", "moodtheme"] = setting("top50tags", "Of jamendo.")
+    fold: int = setting(0, "Of jamendo: which of its five splits, 0 to 4.")
+    root: str = setting(
+        "", "Of a table: the folder that its paths are relative to; empty is the table's own."
+    )
+    path_column: str = setting("path", "Of a table.")
+    tag_columns: str = setting(
+        "",
+        "Of a table: one column with a list of tags, or several that are tags, a comma between them; empty "
+        "finds out.",
+    )
+    split_column: str = setting("", "Of a table; empty takes split if it is there.")
+    group_column: str = setting("", "Of a table; empty takes group if it is there.")
+    valid_share: float = setting(
+        0.15, "Of a table without splits: share of the clips to validate on, by group."
+    )
+    test_share: float = setting(0.15, "Of a table without splits: share of the clips to test on, by group.")
+    split_seed: int = setting(0, "Of a table without splits: another number makes another split.")
+    low: bool = setting(False, "Of jamendo: the sound is its smaller download.")
 
     def __post_init__(self) -> None:
-        check_choices(self)
+        check_plain(self)
         for option in fields(self)[1:]:
             sets = [name for name, options in _SETS.items() if option.name in options]
             value = getattr(self, option.name)

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import ConfigError, check_choices
-from ..frontends.mel import StorageType
+from .._settings import check_plain, documented, setting
+from ..errors import ConfigError
+from ..frontends import StorageType
 
 
+@documented
 @dataclass(frozen=True)
 class StoreConfig:
     """What a feature store keeps of sound.
-
-    Parameters
-    ----------
-    mel
-        Slug of the mels.
-    dtype
-        float32; float16; or uint8, with a scale for each band of a clip.
-    middle
-        Seconds from the middle of each file, as in the paper (29.1); 0 keeps all of it.
-    workers
-        Processes; 0: one a core.
 
     Raises
     ------
@@ -29,12 +20,18 @@ class StoreConfig:
         If a value cannot be.
     """
 
-    mel: str = "16k-mel48-x1-db"
-    dtype: StorageType = "float32"
-    middle: float = 0.0
-    workers: int = 0
+    frontend: str = setting("16k-mel48-x1-db", "Slug of the front end.")
+    dtype: StorageType = setting(
+        "float32", "float32; float16; or uint8, with a scale for each row (band) of a clip."
+    )
+    excerpt_seconds: float = setting(
+        0.0, "Seconds from the middle of each file, as in the paper (29.1); 0 keeps all of it."
+    )
+    workers: int = setting(0, "Processes; 0: one a core.")
 
     def __post_init__(self) -> None:
-        check_choices(self)
-        if not self.middle >= 0 or self.workers < 0:
-            raise ConfigError(f"middle and workers are 0 or more, not {self.middle} and {self.workers}.")
+        check_plain(self)
+        if not self.excerpt_seconds >= 0 or self.workers < 0:
+            raise ConfigError(
+                f"excerpt_seconds and workers are 0 or more, not {self.excerpt_seconds} and {self.workers}."
+            )
