@@ -1,23 +1,50 @@
-"""Front ends: from waves to what a network sees."""
+"""Front ends: from waves to what a network sees, and what there is to know of one without computing it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
-from .mel import CLIP_SECONDS, GRID, MelConfig, StorageType
+from .base import FrontendConfig
+from .mel import BASE_HOP, CLIP_SECONDS, N_FFT, PAPER_CONFIGS, MelConfig, StorageType
+from .registry import (
+    FrontendKind,
+    build_frontend,
+    config_class,
+    config_from_dict,
+    config_from_slug,
+    kinds,
+    known_kinds,
+    make_known,
+    register,
+)
 
 if TYPE_CHECKING:
     from .mel_torch import MelFrontend, MelStream, mel_filter_bank, rescaled
+    from .module import Frontend, FrontendStream
 
 __all__ = [
+    "BASE_HOP",
     "CLIP_SECONDS",
-    "GRID",
+    "N_FFT",
+    "PAPER_CONFIGS",
+    "Frontend",
+    "FrontendConfig",
+    "FrontendKind",
+    "FrontendStream",
     "MelConfig",
     "MelFrontend",
     "MelStream",
     "StorageType",
+    "build_frontend",
+    "config_class",
+    "config_from_dict",
+    "config_from_slug",
+    "kinds",
+    "known_kinds",
+    "make_known",
     "mel_filter_bank",
+    "register",
     "rescaled",
 ]
 
@@ -25,5 +52,6 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("MelFrontend", "MelStream", "mel_filter_bank", "rescaled"), "mel_torch"),
+        **dict.fromkeys(("Frontend", "FrontendStream"), "module"),
     },
 )

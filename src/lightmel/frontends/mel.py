@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
-from ..errors import ConfigError, check_choices, nearest
+from .._settings import check_choices
+from ..audio import MAX_SR, MIN_SR
+from ..errors import ConfigError, nearest
+from .base import FrontendConfig
 
 N_FFT = 512
 """Frame length in samples; the paper keeps it at both sample rates."""
@@ -20,7 +23,6 @@ BASE_HOP = 256
 """Hop in samples at hop factor 1."""
 CLIP_SECONDS = 29.1
 """The paper's excerpt, taken from the middle of a file."""
-MIN_SR, MAX_SR = 2_000, 192_000
 
 Log = Literal["log", "db"]
 MelScale = Literal["slaney", "htk"]
@@ -36,8 +38,8 @@ _SLUG = re.compile(
 
 
 @dataclass(frozen=True)
-class MelConfig:
-    """What a tagger hears: sample rate, bands, hop and compression of its mel-spectrogram.
+class MelConfig(FrontendConfig):
+    """The input of a tagger: sample rate, bands, hop and compression of its mel-spectrogram.
 
     Parameters
     ----------
@@ -66,6 +68,9 @@ class MelConfig:
     >>> MelConfig.from_slug("12k-mel96-x1-log").input_shape()
     (96, 1366)
     """
+
+    kind: ClassVar[str] = "mel"
+    slug_pattern: ClassVar[re.Pattern[str]] = _SLUG
 
     sr: int = 16_000
     n_mels: int = 96
@@ -128,11 +133,11 @@ class MelConfig:
         ConfigError
             If it is not one; the nearest of the paper's 88 is suggested.
         """
-        match = _SLUG.fullmatch(slug)
+        match = cls.slug_pattern.fullmatch(slug)
         if match is None:
             raise ConfigError(
                 f"{slug!r} is not a mel configuration; one looks like '16k-mel48-x2-db'."
-                + nearest(slug, (c.slug for c in GRID))
+                + nearest(slug, (c.slug for c in PAPER_CONFIGS))
             )
         return cls(
             sr=round(float(match["khz"]) * 1000),
@@ -144,17 +149,26 @@ class MelConfig:
             pad_mode="reflect" if match["reflect"] else "zeros",
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain data; ``MelConfig(**d)`` is the way back."""
-        return asdict(self)
-
     def replace(self, **changes: Any) -> MelConfig:
         """Return a copy with some fields changed."""
         return replace(self, **changes)
 
     def n_samples(self, seconds: float = CLIP_SECONDS) -> int:
-        """Samples in `seconds` of sound at `sr`."""
-        return round(seconds * self.sr)
+        """Samples in `seconds` of sound at `sr`; the paper's clip where nothing is said."""
+        return super().n_samples(seconds)
+
+    def shape(self, n_samples: int) -> tuple[int, int]:
+        """``(n_mels, n_frames)`` of `n_samples` samples."""
+        return self.n_mels, self.n_frames(n_samples)
+
+    def thinned(self, keep: int) -> MelConfig:
+        """Return the configuration of `keep` times the hop, whose frames are every `keep`-th of these."""
+        return self.replace(hop_factor=self.hop_factor * keep)
+
+    def thinning(self, other: FrontendConfig) -> int | None:
+        """Return how many times as large `other`'s hop is, where nothing else differs; None elsewhere."""
+        keep = getattr(other, "hop_factor", 0) // self.hop_factor
+        return keep if keep > 1 and self.thinned(keep) == other else None
 
     def n_frames(self, n_samples: int) -> int:
         """Frames of `n_samples` samples.
@@ -167,8 +181,8 @@ class MelConfig:
         return -(-(-(-n_samples // BASE_HOP) + 1) // self.hop_factor)
 
     def input_shape(self, seconds: float = CLIP_SECONDS) -> tuple[int, int]:
-        """``(n_mels, n_frames)`` of an excerpt of `seconds`."""
-        return self.n_mels, self.n_frames(self.n_samples(seconds))
+        """``(n_mels, n_frames)`` of an excerpt of `seconds`; the paper's clip where nothing is said."""
+        return super().input_shape(seconds)
 
     def clip_bytes(self, dtype: StorageType = "float32", seconds: float = CLIP_SECONDS) -> int:
         """Bytes that the mel-spectrogram of `seconds` of sound takes, stored as `dtype`."""
@@ -250,5 +264,5 @@ def _paper_grid() -> tuple[MelConfig, ...]:
     )
 
 
-GRID: tuple[MelConfig, ...] = _paper_grid()
+PAPER_CONFIGS: tuple[MelConfig, ...] = _paper_grid()
 """The 88 configurations of the paper, in a fixed order."""

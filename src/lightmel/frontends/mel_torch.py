@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import ShapeError
 from .mel import N_FFT, Log, MelConfig, MelNorm, MelScale, PadMode
+from .module import Frontend
 
 _HALF = N_FFT // 2
 _CACHE_FRAMES = 512  # 1 MB of float32 stays in a second-level cache of 2 MB; 256 and 1024 take longer
@@ -26,7 +27,7 @@ _LARGE_FRAMES = 65_536  # where calls cost more than cache misses: accelerators,
 _BAND_BLOCKS = 4  # a fifth saves nothing more
 
 
-class MelFrontend(nn.Module):
+class MelFrontend(Frontend):
     """Wave in, log-mel frames out.
 
     Parameters
@@ -73,14 +74,14 @@ class MelFrontend(nn.Module):
         pad_mode: PadMode = "zeros",
     ) -> None:
         super().__init__()
-        self.config = MelConfig(sr, n_mels, hop_factor, log, mel_scale, mel_norm, pad_mode)
+        self.config: MelConfig = MelConfig(sr, n_mels, hop_factor, log, mel_scale, mel_norm, pad_mode)
         self.bank32 = _LogMel(self.config, torch.float32)
         self.bank64 = _LogMel(self.config, torch.float64)
 
     @classmethod
     def from_config(cls, config: MelConfig) -> MelFrontend:
         """Build the front end that `config` describes."""
-        return cls(**config.to_dict())
+        return cls(**{name: value for name, value in config.to_dict().items() if name != "kind"})
 
     def forward(self, wave: Tensor) -> Tensor:
         """Compute the log-mel frames of whole sounds.

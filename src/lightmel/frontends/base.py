@@ -1,0 +1,84 @@
+"""What a front end must say about itself, as plain data: no torch, no NumPy.
+
+A front end turns waves into what a network sees. All that the other rooms know of one is its configuration:
+weights files and stores keep it, taggers and trainings compare it, and `lightmel.frontends.build_frontend`
+makes the module that computes it. A new one is a file with two classes, a child of `FrontendConfig` and a
+child of `lightmel.frontends.Frontend`, and a line in the registry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from ..errors import ConfigError
+
+
+class FrontendConfig(ABC):
+    """The configuration of a front end: a frozen dataclass of plain values, one of them the rate `sr` in Hz.
+
+    Attributes
+    ----------
+    kind
+        The registry's word for it.
+    sr
+        Sample rate of the waves in Hz.
+    """
+
+    kind: ClassVar[str]
+    slug_pattern: ClassVar[re.Pattern[str]]
+    """What a slug of this kind looks like, its parts named. Every slug begins with a number, the rate."""
+    sr: int
+
+    @property
+    @abstractmethod
+    def slug(self) -> str:
+        """The configuration as one word; `from_slug` reads it back."""
+
+    @classmethod
+    @abstractmethod
+    def from_slug(cls, slug: str) -> FrontendConfig:
+        """Read a slug of this kind.
+
+        Raises
+        ------
+        ConfigError
+            If it is none.
+        """
+
+    @abstractmethod
+    def shape(self, n_samples: int) -> tuple[int, int]:
+        """``(rows, frames)`` of the output for `n_samples` samples: bands and frames; 1 and samples of a wave."""
+
+    @property
+    def rows(self) -> int:
+        """First dimension of the output: the bands; it does not depend on the length of the sound."""
+        return self.shape(self.sr)[0]
+
+    def n_samples(self, seconds: float) -> int:
+        """Samples in `seconds` of sound at `sr`."""
+        return round(seconds * self.sr)
+
+    def input_shape(self, seconds: float) -> tuple[int, int]:
+        """``(rows, frames)`` of `seconds` of sound: the input shape of a network for such segments."""
+        return self.shape(self.n_samples(seconds))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kind and fields as plain data; `lightmel.frontends.config_from_dict` is the way back."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}  # type: ignore[call-overload]
+
+    def thinned(self, keep: int) -> FrontendConfig:
+        """Return the configuration whose frames are every `keep`-th frame of this one's.
+
+        Raises
+        ------
+        ConfigError
+            If there is none.
+        """
+        raise ConfigError(f"Of {self.slug} no frames can be left out: compute what you want from the sound.")
+
+    def thinning(self, other: FrontendConfig) -> int | None:
+        """Return the number that makes `thinned` give `other`; None where none does, or it would be this one."""
+        return None

@@ -1,0 +1,59 @@
+"""What computes a front end with PyTorch: a module from waves to features, also for sound that comes in blocks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ShapeError
+from .base import FrontendConfig
+
+
+class FrontendStream(Protocol):
+    """The features of one sound that arrives in blocks."""
+
+    def push(self, block: Tensor) -> Tensor:
+        """Take the next ``(..., samples)``, return the frames ``(..., rows, k)`` that are complete; k may be 0."""
+
+    def flush(self) -> Tensor:
+        """End the sound and return its last frames; the next `push` begins another."""
+
+
+class Frontend(nn.Module):
+    """Waves ``(..., samples)`` at ``config.sr`` Hz in, features ``(..., rows, frames)`` out.
+
+    A child sets `config`, computes `forward` in float32 whatever autocast says, and overrides `stream` where
+    it can do better than wait for the whole sound. It has no state between calls, so that threads may share
+    it, and no weights: what it is follows from its configuration.
+    """
+
+    config: FrontendConfig
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Return features ``(..., rows, frames)``; ``config.shape(samples)`` says how many."""
+        raise NotImplementedError
+
+    def stream(self) -> FrontendStream:
+        """Start a sound that arrives in blocks."""
+        return _Whole(self)
+
+
+class _Whole:
+    """Keeps the blocks, and computes everything at the end: right for every front end, but not for long sound."""
+
+    def __init__(self, frontend: Frontend) -> None:
+        self._frontend = frontend
+        self._blocks: list[Tensor] = []
+
+    def push(self, block: Tensor) -> Tensor:
+        self._blocks.append(block)
+        return block.new_empty(*block.shape[:-1], self._frontend.config.rows, 0)
+
+    def flush(self) -> Tensor:
+        if not self._blocks:
+            raise ShapeError("No samples have come: the front end needs at least one.")
+        blocks, self._blocks = self._blocks, []
+        features: Tensor = self._frontend(torch.cat(blocks, -1))
+        return features

@@ -1,0 +1,118 @@
+"""Front ends by kind: from the plain data of a file, or from a slug, back to a configuration and its module.
+
+Classes are known by where they are (``"lightmel.frontends.mel:MelConfig"``) and imported when they are asked
+for, so that reading a configuration needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, nearest
+from .base import FrontendConfig
+
+if TYPE_CHECKING:
+    from .module import Frontend
+
+
+@dataclass(frozen=True)
+class FrontendKind:
+    """Where the two classes of a kind are: ``module:class`` of its configuration and of its module."""
+
+    config: str
+    module: str
+
+
+KINDS: dict[str, FrontendKind] = {
+    "mel": FrontendKind("lightmel.frontends.mel:MelConfig", "lightmel.frontends.mel_torch:MelFrontend"),
+}
+
+
+def register(config: type[FrontendConfig], module: type[Frontend]) -> None:
+    """Make a front end known by its ``config.kind``, in this process and in those that it starts.
+
+    Both classes must be importable where they say that they are: not defined in a function, nor in a script.
+
+    Raises
+    ------
+    ConfigError
+        If another front end has that kind.
+    """
+    entry = FrontendKind(_place(config), _place(module))
+    if KINDS.setdefault(config.kind, entry) != entry:
+        raise ConfigError(f"There is a front end {config.kind!r} already: {KINDS[config.kind].config}.")
+
+
+def known_kinds() -> dict[str, list[str]]:
+    """Return all kinds as plain data, for `make_known` in another process."""
+    return {kind: [entry.config, entry.module] for kind, entry in KINDS.items()}
+
+
+def make_known(kinds: Mapping[str, Sequence[str]]) -> None:
+    """Register what `known_kinds` gave in another process."""
+    for kind, (config, module) in kinds.items():
+        KINDS.setdefault(kind, FrontendKind(config, module))
+
+
+def kinds() -> tuple[str, ...]:
+    """Return the kinds that there are."""
+    return tuple(KINDS)
+
+
+def config_from_dict(plain: Mapping[str, Any]) -> FrontendConfig:
+    """Return the configuration that `FrontendConfig.to_dict` wrote.
+
+    Raises
+    ------
+    ConfigError
+        If its kind is not known here, or its fields are not those of its kind.
+    """
+    fields = dict(plain)
+    kind = fields.pop("kind", None)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ConfigError(
+            f"There is no front end {kind!r} here; there are {', '.join(KINDS)}.{nearest(str(kind), KINDS)} "
+            "One of your own is made known with lightmel.frontends.register; a newer lightmel may have it."
+        )
+    try:
+        return config_class(kind)(**fields)
+    except TypeError as error:  # a field that there is not, or one that is missing
+        raise ConfigError(f"These are not the fields of a {kind} front end: {error}.") from error
+
+
+def config_from_slug(slug: str) -> FrontendConfig:
+    """Return the configuration that a slug names, of whatever kind.
+
+    Raises
+    ------
+    ConfigError
+        If it is none; the nearest of the paper's 88 is suggested.
+    """
+    for kind in KINDS:
+        if config_class(kind).slug_pattern.fullmatch(slug):
+            return config_class(kind).from_slug(slug)
+    return config_class("mel").from_slug(slug)  # which says what one looks like
+
+
+def config_class(kind: str) -> type[FrontendConfig]:
+    """Return the configuration's class of a kind."""
+    found: type[FrontendConfig] = _load(KINDS[kind].config)
+    return found
+
+
+def build_frontend(config: FrontendConfig) -> Frontend:
+    """Build the module that computes `config`; this imports torch."""
+    found: Frontend = _load(KINDS[config.kind].module).from_config(config)
+    return found
+
+
+def _place(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
