@@ -1,23 +1,65 @@
-"""The one door to sound: files, arrays and tensors become mono float32 at the rate that is asked for."""
+"""The one door to sound: files, arrays and tensors become mono float32 at the rate that is asked for.
+
+libsndfile (soundfile) decodes .wav .flac .ogg .opus .mp3 .aiff; what it refuses goes to FFmpeg (PyAV, the
+extra ``ffmpeg``). Mono is the mean of the channels and the resampler is soxr HQ, whoever decodes.
+`load` is the concatenation of `stream`, so a long file and a short one walk the same path.
+
+Neither a header's frame count nor its length in seconds is believed: what decodes is what counts.
+A file that is damaged half-way gives what decodes, and a warning in ``logging.getLogger("lightmel")``.
+libmpg123, inside libsndfile, may print notes on odd MP3 frames to stderr by itself.
+
+Every function opens the file anew, so threads may call them at the same time.
+"""
 
 from __future__ import annotations
 
-from ._encode import MP3_32K, MP3_LEVELS, as_mp3, at_speed, mp3_rate
-from ._read import MAX_CHANNELS, AudioInfo, Source, Wave, excerpt, from_array, info, load, stream
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
+from ._rates import MAX_SR, MIN_SR
+
+if TYPE_CHECKING:
+    from ._arrays import MAX_CHANNELS, from_array
+    from ._encode import MP3_32K, MP3_LEVELS, as_mp3, at_speed, mp3_rate
+    from ._excerpts import Excerpts, even_starts, excerpt, middle, middle_start, placed
+    from ._find import SUFFIXES, find
+    from ._read import AudioInfo, Source, Wave, info, load, stream
 
 __all__ = [
     "MAX_CHANNELS",
+    "MAX_SR",
+    "MIN_SR",
     "MP3_32K",
     "MP3_LEVELS",
+    "SUFFIXES",
     "AudioInfo",
+    "Excerpts",
     "Source",
     "Wave",
     "as_mp3",
     "at_speed",
+    "even_starts",
     "excerpt",
+    "find",
     "from_array",
     "info",
     "load",
+    "middle",
+    "middle_start",
     "mp3_rate",
+    "placed",
     "stream",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        **dict.fromkeys(("MP3_32K", "MP3_LEVELS", "as_mp3", "at_speed", "mp3_rate"), "_encode"),
+        **dict.fromkeys(
+            ("Excerpts", "even_starts", "excerpt", "middle", "middle_start", "placed"), "_excerpts"
+        ),
+        **dict.fromkeys(("SUFFIXES", "find"), "_find"),
+        **dict.fromkeys(("AudioInfo", "Source", "Wave", "info", "load", "stream"), "_read"),
+        **dict.fromkeys(("MAX_CHANNELS", "from_array"), "_arrays"),
+    },
+)

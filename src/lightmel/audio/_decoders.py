@@ -33,7 +33,10 @@ log = logging.getLogger("lightmel")
 
 
 class Decoder(Protocol):
-    """One open file: what it claims, and its mono blocks from a sample on (in samples of the file)."""
+    """One open file: what it claims, and its mono blocks from a sample on (in samples of the file).
+
+    `seeks` says whether a part costs less than all that is before it.
+    """
 
     label: str
     sr: int
@@ -41,6 +44,7 @@ class Decoder(Protocol):
     claimed: int | None
     format: str
     decoder: str
+    seeks: bool
     position: int
 
     def blocks(self, first: int, most: int | None) -> Iterator[npt.NDArray[np.float32]]:
@@ -145,6 +149,7 @@ class SndfileDecoder:
     """A file read by libsndfile."""
 
     decoder = "libsndfile"
+    seeks = True
 
     def __init__(self, label: str, target: Path | BinaryIO) -> None:
         self.label = label
@@ -252,6 +257,7 @@ class FFmpegDecoder:
     """A file read by FFmpeg, from its beginning only: PTS are exact to the sample in few formats."""
 
     decoder = "ffmpeg"
+    seeks = False
 
     def __init__(self, label: str, target: Path | BinaryIO, refusal: str) -> None:
         try:

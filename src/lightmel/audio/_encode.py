@@ -1,4 +1,4 @@
-"""What codecs and players make of sound: heard through an MP3, or played faster or slower."""
+"""What codecs and players make of sound: through an MP3, or played faster or slower."""
 
 from __future__ import annotations
 

@@ -1,0 +1,107 @@
+"""Arrays and tensors as sound."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import AudioError, ShapeError
+from ._decoders import mean_of_channels
+from ._read import MAX_SOURCE_SR, MIN_SOURCE_SR, Wave, rate_in_hz, resampled, too_short
+
+MAX_CHANNELS = 64
+_FULL_SCALE = {"int8": 2.0**7, "uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
+
+
+def from_array(wave: Any, sr_in: int | None, sr: int) -> Wave:
+    """Return the sound of an array or tensor as mono float32 at `sr`, shape (samples,).
+
+    Parameters
+    ----------
+    wave
+        NumPy array, tensor or list of shape (samples,) or (channels, samples), 64 channels at most.
+        Floats are taken as they are; int8, int16 and int32 are divided by their full scale, uint8 is
+        centred at 128 first.
+    sr_in
+        Rate of `wave` in Hz. It is required: an array does not know its own.
+    sr
+        Rate of the result in Hz.
+
+    Raises
+    ------
+    ShapeError
+        If the shape or the type is not one of these; the message says which is wanted.
+    AudioError
+        If a rate is missing or makes no sense, or a sample is not finite (the message gives its index).
+    """
+    if sr_in is None:
+        raise AudioError("An array needs its sample rate, in Hz: none was given, and none is assumed.")
+    sr_in = rate_in_hz(sr_in, "The array's sample rate", MIN_SOURCE_SR, MAX_SOURCE_SR)
+    sr = rate_in_hz(sr, "sr")
+    array = _as_numpy(wave)
+    channels = array if array.ndim == 2 else array[None]
+    _check_shape(array.shape, channels)
+    if array.dtype.kind == "f":
+        finite = np.isfinite(array)
+        if not finite.all():
+            index = np.unravel_index(int(np.argmin(finite)), array.shape)
+            where = ", ".join(str(i) for i in index)
+            raise AudioError(f"wave[{where}] is {array[index]}: samples must be finite. Mend or cut them.")
+        with np.errstate(over="ignore"):
+            floats = channels.astype(np.float32, copy=False)
+    else:
+        scale = np.float32(1 / _FULL_SCALE[array.dtype.name])
+        floats = channels.astype(np.float32)
+        if array.dtype == np.uint8:
+            floats -= 128
+        floats *= scale
+    mono = mean_of_channels(floats)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"Samples up to {np.abs(array).max():.3g} do not fit float32: scale them to ±1.")
+    out = np.concatenate([np.empty(0, np.float32), *resampled([mono], sr_in, sr)])
+    if not len(out):
+        raise AudioError(too_short("The array", mono.size, sr_in, sr))
+    return out
+
+
+def _as_numpy(wave: Any) -> npt.NDArray[Any]:
+    """Return an array of a type that sound comes in; a tensor is known by its ``detach``."""
+    if isinstance(wave, (str, bytes, os.PathLike)):
+        raise ShapeError(f"{wave!r} is no array: audio.load reads files.")
+    if hasattr(wave, "detach"):
+        wave = wave.detach().cpu()
+        try:
+            wave = wave.numpy()
+        except TypeError:  # bfloat16 has no counterpart in NumPy
+            wave = wave.float().numpy()
+    try:
+        array = np.asarray(wave)
+    except (TypeError, ValueError) as error:  # ragged lists
+        raise ShapeError(f"The wave is no regular array ({error}): give (samples,).") from None
+    if array.size and array.dtype.kind != "f" and array.dtype.name not in _FULL_SCALE:
+        unscaled = "its full scale is not agreed on: give the type it was recorded in, int16 say, or floats"
+        hint = {
+            "i": unscaled,
+            "u": unscaled,
+            "b": "true and false are no samples",
+            "c": "take the real part first, or go back from the spectrum to the wave",
+        }.get(array.dtype.kind, "its items are not numbers of one type")
+        raise ShapeError(
+            f"A wave of {array.dtype} is no sound: {hint}. Floats, int8, int16, int32 and uint8 are."
+        )
+    return array
+
+
+def _check_shape(shape: tuple[int, ...], channels: npt.NDArray[Any]) -> None:
+    wanted = f"wanted is (samples,) or (channels, samples) with at most {MAX_CHANNELS} channels"
+    if len(shape) not in (1, 2):
+        raise ShapeError(f"A wave of shape {shape}: {wanted}.")
+    if channels.size == 0:
+        raise ShapeError(f"A wave of shape {shape} holds no samples: {wanted}.")
+    if len(channels) > MAX_CHANNELS:
+        looks_turned = channels.shape[1] <= MAX_CHANNELS
+        advice = " It looks like (samples, channels): transpose it (wave.T)." if looks_turned else ""
+        raise ShapeError(f"A wave of shape {shape}: {wanted}.{advice}")

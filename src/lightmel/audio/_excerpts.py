@@ -1,0 +1,147 @@
+"""Parts of a file, and the one rule of where its middle is."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import AudioError
+from ._decoders import open_decoder
+from ._read import Source, Wave, decoded, load, rate_in_hz, seconds_of, stream
+
+_WARM_UP = 256
+"""Samples, of the lower of both rates, after which soxr HQ has forgotten what came before the excerpt."""
+
+
+@dataclass(frozen=True)
+class Excerpts:
+    """Excerpts of one sound, and the samples that all of it has, at the rate that was asked for."""
+
+    samples: int
+    waves: Iterator[Wave]
+
+
+def excerpt(path: Source, sr: int, start: float, seconds: float) -> Wave:
+    """Return ``load(path, sr)[round(start * sr):][:round(seconds * sr)]`` without decoding all before it.
+
+    libsndfile seeks; FFmpeg's formats are decoded from their beginning, since their seeking is not exact
+    to the sample. What differs from the slice is rounding in float32.
+
+    Parameters
+    ----------
+    path, sr
+        As in `stream`.
+    start, seconds
+        Where it begins and how long it is. It is shorter where the file ends first.
+
+    Raises
+    ------
+    AudioError
+        As `stream`, and if the file ends before `start`.
+    """
+    sr = rate_in_hz(sr, "sr")
+    begin = round(seconds_of(start, "start", zero=True) * sr)
+    return _cut(path, sr, begin, _length(sr, seconds))
+
+
+def middle(path: Source, sr: int, seconds: float) -> Wave:
+    """Return `seconds` from the middle of a file, or all of it where it is shorter, at `sr` Hz.
+
+    The header's length is believed as long as the sound is where it says; otherwise the file is decoded to
+    find out how long it is.
+
+    Raises
+    ------
+    AudioError
+        As `stream`.
+    """
+    sr = rate_in_hz(sr, "sr")
+    length = _length(sr, seconds)
+    return next(placed(path, sr, length, lambda samples: [middle_start(samples, length)]).waves)
+
+
+def middle_start(samples: int, length: int) -> int:
+    """Return where the middle `length` of `samples` samples begin."""
+    return samples // 2 - length // 2
+
+
+def even_starts(samples: int, length: int, count: int) -> list[int]:
+    """Return where `count` excerpts of `length` begin, evenly from the start, as Won et al. (2020) evaluate."""
+    return [i * ((samples - length) // count) for i in range(count)]
+
+
+def placed(path: Source, sr: int, length: int, starts: Callable[[int], Sequence[int]]) -> Excerpts:
+    """Return excerpts of `length` samples, at the rising `starts` of however many samples a file has at `sr`.
+
+    All of a file that is shorter, once. The header's length is believed as in `middle`; the waves are read one
+    by one, as they are asked for.
+
+    Raises
+    ------
+    AudioError
+        As `stream`; some of it when the waves are read.
+    """
+    with contextlib.closing(open_decoder(path)) as decoder:
+        seeks = decoder.seeks
+        samples = 0 if decoder.claimed is None else round(decoder.claimed * sr / decoder.sr)
+    if samples < length or not _is_there(path, sr, starts(samples)[-1], length):
+        samples = sum(len(block) for block in stream(path, sr))
+    if samples < length:
+        return Excerpts(samples, iter([load(path, sr)]))
+    if seeks:
+        return Excerpts(samples, (_cut(path, sr, start, length) for start in starts(samples)))
+    return Excerpts(samples, slices(stream(path, sr), length, starts(samples)))
+
+
+def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterator[Wave]:
+    """Yield `length` samples from each of the rising `starts` of sound that comes in blocks."""
+    buffer, base, waiting = np.zeros(0, dtype=np.float32), 0, list(starts)
+    for block in blocks:
+        buffer = np.concatenate([buffer, block])
+        while waiting and waiting[0] + length <= base + len(buffer):
+            start = waiting.pop(0)
+            yield buffer[start - base : start - base + length]
+        if not waiting:
+            return
+        drop = max(0, min(waiting[0], base + len(buffer)) - base)
+        buffer, base = buffer[drop:], base + drop
+
+
+def _is_there(path: Source, sr: int, begin: int, length: int) -> bool:
+    try:
+        return len(_cut(path, sr, begin, length)) == length
+    except AudioError:  # nothing there; what decodes will show whether that is the header's fault
+        return False
+
+
+def _length(sr: int, seconds: float) -> int:
+    length = round(seconds_of(seconds, "seconds") * sr)
+    if length < 1:
+        raise AudioError(f"seconds={seconds!r} is less than one sample at {sr} Hz.")
+    return length
+
+
+def _cut(path: Source, sr: int, begin: int, length: int) -> Wave:
+    """Return `length` samples from sample `begin` on, both at `sr`."""
+    with contextlib.closing(open_decoder(path)) as decoder:
+        # Both grids share a sample every `period` of the source: starting there keeps soxr's phase.
+        common = math.gcd(decoder.sr, sr)
+        period, out_period = decoder.sr // common, sr // common
+        warm_up = math.ceil(_WARM_UP * max(1, decoder.sr / sr)) if period != out_period else 0
+        first = max(0, begin * period // out_period - warm_up) // period * period
+        skip = begin - first // period * out_period
+        most = math.ceil((skip + length) * decoder.sr / sr) + warm_up
+        parts, got = [], 0
+        for part in decoded(decoder, sr, first, most):
+            parts.append(part)
+            got += len(part)
+            if got >= skip + length:
+                break
+    if got <= skip:
+        ends = f"it ends at {first / decoder.sr + got / sr:.2f} s" if got else "it ends before"
+        raise AudioError(f"{decoder.label}: nothing at {begin / sr:g} s: {ends}. Choose an earlier start.")
+    return np.concatenate(parts)[skip : skip + length].copy()
