@@ -1,11 +1,68 @@
-"""Networks: mel in, logits out. They know nothing of sound or files."""
+"""Networks: a front end's output in, logits out. They know nothing of sound or files."""
 
 from __future__ import annotations
 
-from .base import TaggingNetwork
-from .musicnn import build_musicnn
-from .pooling import PoolingPlan, plan
-from .registry import build, names
-from .vgg import build_vgg
+from typing import TYPE_CHECKING
 
-__all__ = ["PoolingPlan", "TaggingNetwork", "build", "build_musicnn", "build_vgg", "names", "plan"]
+from .._lazy import lazily
+
+if TYPE_CHECKING:
+    from .base import TaggingNetwork
+    from .cost import (
+        Checked,
+        Claim,
+        Cost,
+        Row,
+        check_claims,
+        counted_cost,
+        layer_costs,
+        network_cost,
+        paper_cost,
+        paper_costs,
+    )
+    from .fcn import build_fcn
+    from .musicnn import build_musicnn
+    from .named import build_named, parse_name
+    from .pooling import PoolingPlan, plan
+    from .registry import SEGMENT_SECONDS, build, names, register
+    from .vgg import build_vgg
+
+__all__ = [
+    "SEGMENT_SECONDS",
+    "Checked",
+    "Claim",
+    "Cost",
+    "PoolingPlan",
+    "Row",
+    "TaggingNetwork",
+    "build",
+    "build_fcn",
+    "build_musicnn",
+    "build_named",
+    "build_vgg",
+    "check_claims",
+    "counted_cost",
+    "layer_costs",
+    "names",
+    "network_cost",
+    "paper_cost",
+    "paper_costs",
+    "parse_name",
+    "plan",
+    "register",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "TaggingNetwork": "base",
+        **dict.fromkeys(("Checked", "Claim", "Cost", "Row", "check_claims"), "cost"),
+        **dict.fromkeys(("counted_cost", "layer_costs", "network_cost", "paper_cost", "paper_costs"), "cost"),
+        "build_fcn": "fcn",
+        "build_musicnn": "musicnn",
+        **dict.fromkeys(("build_named", "parse_name"), "named"),
+        **dict.fromkeys(("PoolingPlan", "plan"), "pooling"),
+        **dict.fromkeys(("SEGMENT_SECONDS", "build", "names", "register"), "registry"),
+        "build_vgg": "vgg",
+    },
+)

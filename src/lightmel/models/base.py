@@ -1,9 +1,14 @@
-"""What every tagging network shares: its input shape, its head, its description of itself."""
+"""What every tagging network shares: its input shape, its head, its description of itself.
+
+The input shape is the front end's: ``(n_mels, n_frames)`` of a mel-spectrogram, ``(1, samples)`` of a wave.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
+import operator
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +18,7 @@ from ..errors import ShapeError
 
 
 class TaggingNetwork(nn.Module):
-    """A network from mel-spectrograms ``(batch, n_mels, n_frames)`` to logits ``(batch, n_tags)``.
+    """A network from a front end's output ``(batch, *input_shape)`` to logits ``(batch, n_tags)``.
 
     A child computes `features` and sets `embed_dim`; the last linear layer is `head`.
     """
@@ -24,43 +29,37 @@ class TaggingNetwork(nn.Module):
     embed_dim: int
     head: nn.Linear
 
-    def __init__(self, input_shape: tuple[int, int], n_tags: int) -> None:
+    def __init__(self, input_shape: Sequence[int], n_tags: int) -> None:
         super().__init__()
-        n_mels, n_frames = (int(n) for n in input_shape)
-        if n_mels < 1 or n_frames < 1:
-            raise ShapeError(f"input_shape is (n_mels, n_frames), both at least 1, not {tuple(input_shape)}.")
         if n_tags < 1:
             raise ShapeError(f"A tagger needs at least one tag, not {n_tags}.")
-        self.input_shape = (n_mels, n_frames)
+        self.input_shape = whole_numbers(input_shape)
         self.n_tags = int(n_tags)
 
     def spec(self) -> dict[str, Any]:
         """Return the architecture and every argument that builds this network again, as plain data."""
         raise NotImplementedError
 
-    def features(self, mel: torch.Tensor) -> torch.Tensor:
-        """Return the embedding ``(batch, embed_dim)`` of a checked input ``(batch, n_mels, n_frames)``."""
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the embedding ``(batch, embed_dim)`` of a checked input ``(batch, *input_shape)``."""
         raise NotImplementedError
 
-    def embed(self, mel: torch.Tensor) -> torch.Tensor:
-        """Return what the head sees: ``(batch, embed_dim)`` for mels ``(batch, n_mels, n_frames)``.
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the head sees: ``(batch, embed_dim)`` for an input ``(batch, *input_shape)``.
 
         Raises
         ------
         ShapeError
             If the input has another shape than the network was built for.
         """
-        if mel.ndim != 3 or tuple(mel.shape[1:]) != self.input_shape:
-            n_mels, n_frames = self.input_shape
-            raise ShapeError(
-                f"This network wants (batch, {n_mels}, {n_frames}): {n_mels} mel bands by {n_frames} frames; "
-                f"it was given {tuple(mel.shape)}."
-            )
-        return self.features(mel)
+        if tuple(x.shape[1:]) != self.input_shape:
+            wanted = ", ".join(str(n) for n in self.input_shape)
+            raise ShapeError(f"This network wants (batch, {wanted}); it was given {tuple(x.shape)}.")
+        return self.features(x)
 
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits ``(batch, n_tags)``; their sigmoid is the score."""
-        logits: torch.Tensor = self.head(self.embed(mel))
+        logits: torch.Tensor = self.head(self.embed(x))
         return logits
 
     def lay_out(self, memory_format: torch.memory_format) -> None:
@@ -80,11 +79,29 @@ class TaggingNetwork(nn.Module):
         model.n_tags = int(n_tags)
         head = nn.Linear(self.embed_dim, model.n_tags, device="meta")  # elsewhere it would draw weights
         model.head = head.to_empty(device=self.head.weight.device)
-        initialise(model.head, generator)
+        initialize(model.head, generator)
         return model
 
 
-def initialise(module: nn.Module, generator: torch.Generator | None) -> None:
+def whole_numbers(input_shape: Sequence[int], axes: int | None = None) -> tuple[int, ...]:
+    """Return an input shape as Python's own numbers.
+
+    Raises
+    ------
+    ShapeError
+        If they are not whole numbers from 1 on, or not as many as the network has `axes`.
+    """
+    try:
+        shape = tuple(operator.index(n) for n in input_shape)  # NumPy's integers are welcome
+    except TypeError:
+        shape = ()
+    if not shape or min(shape) < 1 or (axes is not None and len(shape) != axes):
+        how_many = "" if axes is None else f"{axes} "
+        raise ShapeError(f"An input shape is {how_many}whole numbers from 1 on, not {input_shape!r}.")
+    return shape
+
+
+def initialize(module: nn.Module, generator: torch.Generator | None) -> None:
     """Draw the weights of every convolution and linear layer, uniform in ``1/sqrt(fan_in)``.
 
     That is PyTorch's own default, drawn from `generator` so that a seed is all it depends on.

@@ -4,7 +4,8 @@ As in the paper (GMAC, 1e9 multiply-accumulates of one forward pass), only convo
 are counted: a bias, a normalisation, an ELU or a pool costs no multiply-accumulate here. Activation bytes
 are those of the outputs of the same layers in float32 for one input: what a training step keeps at least.
 
-`cost` computes all three from a network's description, `count` hooks a real forward pass; they agree.
+`network_cost` computes all three from a network's description, `counted_cost` hooks a real forward pass;
+they agree.
 """
 
 from __future__ import annotations
@@ -19,14 +20,12 @@ import torch
 from torch import nn
 
 from ..errors import UnknownModelError, nearest
-from ..frontends.mel import CLIP_SECONDS, GRID, MelConfig
+from ..frontends import CLIP_SECONDS, PAPER_CONFIGS, FrontendConfig, MelConfig
 from .base import TaggingNetwork
 from .fcn import FILTERS, POOLS
-from .registry import build
+from .registry import SEGMENT_SECONDS, build
 
 FLOAT_BYTES = 4
-SEGMENT_SECONDS = {"vgg": CLIP_SECONDS, "musicnn": 3.0}
-"""Seconds of sound in one forward pass in the paper: VGG-CNN hears the clip, MUSICNN segments of it."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ _FORMULAS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Cost]]]] 
 }
 
 
-def layers(model: TaggingNetwork | Mapping[str, Any]) -> dict[str, Cost]:
+def layer_costs(model: TaggingNetwork | Mapping[str, Any]) -> dict[str, Cost]:
     """Return the cost of every layer, in the order of the forward pass; normalisations count to theirs.
 
     Parameters
@@ -134,24 +133,24 @@ def layers(model: TaggingNetwork | Mapping[str, Any]) -> dict[str, Cost]:
     if architecture not in _FORMULAS:
         raise UnknownModelError(
             f"There is no cost formula for {architecture!r}, only for {', '.join(_FORMULAS)}; "
-            f"`count` counts any network.{nearest(architecture, _FORMULAS)}"
+            f"`counted_cost` counts any network.{nearest(architecture, _FORMULAS)}"
         )
     return dict(_FORMULAS[architecture](described))
 
 
-def cost(model: TaggingNetwork | Mapping[str, Any]) -> Cost:
-    """Return the cost of one forward pass of one input, by formula; see `layers` for what is taken.
+def network_cost(model: TaggingNetwork | Mapping[str, Any]) -> Cost:
+    """Return the cost of one forward pass of one input, by formula; see `layer_costs` for what is taken.
 
     Examples
     --------
-    >>> cost({"architecture": "vgg", "input_shape": (96, 1366)})
+    >>> network_cost({"architecture": "vgg", "input_shape": (96, 1366)})
     Cost(parameters=17365940, macs=10010669056, activation_bytes=95051976)
     """
-    return sum(layers(model).values(), Cost())
+    return sum(layer_costs(model).values(), Cost())
 
 
-def count(model: TaggingNetwork) -> Cost:
-    """Return what `cost` does, counted in a real forward pass of one input of zeros.
+def counted_cost(model: TaggingNetwork) -> Cost:
+    """Return what `network_cost` does, counted in a real forward pass of one input of zeros.
 
     Every convolution and linear layer is hooked and reports the shape of its output and of its weights.
     The pass runs where the network's weights are; on torch's ``"meta"`` device it computes nothing.
@@ -182,25 +181,28 @@ def count(model: TaggingNetwork) -> Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """One network on one configuration of the paper.
+    """One network on one input.
 
     Parameters
     ----------
     architecture, size
         Which network, and how wide.
     config
-        Which mel-spectrogram.
+        Which input.
     seconds
-        Sound in one forward pass: VGG-CNN hears 29.1 s at once, MUSICNN 3 s.
+        Sound in one forward pass; in the paper 29.1 s for VGG-CNN, 3 s for MUSICNN.
     cost
         Of one forward pass, as the paper counts.
+    name
+        Of a tagger; empty for one of the paper's networks.
     """
 
     architecture: str
     size: str
-    config: MelConfig
+    config: FrontendConfig
     seconds: float
     cost: Cost
+    name: str = ""
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -218,7 +220,7 @@ class Row:
         return self.macs_per_second * CLIP_SECONDS
 
 
-def row(architecture: str, config: MelConfig, *, size: str = "full") -> Row:
+def paper_cost(architecture: str, config: FrontendConfig, *, size: str = "full") -> Row:
     """Return the cost of the paper's `architecture` on `config`, at the paper's length of input."""
     if architecture not in SEGMENT_SECONDS:
         raise UnknownModelError(
@@ -231,17 +233,19 @@ def row(architecture: str, config: MelConfig, *, size: str = "full") -> Row:
 
 @lru_cache(maxsize=256)
 def _cost(architecture: str, input_shape: tuple[int, int], size: str) -> Cost:
-    return cost({"architecture": architecture, "input_shape": input_shape, "size": size})
+    return network_cost({"architecture": architecture, "input_shape": input_shape, "size": size})
 
 
-def table(
-    configs: Sequence[MelConfig] = GRID,
+def paper_costs(
+    configs: Sequence[MelConfig] = PAPER_CONFIGS,
     *,
     architectures: Sequence[str] = ("vgg", "musicnn"),
     size: str = "full",
 ) -> tuple[Row, ...]:
     """Return a row for each of the paper's two networks on each of its 88 configurations."""
-    return tuple(row(architecture, config, size=size) for architecture in architectures for config in configs)
+    return tuple(
+        paper_cost(architecture, config, size=size) for architecture in architectures for config in configs
+    )
 
 
 @dataclass(frozen=True)
@@ -312,9 +316,9 @@ class Checked:
 
 
 def check_claims(rows: Sequence[Row] | None = None) -> tuple[Checked, ...]:
-    """Return every claim for every network in `rows` (by default the whole `table`) that has such a pair."""
-    rows = table() if rows is None else rows
-    macs = {(r.architecture, r.config): r.cost.macs for r in rows}
+    """Return every claim for every network in `rows` (by default all of `paper_costs`) that has such a pair."""
+    rows = paper_costs() if rows is None else rows
+    macs = {(r.architecture, r.config): r.cost.macs for r in rows if isinstance(r.config, MelConfig)}
     checked = []
     for claim in CLAIMS:
         for architecture in dict.fromkeys(r.architecture for r in rows):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ShapeError
-from .base import TaggingNetwork, initialise
+from .base import TaggingNetwork, initialize, whole_numbers
 
 FILTERS = (64, 128, 128, 128, 64)
 POOLS = ((2, 4), (2, 4), (2, 4), (3, 5), (4, 4))
@@ -41,7 +41,7 @@ class Fcn(TaggingNetwork):
 
     def __init__(self, input_shape: tuple[int, int], n_tags: int) -> None:
         super().__init__(input_shape, n_tags)
-        mels, frames = self.input_shape
+        mels, frames = whole_numbers(input_shape, axes=2)
         for freq, time in POOLS:
             mels, frames = mels // freq, frames // time
         if (mels, frames) != (1, 1):
@@ -62,8 +62,8 @@ class Fcn(TaggingNetwork):
             "n_tags": self.n_tags,
         }
 
-    def features(self, mel: torch.Tensor) -> torch.Tensor:
-        x = self.input_norm(mel[:, None])
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.input_norm(x[:, None])
         for block in self.blocks:
             x = block(x)
         embedding: torch.Tensor = self.dropout(x.flatten(1))
@@ -81,5 +81,5 @@ def build_fcn(
         If its pools do not end at 1x1 on that shape.
     """
     model = Fcn(input_shape, n_tags)
-    initialise(model, generator)
+    initialize(model, generator)
     return model

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ConfigError, nearest
-from .base import TaggingNetwork, initialise
+from .base import TaggingNetwork, initialize, whole_numbers
 
 Timbre = Sequence[tuple[float, int, int]]
 """Timbre filters: (height as a part of the bands, length in frames, how many)."""
@@ -57,31 +57,42 @@ def _pad_same(x: torch.Tensor, length: int) -> torch.Tensor:
     return F.pad(x, ((length - 1) // 2, length // 2))
 
 
+class _SignedConv2d(nn.Conv2d):
+    """A convolution whose filters may be negated on the way, ``sign`` being 1 or -1 for each."""
+
+    def forward(self, x: torch.Tensor, sign: torch.Tensor | None = None) -> torch.Tensor:
+        if sign is None:
+            return super().forward(x)
+        bias = None if self.bias is None else self.bias * sign
+        return F.conv2d(x, self.weight * sign[:, None, None, None], bias)
+
+
 class _TimbreFilters(nn.Module):
     """Tall filters, batch normalisation and ReLU in either order, maximum over the bands left.
 
-    ``(batch, 1, n_mels, frames) -> (batch, filters, frames)``. Normalisation is monotone in each channel:
-    in evaluation the maximum is taken before it wherever its scale is positive, the same values at a
-    fraction of the memory traffic. ReLU, monotone too, waits until after the maximum where it comes last.
+    ``(batch, 1, n_mels, frames) -> (batch, filters, frames)``. Normalisation and ReLU are monotone in each
+    channel, so that in evaluation the maximum is taken before both: the same values at a fraction of the
+    memory traffic. Where a channel's scale is negative its minimum is wanted, which is the maximum of the
+    negated filter, negated. So nothing is decided by a branch, and the graph is the same for all weights.
     """
 
     def __init__(self, height: int, length: int, filters: int, relu_first: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, filters, (height, length))
+        self.conv = _SignedConv2d(1, filters, (height, length))
         self.bn = nn.BatchNorm2d(filters)
         self.length = length
         self.relu_first = relu_first
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.conv(_pad_same(x, self.length))
-        if self.relu_first:
-            y = F.relu(y)
-        if self.training or bool((self.bn.weight < 0).any()):
-            y = self.bn(y)
+        x = _pad_same(x, self.length)
+        if self.training:  # the statistics need the whole map
+            y = self.conv(x)
+            y = self.bn(F.relu(y) if self.relu_first else y)
             peak = F.max_pool2d(y, (y.shape[2], 1))  # its backward pass costs a third of amax's
-        else:
-            peak = self.bn(y.amax(dim=2, keepdim=True))
-        out = peak.squeeze(2)
+            return peak.squeeze(2) if self.relu_first else F.relu(peak.squeeze(2))
+        sign = torch.where(self.bn.weight < 0, -1.0, 1.0)
+        peak = self.conv(x, sign).amax(dim=2, keepdim=True) * sign[:, None, None]
+        out: torch.Tensor = self.bn(F.relu(peak) if self.relu_first else peak).squeeze(2)
         return out if self.relu_first else F.relu(out)
 
 
@@ -124,7 +135,7 @@ class Musicnn(TaggingNetwork):
         self.temporal_filters = [(int(n), int(count)) for n, count in temporal]
         self.width, self.dense_units, self.dropout_rate = int(width), int(dense), float(dropout)
         relu_first = variant == "paper"
-        n_mels = self.input_shape[0]
+        n_mels, _ = whole_numbers(input_shape, axes=2)
         # Its scale is the filters' to learn. Frozen, no gradient has to reach the input.
         self.input_norm = nn.BatchNorm2d(1).requires_grad_(False)
         self.timbre = nn.ModuleList(
@@ -158,8 +169,8 @@ class Musicnn(TaggingNetwork):
             "dropout": self.dropout_rate,
         }
 
-    def features(self, mel: torch.Tensor) -> torch.Tensor:
-        x = self.input_norm(mel[:, None])
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.input_norm(x[:, None])
         flat = x.mean(dim=2)
         front = torch.cat([f(x) for f in self.timbre] + [f(flat) for f in self.temporal], dim=1)
         first, second, third = self.middle
@@ -234,5 +245,5 @@ def build_musicnn(
     given = {"timbre": timbre, "temporal": temporal, "width": width, "dense": dense}
     shape = WIDTHS[variant, size] | {name: value for name, value in given.items() if value is not None}
     model = Musicnn(input_shape, n_tags, variant=variant, dropout=dropout, **shape)
-    initialise(model, generator)
+    initialize(model, generator)
     return model

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from ..errors import ConfigError, nearest
-from ..frontends.mel import MelConfig
+from ..frontends import FrontendConfig, config_from_slug
 from .base import TaggingNetwork
-from .registry import build
+from .registry import build, names
 
 _WORDS: dict[str, dict[str, dict[str, str]]] = {
     "vgg": {"small": {"size": "small"}},
@@ -16,7 +16,7 @@ _WORDS: dict[str, dict[str, dict[str, str]]] = {
 """What may stand between architecture and slug, and the arguments that it stands for."""
 
 
-def parse_name(name: str) -> tuple[dict[str, str], MelConfig]:
+def parse_name(name: str) -> tuple[dict[str, str], FrontendConfig]:
     """Return the architecture and its options, and the front end, that `name` stands for.
 
     Raises
@@ -25,27 +25,27 @@ def parse_name(name: str) -> tuple[dict[str, str], MelConfig]:
         If it is no such name; the message says which part is wrong.
     """
     architecture, *words = name.split("-")
-    if architecture not in _WORDS:
-        known = " or ".join(_WORDS)
+    if architecture not in names():
+        known = " or ".join(names())
         raise ConfigError(
             f"{name!r} names no network: it begins with {known}, as in 'musicnn-small-16k-mel48-x2-db'."
-            + nearest(architecture, _WORDS)
+            + nearest(architecture, names())
         )
     spec = {"architecture": architecture}
-    options = _WORDS[architecture]
+    options = _WORDS.get(architecture, {})
     while words and words[0] in options:
         spec |= options[words.pop(0)]
     if words and not words[0][:1].isdigit():
         raise ConfigError(
-            f"{name!r}: {architecture} has no option {words[0]!r}; it has {' and '.join(options)}."
+            f"{name!r}: {architecture} has no option {words[0]!r}; it has {' and '.join(options) or 'none'}."
             + nearest(words[0], options)
         )
-    return spec, MelConfig.from_slug("-".join(words))
+    return spec, config_from_slug("-".join(words))
 
 
 def build_named(
     name: str, seconds: float, n_tags: int, generator: torch.Generator | None = None
-) -> tuple[TaggingNetwork, MelConfig]:
+) -> tuple[TaggingNetwork, FrontendConfig]:
     """Build the network `name` for segments of `seconds`; return it and its front end's configuration.
 
     Raises

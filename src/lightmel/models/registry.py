@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError, LightmelError, UnknownModelError, nearest
+from ..frontends import CLIP_SECONDS
 from .base import TaggingNetwork
 from .fcn import build_fcn
 from .musicnn import build_musicnn
@@ -19,6 +20,24 @@ BUILDERS: dict[str, Callable[..., TaggingNetwork]] = {
     "musicnn": build_musicnn,
     "fcn": build_fcn,
 }
+
+
+SEGMENT_SECONDS: dict[str, float] = {"vgg": CLIP_SECONDS, "musicnn": 3.0}
+"""Seconds of sound in one forward pass in the paper: VGG-CNN sees the clip, MUSICNN segments of it."""
+
+
+def register(name: str, builder: Callable[..., TaggingNetwork]) -> None:
+    """Make a network known: ``builder(input_shape, n_tags, *, ..., generator)``, for `build` and for files.
+
+    Raises
+    ------
+    ConfigError
+        If another network has that name, or it cannot be one: it stands in slugs, before a hyphen.
+    """
+    if not name.isidentifier():
+        raise ConfigError(f"{name!r} is no name for a network: letters, digits and underscores are.")
+    if BUILDERS.setdefault(name, builder) is not builder:
+        raise ConfigError(f"There is a network {name!r} already.")
 
 
 def names() -> tuple[str, ...]:
@@ -43,7 +62,7 @@ def build(spec: Mapping[str, Any], *, generator: torch.Generator | None = None) 
     Parameters
     ----------
     spec
-        ``{"architecture": name, "input_shape": (n_mels, n_frames), ...}`` with any argument of that
+        ``{"architecture": name, "input_shape": shape, ...}``, the shape being the front end's, with any argument of that
         architecture's ``build_`` function.
     generator
         Draws the initial weights; without one, torch's global generator does.
@@ -72,7 +91,7 @@ def build(spec: Mapping[str, Any], *, generator: torch.Generator | None = None) 
             )
     if "input_shape" not in given:
         raise ConfigError(
-            f"A spec of {architecture} needs 'input_shape' (n_mels, n_frames); this has {_list(given)}."
+            f"A spec of {architecture} needs an 'input_shape', its front end's; this has {_list(given)}."
         )
     try:
         return builder(**given, generator=generator)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ConfigError, ShapeError, nearest
-from .base import TaggingNetwork, initialise
+from .base import TaggingNetwork, initialize
 from .pooling import N_LAYERS, PoolingPlan, plan
 
 WIDTHS: dict[str, tuple[int, ...]] = {
@@ -72,9 +72,9 @@ class Vgg(TaggingNetwork):
             "pools": [list(pool) for pool in self.pooling.pools],
         }
 
-    def features(self, mel: torch.Tensor) -> torch.Tensor:
+    def features(self, x: torch.Tensor) -> torch.Tensor:
         """Return the 1x1 that the last block leaves, ``(batch, filters)``."""
-        x: torch.Tensor = self.input_norm(mel[:, None])
+        x = self.input_norm(x[:, None])
         for block in self.blocks:
             x = block(x)
         return x.flatten(1)
@@ -127,11 +127,11 @@ def build_vgg(
         pooling = PoolingPlan(pooling.input_shape, freq, time)
     filters = WIDTHS[size] if widths is None else widths
     device = torch.get_default_device()
-    with torch.device("meta"):  # the layers' own initialisation would draw from the global generator
+    with torch.device("meta"):  # the layers' own initialization would draw from the global generator
         model = Vgg(pooling.input_shape, n_tags, widths=filters, pooling=pooling)
     model.to_empty(device=device)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
-    initialise(model, generator)
+    initialize(model, generator)
     return model
