@@ -5,24 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
+from .description import FORMAT, Description, check_path, read_description, read_network
 
 if TYPE_CHECKING:
-    from .safetensors import FORMAT, Description, check_path, read, save, weights_sha256
+    from .safetensors import read, save, weights_sha256
 
 __all__ = [
     "FORMAT",
     "Description",
     "check_path",
     "read",
+    "read_description",
+    "read_network",
     "save",
     "weights_sha256",
 ]
 
-__getattr__, __dir__ = lazily(
-    __name__,
-    {
-        **dict.fromkeys(
-            ("FORMAT", "Description", "check_path", "read", "save", "weights_sha256"), "safetensors"
-        ),
-    },
-)
+__getattr__, __dir__ = lazily(__name__, dict.fromkeys(("read", "save", "weights_sha256"), "safetensors"))

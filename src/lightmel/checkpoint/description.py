@@ -1,0 +1,205 @@
+"""What there is to know about a tagger without its tensors, and where it is written: no torch is needed.
+
+The description is one JSON document in the header of a safetensors file. Format 2 names the kind of the
+front end; format 1, of files before it, knew mel-spectrograms only, and is read for good.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .._files import check_target
+from ..errors import LightmelError, WeightsError
+from ..frontends import FrontendConfig, config_from_dict
+
+FORMAT = "lightmel-tagger-2"
+_FORMAT_1 = "lightmel-tagger-1"
+KEY = "lightmel"
+"""The entry of the header that holds the document."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything about a tagger but its network.
+
+    Parameters
+    ----------
+    name, version
+        What scores are signed with.
+    license
+        Of the weights; the code's is another.
+    config
+        The front end that the network was trained behind.
+    tags
+        One for each output, in order.
+    segment_samples
+        Samples at ``config.sr`` in one pass of the network.
+    thresholds
+        Scores above which a tag holds, one a tag; empty where none were fitted.
+    provenance
+        Plain data: what it was trained on, how, and what was measured.
+
+    Raises
+    ------
+    WeightsError
+        If tags repeat, or thresholds and tags differ in number.
+    """
+
+    name: str
+    version: str
+    license: str
+    config: FrontendConfig
+    tags: tuple[str, ...]
+    segment_samples: int
+    thresholds: tuple[float, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.tags)) != len(self.tags):
+            twice = sorted({t for t in self.tags if self.tags.count(t) > 1})
+            raise WeightsError(f"Each tag may stand once; {', '.join(twice)} stands more often.")
+        if self.thresholds and len(self.thresholds) != len(self.tags):
+            raise WeightsError(f"{len(self.thresholds)} thresholds do not fit {len(self.tags)} tags.")
+
+    @property
+    def segment_seconds(self) -> float:
+        """Seconds of sound in one pass of the network."""
+        return self.segment_samples / self.config.sr
+
+    def check(self, input_shape: Sequence[int], n_tags: int) -> None:
+        """Raise `WeightsError` unless a network of that input shape and so many outputs fits."""
+        shape = self.config.shape(self.segment_samples)
+        if tuple(input_shape) != shape:
+            raise WeightsError(
+                f"The network wants an input of {tuple(input_shape)}, but {self.config.slug} makes {shape} of "
+                f"{self.segment_samples} samples."
+            )
+        if n_tags != len(self.tags):
+            raise WeightsError(f"The network has {n_tags} outputs for {len(self.tags)} tags.")
+
+
+def read_description(path: str | os.PathLike[str]) -> Description:
+    """Return what a tagger's file says about it; its tensors are not read, and torch is not needed.
+
+    Raises
+    ------
+    WeightsError
+        If it is no such file, or its description is damaged.
+    """
+    return parse(read_header(path), path)[0]
+
+
+def read_network(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the description of the network in a tagger's file, as `lightmel.models.build` takes it.
+
+    Raises
+    ------
+    WeightsError
+        As `read_description`.
+    """
+    return parse(read_header(path), path)[1]
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the metadata of a safetensors file.
+
+    Raises
+    ------
+    WeightsError
+        If it is none that can be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise WeightsError(f"There is no file {path}.") from None
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is no readable safetensors file: {error}.") from error
+
+
+def parse(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> tuple[Description, dict[str, Any]]:
+    """Return description and network of the document in a header; `path` is for the messages.
+
+    Raises
+    ------
+    WeightsError
+        If there is none, or it is damaged or of a format that is not known here.
+    """
+    if KEY not in metadata:
+        raise WeightsError(f"{path} holds tensors but no tagger: its header lacks the entry {KEY!r}.")
+    try:
+        document = json.loads(metadata[KEY])
+        written = document["format"]
+        if written == _FORMAT_1:
+            document = _upgraded(document)
+        elif written != FORMAT:
+            raise WeightsError(
+                f"{path} has the format {written!r}, this version reads {FORMAT!r} and {_FORMAT_1!r}. "
+                "A newer lightmel may read it."
+            )
+        description = Description(
+            name=document["name"],
+            version=document["version"],
+            license=document["license"],
+            config=config_from_dict(document["frontend"]),
+            tags=tuple(document["tags"]),
+            segment_samples=document["segment_samples"],
+            thresholds=tuple(document["thresholds"]),
+            provenance=document["provenance"],
+        )
+        return description, dict(document["network"])
+    except WeightsError:
+        raise
+    except LightmelError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: the description of the tagger is damaged ({error}).") from error
+
+
+def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document of format 1 as one of format 2."""
+    fields = dict(document)
+    fields["license"], fields["frontend"] = fields.pop("licence"), {"kind": "mel", **fields.pop("config")}
+    return fields
+
+
+def to_document(description: Description, network: Mapping[str, Any]) -> str:
+    """Return the JSON document of a tagger; `ValueError` or `TypeError` where it is not plain data."""
+    document = {
+        "format": FORMAT,
+        "name": description.name,
+        "version": description.version,
+        "license": description.license,
+        "frontend": description.config.to_dict(),
+        "network": dict(network),
+        "tags": list(description.tags),
+        "segment_samples": description.segment_samples,
+        "thresholds": [float(t) for t in description.thresholds],
+        "provenance": dict(description.provenance),
+    }
+    return json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Make sure, before the work and not after it, that a tagger and what lies beside it can be written.
+
+    Figures go beside it as ``.json``, a card or a table as ``.md``, the settings that made it as ``.toml``.
+
+    Raises
+    ------
+    WeightsError
+        If nothing can be written there; if `path` would be overwritten by what lies beside it, or be taken
+        for something else.
+    """
+    if Path(path).suffix == ".pth":
+        raise WeightsError(
+            f"{path}: what ends in .pth is read as a published checkpoint. Name it .safetensors, or anything."
+        )
+    check_target(path, (".json", ".md", ".toml"), WeightsError)
