@@ -1,15 +1,38 @@
-"""Which taggers there are, and how a name becomes a file on this machine."""
+"""Which taggers there are, and how a name becomes a file on this machine: in the package, in a cache, fetched."""
 
 from __future__ import annotations
 
-from .catalogue import DEFAULT, Release, cache_folder, fetch_public, packaged, releases, unknown
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
+
+if TYPE_CHECKING:
+    from .catalogue import DEFAULT, Release, packaged, releases, unknown
+    from .costs import costs_of
+    from .download import cache_folder, fetch_public
+    from .won2020 import CHECKPOINTS, PublicCheckpoint, identify, read_checkpoint
 
 __all__ = [
+    "CHECKPOINTS",
     "DEFAULT",
+    "PublicCheckpoint",
     "Release",
     "cache_folder",
+    "costs_of",
     "fetch_public",
+    "identify",
     "packaged",
+    "read_checkpoint",
     "releases",
     "unknown",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        **dict.fromkeys(("DEFAULT", "Release", "packaged", "releases", "unknown"), "catalogue"),
+        "costs_of": "costs",
+        **dict.fromkeys(("cache_folder", "fetch_public"), "download"),
+        **dict.fromkeys(("CHECKPOINTS", "PublicCheckpoint", "identify", "read_checkpoint"), "won2020"),
+    },
+)

@@ -1,8 +1,11 @@
-"""Other people's public checkpoints, read strictly into this library's networks.
+"""Five public checkpoints of Won, Ferraro, Bogdanov, Serra, read strictly into this library's networks.
 
-Five taggers of Won, Ferraro, Bogdanov, Serra, "Evaluation of CNN-based automatic music tagging models"
-(SMC 2020). Their code is MIT; no licence is stated for the weights, so they are fetched from their
-repository at a pinned commit or given as a local file, and are no part of this package.
+"Evaluation of CNN-based automatic music tagging models", SMC 2020. Their code is MIT; no license is stated for
+the weights, so they are fetched at a pinned commit or given as a local file, and are no part of this package.
+
+The authors' repository is `UPSTREAM`. What is fetched comes from a fork of it, `REPOSITORY`, at a commit that
+is one of upstream's own: the five files are the same to the byte. The forks lack the larger checkpoints
+(upstream's msd/musicnn among them), which are hence not here; crnn is left out.
 """
 
 from __future__ import annotations
@@ -11,16 +14,19 @@ import hashlib
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from .. import vocabularies
+from ..checkpoint import Description
 from ..errors import WeightsError
-from ..frontends.mel import MelConfig
+from ..frontends import MelConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from ..models.base import TaggingNetwork
+    from ..models import TaggingNetwork
 
+UPSTREAM = "minzwon/sota-music-tagging-models"
 REPOSITORY = "jose-jvmas/sota-music-tagging-models"
 COMMIT = "36aa13b7205ff156cf4dcab60fd69957da453151"
 WON2020 = MelConfig(16_000, 96, 1, "db", mel_scale="htk", mel_norm="none", pad_mode="reflect")
@@ -38,10 +44,37 @@ class PublicCheckpoint:
     sha256: str
     segment_samples: int
 
+    license: ClassVar[str] = "not stated (code: MIT)"
+
     @property
     def path(self) -> str:
         """Path inside the repository."""
         return f"models/{self.vocabulary}/{self.architecture}/best_model.pth"
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The network, as `lightmel.models.build` takes it."""
+        shape = WON2020.shape(self.segment_samples)
+        variant = {"variant": "pons"} if self.architecture == "musicnn" else {}
+        return {"architecture": self.architecture, "input_shape": list(shape), "n_tags": 50, **variant}
+
+    @property
+    def description(self) -> Description:
+        """What the tagger is, as its own file would say it."""
+        return Description(
+            name=self.name,
+            version=COMMIT[:12],
+            license=self.license,
+            config=WON2020,
+            tags=vocabularies.read(self.vocabulary),
+            segment_samples=self.segment_samples,
+            provenance={
+                "repository": REPOSITORY,
+                "upstream": UPSTREAM,
+                "commit": COMMIT,
+                "path": self.path,
+            },
+        )
 
 
 def _record(vocabulary: str, architecture: str, size: int, sha256: str) -> PublicCheckpoint:
@@ -111,8 +144,7 @@ def read_checkpoint(path: Path, record: PublicCheckpoint) -> TaggingNetwork:
     # The records above are for everyone; torch is for those who load one.
     import torch
 
-    from ..models.fcn import build_fcn
-    from ..models.musicnn import build_musicnn
+    from ..models import build
 
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != record.sha256:
@@ -124,10 +156,8 @@ def read_checkpoint(path: Path, record: PublicCheckpoint) -> TaggingNetwork:
         theirs = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
         raise WeightsError(f"{path} holds something else than tensors, and nothing in it was run.") from error
-    network: TaggingNetwork
-    shape = (96, WON2020.n_frames(record.segment_samples))
     with torch.device("meta"):  # nothing is drawn: the global random state stays as it is
-        network = build_fcn(shape) if record.architecture == "fcn" else build_musicnn(shape, variant="pons")
+        network = build(record.network)
     names = _RENAMED[record.architecture]
     state: dict[str, torch.Tensor] = {}
     for key, tensor in theirs.items():

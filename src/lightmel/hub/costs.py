@@ -1,0 +1,77 @@
+"""What anything that has a name costs: a tagger, its file, a network with its input, an input alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import Description, read_description, read_network
+from ..errors import ConfigError, UnknownModelError, nearest
+from ..frontends import config_from_slug
+from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, parse_name
+from . import catalogue, won2020
+
+
+def costs_of(name: str | os.PathLike[str], *, size: str = "full") -> tuple[Row, ...]:
+    """Return what `name` costs in one forward pass; several rows for an input alone.
+
+    Parameters
+    ----------
+    name
+        A name that ``lightmel models`` lists or a tagger's file; a network and its input, such as
+        ``"vgg-small-16k-mel48-x2-db"``, for the paper's length of input; or the slug of an input, for the
+        paper's two networks.
+    size
+        Of the paper's two networks.
+
+    Raises
+    ------
+    UnknownModelError
+        If it is none of these.
+    WeightsError
+        If it is a file that is no tagger's.
+    ConfigError, ShapeError
+        If it names a network or an input that cannot be.
+    """
+    text = os.fspath(name)
+    if found := _tagger(text):
+        description, network = found
+        return (
+            Row(
+                architecture=network["architecture"],
+                size="",
+                config=description.config,
+                seconds=description.segment_seconds,
+                cost=network_cost(network),
+                name=description.name,
+            ),
+        )
+    first = text.partition("-")[0]
+    if first in names():
+        spec, config = parse_name(text)
+        if first not in SEGMENT_SECONDS:
+            raise ConfigError(f"{text!r}: the paper has no {first}, so that no length of input is known.")
+        seconds = SEGMENT_SECONDS[first]
+        cost = network_cost({**spec, "input_shape": config.input_shape(seconds)})
+        return (Row(first, spec.get("size", "full"), config, seconds, cost, text),)
+    if first[:1].isdigit():
+        config = config_from_slug(text)
+        return tuple(paper_cost(architecture, config, size=size) for architecture in SEGMENT_SECONDS)
+    raise UnknownModelError(
+        f"{text!r} is no tagger, no network such as 'vgg-16k-mel48-x2-db', and no input such as "
+        f"'16k-mel48-x2-db'.{nearest(text, ['default', *(r.name for r in catalogue.releases())])}"
+    )
+
+
+def _tagger(name: str) -> tuple[Description, dict[str, Any]] | None:
+    """Return description and network of a tagger, or None where nothing is called that."""
+    if record := won2020.CHECKPOINTS.get(name):
+        return record.description, record.network
+    path = catalogue.packaged(name) or Path(name)
+    if not path.is_file():
+        return None
+    if path.suffix == ".pth":
+        record = won2020.identify(path)
+        return record.description, record.network
+    return read_description(path), read_network(path)
