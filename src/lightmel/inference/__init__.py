@@ -7,27 +7,41 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
-    from .results import Tagging, Taggram
-    from .segments import Segment, cut, cut_at
-    from .tagger import Source, Tagger, load, tag
+    from .loading import load, tag
+    from .results import SCHEMA, Tagging, Taggram
+    from .runtimes import Output, Runtime, TorchRuntime, available_devices, resolve_device
+    from .segments import Segment, cut
+    from .sources import Source
+    from .tagger import Segments, Tagger
 
 __all__ = [
+    "SCHEMA",
+    "Output",
+    "Runtime",
     "Segment",
+    "Segments",
     "Source",
     "Tagger",
     "Tagging",
     "Taggram",
+    "TorchRuntime",
+    "available_devices",
     "cut",
-    "cut_at",
     "load",
+    "resolve_device",
     "tag",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(("Tagging", "Taggram"), "results"),
-        **dict.fromkeys(("Segment", "cut", "cut_at"), "segments"),
-        **dict.fromkeys(("Source", "Tagger", "load", "tag"), "tagger"),
+        **dict.fromkeys(("load", "tag"), "loading"),
+        **dict.fromkeys(("SCHEMA", "Tagging", "Taggram"), "results"),
+        **dict.fromkeys(
+            ("Output", "Runtime", "TorchRuntime", "available_devices", "resolve_device"), "runtimes"
+        ),
+        **dict.fromkeys(("Segment", "cut"), "segments"),
+        "Source": "sources",
+        **dict.fromkeys(("Segments", "Tagger"), "tagger"),
     },
 )

@@ -1,14 +1,21 @@
-"""What a tagger says: the tags of a piece of sound, and scores over time."""
+"""What a tagger gives: the tags of a piece of sound, and scores over time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, nearest
+from ..errors import ConfigError, DataError, nearest
+
+SCHEMA = 1
+"""Version of what `Tagging.to_dict` gives, and of the lines of ``lightmel tag --json``.
+
+A field that is added keeps the number; one that is renamed, left out or means something else raises it.
+"""
 
 
 @dataclass(frozen=True)
@@ -20,11 +27,11 @@ class Tagging:
     tags, scores
         Tags by falling score, and their scores between 0 and 1.
     seconds
-        Sound that was heard.
+        Length of the sound.
     padded
         Whether the sound was shorter than a segment and was repeated to fill one.
-    model, version, licence
-        Who says so, and the licence of its weights.
+    model, version, license
+        The tagger, and the license of its weights.
     notes
         What a reader should know before trusting the scores; usually empty.
     thresholds
@@ -37,7 +44,7 @@ class Tagging:
     padded: bool
     model: str
     version: str
-    licence: str
+    license: str
     notes: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
 
@@ -66,16 +73,51 @@ class Tagging:
         return [(t, s) for t, s, limit in zip(self.tags, self.scores, limits, strict=True) if s >= limit]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data that `json.dumps` takes; tags are in falling order of their scores."""
+        """Return everything as plain data that `json.dumps` takes; `from_dict` reads it back.
+
+        Tags are in falling order of their scores; ``"schema"`` is `SCHEMA`.
+        """
         return {
+            "schema": SCHEMA,
             "tags": dict(zip(self.tags, self.scores, strict=True)),
+            "thresholds": dict(zip(self.tags, self.thresholds, strict=True)) if self.thresholds else {},
             "seconds": self.seconds,
             "padded": self.padded,
             "model": self.model,
             "version": self.version,
-            "licence": self.licence,
+            "license": self.license,
             "notes": list(self.notes),
         }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Tagging:
+        """Read what `to_dict` gave; fields beside it, such as the path in a line of JSON, are left out.
+
+        Raises
+        ------
+        DataError
+            If it is no tagging, or one of a newer schema.
+        """
+        if plain.get("schema") != SCHEMA:
+            raise DataError(
+                f"This is no tagging of schema {SCHEMA}, but of {plain.get('schema')!r}: a newer lightmel may "
+                "read it."
+            )
+        try:
+            tags, thresholds = dict(plain["tags"]), dict(plain["thresholds"])
+            return cls(
+                tags=tuple(tags),
+                scores=tuple(float(score) for score in tags.values()),
+                seconds=float(plain["seconds"]),
+                padded=bool(plain["padded"]),
+                model=str(plain["model"]),
+                version=str(plain["version"]),
+                license=str(plain["license"]),
+                notes=tuple(plain["notes"]),
+                thresholds=tuple(float(thresholds[tag]) for tag in tags) if thresholds else (),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"This is no tagging: {type(error).__name__}: {error}.") from error
 
     def __str__(self) -> str:
         best = ", ".join(f"{tag} {score:.2f}" for tag, score in self.top(5))

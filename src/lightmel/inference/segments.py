@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,18 +14,18 @@ Waves: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment as the network hears it, where it starts, and how much of it is sound (in samples)."""
+    """One segment as the network sees it, where it starts, and how much of it is sound (in samples)."""
 
     start: int
-    heard: int
+    sounding: int
     wave: Waves
 
 
 def cut(blocks: Iterable[Waves], length: int, hop: int) -> Iterator[Segment]:
     """Yield segments of `length` samples every `hop`; the last one ends where the sound ends.
 
-    Sound shorter than a segment is repeated until it fills one: silence would be heard as music that
-    stops, and scored as such.
+    Sound shorter than a segment is repeated until it fills one: to a network, silence after it would be music
+    that stops, and scored as such.
     """
     buffer = np.zeros(0, dtype=np.float32)
     base = 0  # where in the sound the buffer starts
@@ -44,15 +44,3 @@ def cut(blocks: Iterable[Waves], length: int, hop: int) -> Iterator[Segment]:
         yield Segment(0, end, np.resize(buffer, length))
     elif end > done:
         yield Segment(end - length, length, buffer[-length:])
-
-
-def cut_at(blocks: Iterable[Waves], length: int, starts: Sequence[int]) -> Iterator[Segment]:
-    """Yield the segments of `length` samples at the rising `starts`."""
-    buffer, base, waiting = np.zeros(0, dtype=np.float32), 0, list(starts)
-    for block in blocks:
-        buffer = np.concatenate([buffer, block])
-        while waiting and waiting[0] + length <= base + len(buffer):
-            start = waiting.pop(0)
-            yield Segment(start, length, buffer[start - base : start - base + length])
-        drop = max(0, min(waiting[0] if waiting else base + len(buffer), base + len(buffer)) - base)
-        buffer, base = buffer[drop:], base + drop

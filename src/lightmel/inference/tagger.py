@@ -1,4 +1,4 @@
-"""The ladder put together: sound -> segments -> mels -> network -> scores -> tags.
+"""The ladder put together: sound -> segments -> features -> network -> scores -> tags.
 
 There is one path. A file of any length, a short one, an array: all are cut into segments as they come,
 a few segments at a time go through front end and network, and only the running mean is kept.
@@ -8,86 +8,69 @@ from __future__ import annotations
 
 import math
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from .. import audio
-from ..checkpoint import safetensors as weights
-from ..errors import AudioError, ConfigError, LightmelError
-from ..frontends.mel import MelConfig
-from ..frontends.mel_torch import MelFrontend
-from ..hub import catalogue as hub
-from ..hub import won2020 as public
-from ..models.base import TaggingNetwork
-from ..vocabularies import read as read_tags
+from ..checkpoint import Description
+from ..errors import ConfigError, LightmelError
+from ..frontends import FrontendConfig
 from .results import Tagging, Taggram
-from .segments import Segment, Waves, cut, cut_at
+from .runtimes import Output, Runtime
+from .segments import Segment, cut
+from .sources import Sound, Source
 
-__all__ = ["Source", "Tagger", "Tagging", "Taggram", "load", "tag"]
+if TYPE_CHECKING:
+    import torch
 
-Source: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | torch.Tensor | Sequence[float]"
-"""A path, or a wave ``(samples,)`` or ``(channels, samples)`` whose rate is given beside it."""
-Segments: TypeAlias = "Literal['all', 'centre'] | int"
+    from ..models import TaggingNetwork
 
-_BATCH_SECONDS = 12.0
-"""Sound in one pass of the network: enough to be fast, little enough to be forgotten."""
-
-
-class _Reader:
-    """The sound of one source at the model's rate; blocks can be asked for more than once."""
-
-    def __init__(self, source: Source, sr: int | None, rate: int) -> None:
-        self.rate = rate
-        self.samples = 0
-        self.peak = 0.0
-        self.source_rate: int
-        if isinstance(source, (str, os.PathLike)):
-            path = Path(source)
-            if sr is not None:
-                raise ConfigError(f"{path} knows its own sample rate: sr is for arrays only.")
-            self.source_rate = audio.info(path).sr
-            self._open: Callable[[], Iterable[Waves]] = lambda: audio.stream(path, rate)
-        else:
-            wave = audio.from_array(source, sr, rate)
-            self.source_rate = int(sr) if sr is not None else rate
-            self._open = lambda: (wave,)
-
-    def blocks(self) -> Iterator[Waves]:
-        """Yield the blocks, noting how much there was and how loud it was."""
-        self.samples, self.peak = 0, 0.0
-        for block in self._open():
-            if len(block):
-                self.samples += len(block)
-                self.peak = max(self.peak, float(np.abs(block).max()))
-                yield block
+Segments: TypeAlias = "Literal['all', 'center'] | int"
 
 
 class Tagger:
     """A network behind its own front end, with the names of its outputs.
 
-    A tagger holds no state between calls: any number of threads may share one.
+    A tagger holds no state between calls, and its network is frozen: any number of threads may share one.
 
     Parameters
     ----------
     network
-        Mels in, logits out.
+        A PyTorch network, of which a copy is kept; or a `Runtime` that is ready to run.
     description
         Its front end, tags, segment and origin.
+    device, precision
+        As in `load`; a runtime has its own.
+
+    Raises
+    ------
+    WeightsError
+        If network and description do not fit.
+    ConfigError
+        If there is no such device, or it does not have that precision.
     """
 
-    def __init__(self, network: TaggingNetwork, description: weights.Description) -> None:
-        description.check(network)
-        self.network = network.eval()
+    def __init__(
+        self,
+        network: TaggingNetwork | Runtime,
+        description: Description,
+        *,
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
         self.description = description
-        self.frontend = MelFrontend.from_config(description.config)
+        self.runtime: Runtime
+        if isinstance(network, Runtime):
+            self.runtime = network
+        else:
+            from .runtimes import TorchRuntime
+
+            description.check(network.input_shape, network.n_tags)
+            self.runtime = TorchRuntime(network, description.config, device, precision)
 
     @property
     def name(self) -> str:
@@ -100,31 +83,50 @@ class Tagger:
         return self.description.tags
 
     @property
-    def config(self) -> MelConfig:
+    def config(self) -> FrontendConfig:
         """The front end's configuration."""
         return self.description.config
 
     @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self.runtime.device
+
+    @property
     def segment_samples(self) -> int:
-        """Samples that one pass of the network hears."""
+        """Samples in one pass of the network."""
         return self.description.segment_samples
 
     @property
     def segment_seconds(self) -> float:
-        """Seconds that one pass of the network hears."""
-        return self.segment_samples / self.config.sr
+        """Seconds of sound in one pass of the network."""
+        return self.description.segment_seconds
 
-    def __repr__(self) -> str:
-        return f"<Tagger {self.name}: {len(self.tags)} tags, {self.config.slug}, {self.segment_seconds:g} s>"
+    @property
+    def network(self) -> TaggingNetwork:
+        """A copy of the PyTorch network, on the processor, to train or to look at; the tagger keeps its own.
+
+        Raises
+        ------
+        ConfigError
+            If another runtime runs it.
+        """
+        network = getattr(self.runtime, "network", None)
+        if network is None:
+            raise ConfigError(f"{self.name} is not run by PyTorch: load its .safetensors file for a network.")
+        found: TaggingNetwork = network
+        return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tagger to one safetensors file; `lightmel.load` reads it back."""
-        weights.save(path, self.network, self.description)
+        """Write the tagger to a ``.safetensors`` file; `load` reads it back."""
+        from ..checkpoint import save
+
+        save(path, self.network, self.description)
 
     def with_tags(self, tags: Sequence[str], generator: torch.Generator | None = None) -> Tagger:
         """Return a tagger with the same body and a fresh head for other tags; this one stays as it is.
 
-        Its scores mean nothing before it is trained: see `lightmel.training.finetuning`.
+        Its scores mean nothing before it is trained: see `lightmel.finetune`.
 
         Parameters
         ----------
@@ -149,26 +151,20 @@ class Tagger:
         )
         return Tagger(self.network.with_head(len(description.tags), generator), description)
 
-    @torch.inference_mode()
-    def segment_logits(self, waves: torch.Tensor) -> torch.Tensor:
-        """Return logits ``(batch, tags)`` of waves ``(batch, segment_samples)`` at the model's rate."""
-        logits: torch.Tensor = self.network(self.frontend(waves))
-        return logits
-
     def tag(self, source: Source, sr: int | None = None, *, segments: Segments = "all") -> Tagging:
         """Tag one piece of sound.
 
         Parameters
         ----------
         source
-            A path, or a wave ``(samples,)`` or ``(channels, samples)``.
+            A path, the bytes of a sound file, an open binary file that can seek, or a wave ``(samples,)`` or
+            ``(channels, samples)``.
         sr
-            Sample rate of a wave in Hz; required with one, refused with a path.
+            Sample rate of a wave in Hz; required with one, refused with a file.
         segments
             ``"all"``: back to back over the whole sound, the last one ending where the sound ends.
-            ``"centre"``: one from the middle. A number n: n of them, evenly from the start, each
+            ``"center"``: one from the middle. A number n: n of them, evenly from the start, each
             ``(samples - segment) // n`` after the one before, as Won et al. (2020) evaluate with 16.
-            The last two read the sound twice.
 
         Returns
         -------
@@ -180,22 +176,23 @@ class Tagger:
         AudioError
             If the sound cannot be read or used.
         ConfigError
-            If `sr` is given with a path, or `segments` is neither of these.
+            If `sr` is given with a file, or `segments` is neither of these.
         """
-        reader = _Reader(source, sr, self.config.sr)
+        sound = Sound(source, sr, self.config.sr)
         total = np.zeros(len(self.tags))
-        count, heard = 0, self.segment_samples
-        for batch, scores in self._scores(self._segments(reader, segments)):
-            total += scores.sum(axis=0)
+        count, shortest = 0, self.segment_samples
+        for batch, output in self._outputs(self._segments(sound, segments)):
+            total += output.scores.sum(axis=0)
             count += len(batch)
-            heard = min(heard, batch[0].heard)
-        return self._tagging(total / count, reader, padded=heard < self.segment_samples)
+            shortest = min(shortest, batch[0].sounding)
+        return self._tagging(total / count, sound, padded=shortest < self.segment_samples)
 
     def tag_many(
         self,
         sources: Iterable[Source],
         sr: int | None = None,
         *,
+        segments: Segments = "all",
         errors: Literal["raise", "return"] = "raise",
     ) -> Iterator[Tagging | LightmelError]:
         """Yield the tagging of each source, in order and one at a time.
@@ -206,20 +203,22 @@ class Tagger:
         Raises
         ------
         ConfigError
-            If `errors` is neither of these, or `sources` is one path and not several.
+            If `errors` is neither of these, or `sources` is one file and not several.
         """
         if errors not in ("raise", "return"):
             raise ConfigError(f"errors is 'raise' or 'return', not {errors!r}.")
         if isinstance(sources, (str, os.PathLike)):
             raise ConfigError(f"tag_many takes several sources, not one path: tag({os.fspath(sources)!r}).")
-        return self._tag_each(sources, sr, errors == "raise")
+        if isinstance(sources, (bytes, bytearray, memoryview)) or hasattr(sources, "read"):
+            raise ConfigError("tag_many takes several sources, not one file: tag(...) takes that.")
+        return self._tag_each(sources, sr, segments, errors == "raise")
 
     def _tag_each(
-        self, sources: Iterable[Source], sr: int | None, strict: bool
+        self, sources: Iterable[Source], sr: int | None, segments: Segments, strict: bool
     ) -> Iterator[Tagging | LightmelError]:
         for source in sources:
             try:
-                yield self.tag(source, sr)
+                yield self.tag(source, sr, segments=segments)
             except LightmelError as error:
                 if strict:
                     raise
@@ -240,11 +239,11 @@ class Tagger:
             step = round(hop * self.config.sr) if math.isfinite(hop) else 0
         if step < 1:
             raise ConfigError(f"hop is the seconds from one segment to the next, above 0, not {hop}.")
-        reader = _Reader(source, sr, self.config.sr)
+        sound = Sound(source, sr, self.config.sr)
         times, parts = [], []
-        for batch, scores in self._scores(cut(self._checked(reader), self.segment_samples, step)):
-            times += [(s.start, s.start + s.heard) for s in batch]  # and let go of what was heard
-            parts.append(scores)
+        for batch, output in self._outputs(cut(sound.blocks(), self.segment_samples, step)):
+            times += [(s.start, s.start + s.sounding) for s in batch]  # and let go of the waves
+            parts.append(output.scores)
         return Taggram(self.tags, np.array(times) / self.config.sr, np.concatenate(parts))
 
     def embed(self, source: Source, sr: int | None = None) -> NDArray[np.float32]:
@@ -255,58 +254,43 @@ class Tagger:
         AudioError
             If the sound cannot be read or used.
         """
-        reader = _Reader(source, sr, self.config.sr)
-        total, count = np.zeros(self.network.embed_dim), 0
-        for batch, waves in self._batches(self._segments(reader, "all")):
-            with torch.inference_mode():
-                total += self.network.embed(self.frontend(waves)).double().sum(dim=0).numpy()
+        sound = Sound(source, sr, self.config.sr)
+        total, count = np.zeros(self.runtime.embed_dim), 0
+        for batch, output in self._outputs(self._segments(sound, "all")):
+            total += output.embedding.sum(axis=0, dtype=np.float64)
             count += len(batch)
         mean: NDArray[np.float32] = (total / count).astype(np.float32)
         return mean
 
-    def _checked(self, reader: _Reader) -> Iterator[Waves]:
-        yield from reader.blocks()
-        if reader.samples == 0:
-            raise AudioError("There is no sound in it: zero samples.")
-
-    def _segments(self, reader: _Reader, segments: Segments) -> Iterator[Segment]:
+    def _segments(self, sound: Sound, segments: Segments) -> Iterator[Segment]:
         length = self.segment_samples
         if segments == "all":
-            return cut(self._checked(reader), length, length)
-        if segments != "centre" and (not isinstance(segments, int) or segments < 1):
-            raise ConfigError(f"segments is 'all', 'centre' or a number from 1, not {segments!r}.")
-        samples = sum(len(block) for block in self._checked(reader))
-        if samples < length:
-            return cut(reader.blocks(), length, length)
-        if segments == "centre":
-            starts = [samples // 2 - length // 2]
-        else:
-            starts = [i * ((samples - length) // int(segments)) for i in range(int(segments))]
-        return cut_at(reader.blocks(), length, starts)
+            return cut(sound.blocks(), length, length)
+        if segments == "center":
+            return cut(sound.middle(length), length, length)
+        if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
+            raise ConfigError(f"segments is 'all', 'center' or a number from 1, not {segments!r}.")
+        return cut(sound.evenly(length, segments), length, length)
 
-    def _batches(self, segments: Iterator[Segment]) -> Iterator[tuple[list[Segment], torch.Tensor]]:
-        size = max(1, int(_BATCH_SECONDS / self.segment_seconds))
+    def _outputs(self, segments: Iterator[Segment]) -> Iterator[tuple[list[Segment], Output]]:
+        size = max(1, int(self.runtime.batch_seconds / self.segment_seconds))
         while batch := list(islice(segments, size)):
-            yield batch, torch.from_numpy(np.stack([s.wave for s in batch]))
+            yield batch, self.runtime.run(np.stack([s.wave for s in batch]))
 
-    def _scores(self, segments: Iterator[Segment]) -> Iterator[tuple[list[Segment], NDArray[np.float64]]]:
-        for batch, waves in self._batches(segments):
-            yield batch, self.segment_logits(waves).double().sigmoid().numpy()
-
-    def _tagging(self, scores: NDArray[np.float64], reader: _Reader, padded: bool) -> Tagging:
-        seconds = reader.samples / self.config.sr
+    def _tagging(self, scores: NDArray[np.float64], sound: Sound, padded: bool) -> Tagging:
+        seconds = sound.samples / self.config.sr
         notes = []
         if padded:
             notes.append(
-                f"only {seconds:.2f} s of sound: "
-                f"repeated to fill the {self.segment_seconds:g} s that the model hears"
+                f"only {seconds:.2f} s of sound: repeated to fill the model's segment of "
+                f"{self.segment_seconds:g} s"
             )
-        if reader.peak == 0:
+        if sound.peak == 0:
             notes.append("digital silence: the scores mean nothing")
-        if reader.source_rate < self.config.sr:
+        if sound.source_rate < self.config.sr:
             notes.append(
-                f"sampled at {reader.source_rate} Hz: nothing above {reader.source_rate // 2} Hz reaches "
-                f"a model that listens up to {self.config.sr // 2} Hz"
+                f"sampled at {sound.source_rate} Hz: there is nothing above {sound.source_rate // 2} Hz, and the "
+                f"model's input reaches up to {self.config.sr // 2} Hz"
             )
         order = np.argsort(-scores, kind="stable")
         limits = self.description.thresholds
@@ -317,87 +301,7 @@ class Tagger:
             padded=padded,
             model=self.name,
             version=self.description.version,
-            licence=self.description.licence,
+            license=self.description.license,
             notes=tuple(notes),
             thresholds=tuple(limits[i] for i in order) if limits else (),
         )
-
-
-def _from_file(path: Path) -> Tagger:
-    if path.suffix == ".pth":
-        record = public.identify(path)
-        return _from_public(path, record)
-    return Tagger(*weights.read(path))
-
-
-def _from_public(path: Path, record: public.PublicCheckpoint) -> Tagger:
-    description = weights.Description(
-        name=record.name,
-        version=public.COMMIT[:12],
-        licence="not stated (code: MIT)",
-        config=public.WON2020,
-        tags=read_tags(record.vocabulary),
-        segment_samples=record.segment_samples,
-        provenance={"repository": public.REPOSITORY, "commit": public.COMMIT, "path": record.path},
-    )
-    return Tagger(public.read_checkpoint(path, record), description)
-
-
-_loaded: dict[str, tuple[object, Tagger]] = {}
-"""For each place, what was there (a file may be written anew) and its tagger."""
-_locks: dict[str, threading.Lock] = {}
-_lock = threading.Lock()
-
-
-def load(name: str | os.PathLike[str] = "default") -> Tagger:
-    """Return the tagger of that name or file; a second call returns the same one.
-
-    Parameters
-    ----------
-    name
-        ``"default"``, a name that ``lightmel models`` lists, a ``.safetensors`` file that `Tagger.save`
-        wrote, or a published ``.pth`` of Won et al. (2020), known by its SHA-256.
-
-    Raises
-    ------
-    UnknownModelError
-        If nothing is called that; the nearest name is suggested.
-    WeightsError
-        If the file is damaged, or a download fails or is not what was published.
-    """
-    text = os.fspath(name)
-    record = public.CHECKPOINTS.get(text)
-    path = Path() if record else hub.packaged(text) or Path(text)
-    place, stamp = text, None
-    if record is None:
-        try:
-            path = path.resolve()
-            if not path.is_file():
-                raise hub.unknown(text)
-            stat = path.stat()
-        except (OSError, ValueError):  # no name that a file could have
-            raise hub.unknown(text) from None
-        place, stamp = str(path), (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    with _lock:
-        own = _locks.setdefault(place, threading.Lock())
-    with own:  # one place is read once; nobody waits for another's download
-        held = _loaded.get(place)
-        if held is None or held[0] != stamp:
-            tagger = _from_public(hub.fetch_public(record), record) if record else _from_file(path)
-            held = _loaded[place] = stamp, tagger
-        return held[1]
-
-
-def tag(
-    source: Source,
-    sr: int | None = None,
-    *,
-    model: str | os.PathLike[str] = "default",
-    segments: Segments = "all",
-) -> Tagging:
-    """Tag one piece of sound: ``lightmel.tag("song.mp3")``.
-
-    A path needs nothing else; a wave ``(samples,)`` or ``(channels, samples)`` needs its rate `sr` in Hz.
-    `model` is what `load` takes; the rest is as in `Tagger.tag`.
-    """
-    return load(model).tag(source, sr, segments=segments)

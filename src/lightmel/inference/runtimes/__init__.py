@@ -1,0 +1,22 @@
+"""What runs a tagger's network. A new one is a file with a class that does what `Runtime` says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..._lazy import lazily
+from .base import Output, Runtime
+
+if TYPE_CHECKING:
+    from .devices import available_devices, native_precisions, resolve_device
+    from .torch import TorchRuntime
+
+__all__ = ["Output", "Runtime", "TorchRuntime", "available_devices", "native_precisions", "resolve_device"]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        **dict.fromkeys(("available_devices", "native_precisions", "resolve_device"), "devices"),
+        "TorchRuntime": "torch",
+    },
+)

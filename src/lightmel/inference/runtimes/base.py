@@ -1,0 +1,52 @@
+"""What a tagger asks of whatever runs its network: waves in, scores and embeddings out, all of it NumPy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+CPU_BATCH_SECONDS, ACCELERATOR_BATCH_SECONDS = 12.0, 240.0
+"""Sound in one pass of the network. On a processor little enough to stay in its cache; elsewhere enough to keep
+the device busy."""
+
+
+class Output(NamedTuple):
+    """What a batch of waves gave.
+
+    Attributes
+    ----------
+    scores
+        ``(batch, tags)``, float64, between 0 and 1.
+    embedding
+        ``(batch, embed_dim)``, float32: what the network's last layer sees.
+    """
+
+    scores: NDArray[np.float64]
+    embedding: NDArray[np.float32]
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """A front end and a network, ready to run on one device. Threads may share it.
+
+    Attributes
+    ----------
+    device
+        Where it runs: ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+    precision
+        What the network computes in; the front end and the scores have their own.
+    batch_seconds
+        Sound in one call of `run`: what is fast on the device and stays small.
+    embed_dim
+        Length of an embedding.
+    """
+
+    device: str
+    precision: str
+    batch_seconds: float
+    embed_dim: int
+
+    def run(self, waves: NDArray[np.float32]) -> Output:
+        """Return scores and embeddings of waves ``(batch, segment_samples)`` at the front end's rate."""

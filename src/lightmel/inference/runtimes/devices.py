@@ -1,0 +1,93 @@
+"""Where a network runs and how exactly: the words for it, and whether this machine has it."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+
+import torch
+
+from ...errors import ConfigError, nearest
+
+Precision = Literal["float32", "bfloat16", "float16"]
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+_DEVICE = re.compile(r"(?P<kind>cpu|cuda|mps)(:(?P<index>\d+))?")
+
+
+def resolve_device(name: str = "auto") -> str:
+    """Return the device that `name` stands for on this machine: ``"cpu"``, ``"cuda:1"``, ``"mps"``.
+
+    Parameters
+    ----------
+    name
+        ``"auto"`` is the first CUDA device if there is one, else Apple's GPU, else the processor. ``"cuda"`` is
+        the current one, ``"cuda:1"`` that of this number.
+
+    Raises
+    ------
+    ConfigError
+        If it is no device, or this machine has none such; the message says which it has.
+    """
+    if name == "auto":
+        return available_devices()[0]
+    match = _DEVICE.fullmatch(str(name))
+    if match is None:
+        words = ("auto", "cpu", "cuda", "cuda:1", "mps")
+        raise ConfigError(f"device is one of {', '.join(words)}, not {name!r}.{nearest(str(name), words)}")
+    kind, index = match["kind"], match["index"]
+    there = available_devices()
+    found = (
+        kind if kind != "cuda" else f"cuda:{index or (torch.cuda.current_device() if len(there) > 1 else 0)}"
+    )
+    if found not in there or (kind != "cuda" and index not in (None, "0")):
+        raise ConfigError(
+            f"There is no device {name!r} on this machine for this torch ({torch.__version__}): there "
+            f"{'is' if len(there) == 1 else 'are'} {', '.join(there)}."
+        )
+    return found
+
+
+def available_devices() -> tuple[str, ...]:
+    """Return the devices of this machine, the fastest first and the processor last."""
+    found = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return (*found, "cpu")
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raise `ConfigError` unless `device` computes in `precision` without emulating it."""
+    if precision not in get_args(Precision):
+        words = get_args(Precision)
+        raise ConfigError(
+            f"precision is one of {', '.join(words)}, not {precision!r}.{nearest(str(precision), words)}"
+        )
+    if precision not in native_precisions(device):
+        raise ConfigError(
+            f"{device} of this machine does not compute in {precision}, only in "
+            f"{', '.join(native_precisions(device))}: it would be emulated, slower than float32 and less exact."
+        )
+
+
+def native_precisions(device: str) -> tuple[str, ...]:
+    """Return the precisions that a device computes in."""
+    if device == "mps":
+        return "float32", "float16", "bfloat16"
+    if device.startswith("cuda"):
+        return ("float32", "float16", *(["bfloat16"] if torch.cuda.is_bf16_supported() else []))
+    own = {
+        "bfloat16": torch.ops.mkldnn._is_mkldnn_bf16_supported,
+        "float16": torch.ops.mkldnn._is_mkldnn_fp16_supported,
+    }
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return ("float32", *(name for name, supported in own.items() if there and supported()))
+
+
+def torch_device(device: str) -> torch.device:
+    """Return torch's object for a device that `resolve_device` gave."""
+    return torch.device(device)

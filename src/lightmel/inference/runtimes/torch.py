@@ -1,0 +1,83 @@
+"""Networks run by PyTorch, on a processor, a CUDA device or Apple's GPU."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...frontends import FrontendConfig, build_frontend
+from ...models import TaggingNetwork
+from . import devices
+from .base import ACCELERATOR_BATCH_SECONDS, CPU_BATCH_SECONDS, Output
+
+
+class TorchRuntime:
+    """A front end and a frozen copy of a network on one device.
+
+    The front end and the scores are computed in float32 and float64 whatever the precision: a spectrum's power
+    and a score near 1 have too many digits for less. Normalisations too stay in float32 (autocast).
+
+    Parameters
+    ----------
+    network
+        Which stays as it is: what runs is a copy whose parameters require no gradients, so that nobody who
+        shares a tagger can change it.
+    config
+        Of the front end.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    precision
+        ``"float32"``, or ``"bfloat16"`` or ``"float16"`` where the device has it.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device, or it does not have that precision.
+    """
+
+    def __init__(
+        self,
+        network: TaggingNetwork,
+        config: FrontendConfig,
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        self.device = devices.resolve_device(device)
+        devices.check_precision(precision, self.device)
+        self.precision = precision
+        self.batch_seconds = CPU_BATCH_SECONDS if self.device == "cpu" else ACCELERATOR_BATCH_SECONDS
+        self.embed_dim = network.embed_dim
+        self._torch_device = devices.torch_device(self.device)
+        self._learning = [p.requires_grad for p in network.parameters()]
+        self._network = copy.deepcopy(network).eval().requires_grad_(False).to(self._torch_device)
+        self._frontend = build_frontend(config).to(self._torch_device)
+
+    @property
+    def network(self) -> TaggingNetwork:
+        """A copy of the network on the processor, whose parameters may learn as the original's could."""
+        network = copy.deepcopy(self._network).cpu()
+        for parameter, learns in zip(network.parameters(), self._learning, strict=True):
+            parameter.requires_grad_(learns)
+        return network
+
+    def run(self, waves: NDArray[np.float32]) -> Output:
+        """Return scores and embeddings of waves ``(batch, segment_samples)``."""
+        logits, embedding = self._forward(torch.from_numpy(waves))
+        scores = logits.double().cpu().sigmoid() if self.device == "mps" else logits.double().sigmoid().cpu()
+        return Output(scores.numpy(), embedding.float().cpu().numpy())
+
+    def logits(self, waves: torch.Tensor) -> torch.Tensor:
+        """Return the logits ``(batch, tags)``, float32 on the processor, of waves ``(batch, segment_samples)``."""
+        return self._forward(waves)[0].float().cpu()
+
+    @torch.inference_mode()
+    def _forward(self, waves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self._frontend(waves.to(self._torch_device))
+        half = self.precision != "float32"
+        with torch.autocast(self._torch_device.type, devices.DTYPES[self.precision], enabled=half):
+            embedding = self._network.embed(features)
+            logits: torch.Tensor = self._network.head(embedding)
+        return logits, embedding

@@ -1,0 +1,112 @@
+"""One source of sound at a model's rate: a file, its bytes, an open file, an array."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import audio
+from ..errors import AudioError, ConfigError
+from .segments import Waves
+
+if TYPE_CHECKING:
+    import torch
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | NDArray[Any] | torch.Tensor | Sequence[float]"
+"""A path, the bytes of a file, an open binary file, or a wave ``(samples,)`` or ``(channels, samples)`` whose
+rate is given beside it."""
+
+
+class Sound:
+    """The sound of one source; it can be read more than once.
+
+    Attributes
+    ----------
+    rate
+        Hz, of all that is read.
+    source_rate
+        Hz, of the source.
+    samples
+        Of all of it, at `rate`; known when it has been read.
+    peak
+        Of what was read.
+
+    Raises
+    ------
+    AudioError
+        If the source cannot be read or used.
+    ConfigError
+        If a rate is given beside a file, which knows its own.
+    """
+
+    def __init__(self, source: Source, sr: int | None, rate: int) -> None:
+        self.rate, self.samples, self.peak = rate, 0, 0.0
+        self._file: str | os.PathLike[str] | BinaryIO | None = None
+        self._wave: Waves | None = None
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            self._file, label = io.BytesIO(source), "A file's bytes"
+        elif isinstance(source, (str, os.PathLike)):
+            self._file = Path(source)
+            label = str(self._file)
+        elif hasattr(source, "read") and hasattr(source, "seek"):
+            self._file, label = source, "An open file"  # type: ignore[assignment]
+        if self._file is None:
+            self._wave = audio.from_array(source, sr, rate)
+            self.source_rate = int(sr) if sr is not None else rate
+            return
+        if sr is not None:
+            raise ConfigError(f"{label} knows its own sample rate: sr is for arrays only.")
+        self.source_rate = audio.info(self._file).sr
+
+    def blocks(self) -> Iterator[Waves]:
+        """Yield all of it in blocks, counting samples and noting the peak.
+
+        Raises
+        ------
+        AudioError
+            If there is nothing in it.
+        """
+        self.samples = 0
+        whole = (self._wave,) if self._file is None else audio.stream(self._file, self.rate)
+        for block in whole:
+            if block is not None and len(block):
+                self.samples += len(block)
+                yield self._seen(block)
+        if self.samples == 0:
+            raise AudioError("There is no sound in it: zero samples.")
+
+    def middle(self, length: int) -> Iterator[Waves]:
+        """Yield the middle `length` samples; all of it where it is shorter."""
+        return self._excerpts(length, None)
+
+    def evenly(self, length: int, count: int) -> Iterator[Waves]:
+        """Yield `count` excerpts of `length` samples, evenly from the start; all of it, once, if it is shorter."""
+        return self._excerpts(length, count)
+
+    def _excerpts(self, length: int, count: int | None) -> Iterator[Waves]:
+        def starts(samples: int) -> Sequence[int]:
+            if count is None:
+                return [audio.middle_start(samples, length)]
+            return audio.even_starts(samples, length, count)
+
+        if self._file is not None:
+            found = audio.placed(self._file, self.rate, length, starts)
+            self.samples, waves = found.samples, found.waves
+        else:
+            wave = self._wave
+            assert wave is not None
+            self.samples = len(wave)
+            chosen = [0] if len(wave) < length else starts(len(wave))
+            waves = (wave[start : start + length] for start in chosen)
+        for wave in waves:
+            yield self._seen(wave)
+
+    def _seen(self, wave: Waves) -> Waves:
+        self.peak = max(self.peak, float(np.abs(wave).max()))
+        return wave
