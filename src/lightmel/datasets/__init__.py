@@ -15,22 +15,26 @@ if TYPE_CHECKING:
     from .jamendo import load_jamendo
     from .magnatagatune import load_magnatagatune
     from .msd import load_msd
+    from .rows import Rows, unique_paths
     from .source import load_dataset
-    from .splits import partition
+    from .splits import hold_out, stratify
     from .table import load_table
 
 __all__ = [
     "DataConfig",
     "Dataset",
     "Problem",
+    "Rows",
     "Split",
+    "hold_out",
     "load_dataset",
     "load_jamendo",
     "load_magnatagatune",
     "load_msd",
     "load_table",
-    "partition",
     "same_protocol",
+    "stratify",
+    "unique_paths",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -41,7 +45,8 @@ __getattr__, __dir__ = lazily(
         "load_magnatagatune": "magnatagatune",
         "load_msd": "msd",
         "load_dataset": "source",
-        "partition": "splits",
+        **dict.fromkeys(("Rows", "unique_paths"), "rows"),
+        **dict.fromkeys(("hold_out", "stratify"), "splits"),
         "load_table": "table",
     },
 )

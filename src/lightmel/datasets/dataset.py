@@ -81,12 +81,12 @@ class Dataset:
         One for each column of the labels.
     splits
         ``"train"``, ``"valid"``, ``"test"``: those that exist.
-    citation, licence, source
+    citation, license, source
         How to cite it, under what terms it stands, where its files come from.
     annotations
         The folder of the files that `sums` names.
     sums
-        SHA-256 of official files, unpacked, by their name below `annotations`.
+        SHA-256 of published files, unpacked, by their name below `annotations`.
     absent
         Why a split is not there, by its name.
 
@@ -102,7 +102,7 @@ class Dataset:
     tags: tuple[str, ...]
     splits: Mapping[str, Split]
     citation: str
-    licence: str
+    license: str
     source: str
     annotations: Path | None = None
     sums: Mapping[str, str] = field(default_factory=dict)
@@ -177,7 +177,7 @@ class Dataset:
     def check(self, *, sound: bool = True) -> list[Problem]:
         """Return what is missing or altered; an empty list is what one hopes for.
 
-        Official annotation files that are there are compared with their published SHA-256, and each sound
+        Annotation files that are there are compared with the published SHA-256, and each sound
         file is looked for and must not be empty. What sound files hold is not read.
 
         Parameters

@@ -17,7 +17,7 @@ CITATION = (
     "D. Bogdanov, M. Won, P. Tovstogan, A. Porter, X. Serra: The MTG-Jamendo Dataset for Automatic Music "
     "Tagging. Machine Learning for Music Discovery Workshop, ICML 2019."
 )
-LICENCE = "Metadata: CC BY-NC-SA 4.0. Audio: Creative Commons, each track its own."
+LICENSE = "Metadata: CC BY-NC-SA 4.0. Audio: Creative Commons, each track its own."
 SOURCE = "https://github.com/MTG/mtg-jamendo-dataset"
 COUNTS: Mapping[str, Mapping[str, int]] = {
     "top50tags": {"train": 32_136, "valid": 10_888, "test": 11_356},
@@ -27,7 +27,7 @@ COUNTS: Mapping[str, Mapping[str, int]] = {
 }
 """Tracks of each subset in split 0."""
 TAG_COUNTS: Mapping[str, int] = {"top50tags": 50, "genre": 87, "instrument": 40, "moodtheme": 56}
-N_SPLITS = 5
+N_FOLDS = 5
 SUMS: Mapping[str, str] = {
     "genre-train": "c1cddb195ef94a07e67e227bf38e2a79389c1820950702b8c8894a2096f21e54",
     "genre-validation": "3e203b4c573db6ec63a06c7066cf678dcf673a68ad5694c8fed22637c270dbcf",
@@ -50,7 +50,7 @@ HEADER = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS")
 def load_jamendo(
     root: str | os.PathLike[str],
     subset: str = "top50tags",
-    split: int = 0,
+    fold: int = 0,
     *,
     annotations: str | os.PathLike[str] | None = None,
     low: bool = False,
@@ -67,8 +67,8 @@ def load_jamendo(
         The folder of the sound: ``<root>/41/241.mp3``.
     subset
         ``"top50tags"``, ``"genre"``, ``"instrument"`` or ``"moodtheme"``.
-    split
-        0 to 4.
+    fold
+        Which of its splits, 0 to 4.
     annotations
         A checkout of the authors' repository, with ``data/splits/split-0/autotagging_top50tags-train.tsv``
         and the others (or ``.gz``); `root` where not said.
@@ -78,17 +78,17 @@ def load_jamendo(
     Raises
     ------
     DataError
-        If there is no such subset or split, or its lists are missing or not of this form.
+        If there is no such subset or fold, or its lists are missing or not of this form.
     """
     if subset not in COUNTS:
         raise DataError(
             f"{NAME} has no subset {subset!r}; there are {', '.join(COUNTS)}.{nearest(subset, COUNTS)}"
         )
-    if split not in range(N_SPLITS):
-        raise DataError(f"{NAME} has the splits 0 to {N_SPLITS - 1}, and no {split!r}.")
+    if fold not in range(N_FOLDS):
+        raise DataError(f"{NAME} has the splits 0 to {N_FOLDS - 1}, and no {fold!r}.")
     folder = Path(root if annotations is None else annotations)
     parts = {
-        name: _read(annotation_files.require(folder, _list(subset, split, part), SOURCE))
+        name: _read(annotation_files.require(folder, _list(subset, fold, part), SOURCE))
         for name, part in PARTS.items()
     }
     tags = tuple(sorted({tag for tracks in parts.values() for _, _, own in tracks for tag in own}))
@@ -100,25 +100,25 @@ def load_jamendo(
             labels[row, [column[tag] for tag in own]] = True
         paths = (path.removesuffix(".mp3") + ".low.mp3" if low else path for path, _, _ in tracks)
         splits[name] = Split(tuple(paths), labels, tuple(artist for _, artist, _ in tracks))
-    protocol = f"{subset}, split {split}"
+    protocol = f"{subset}, split {fold}"
     return Dataset(
         name=NAME,
-        protocol=annotation_files.counted(NAME, protocol, splits, COUNTS[subset]) if split == 0 else protocol,
+        protocol=annotation_files.counted(NAME, protocol, splits, COUNTS[subset]) if fold == 0 else protocol,
         root=Path(root),
         tags=tags,
         splits=splits,
         citation=CITATION,
-        licence=LICENCE,
+        license=LICENSE,
         source=SOURCE,
         annotations=folder,
         sums={_list(subset, 0, part): SUMS[f"{subset}-{part}"] for part in PARTS.values()}
-        if split == 0
+        if fold == 0
         else {},
     )
 
 
-def _list(subset: str, split: int, part: str) -> str:
-    return f"data/splits/split-{split}/autotagging_{subset}-{part}.tsv"
+def _list(subset: str, fold: int, part: str) -> str:
+    return f"data/splits/split-{fold}/autotagging_{subset}-{part}.tsv"
 
 
 def _read(file: Path) -> list[tuple[str, str, list[str]]]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from .. import vocabularies as vocabularies
+from .. import vocabularies
 from ..errors import DataError, nearest
 from . import annotation_files
 from .dataset import SPLITS, Dataset, Split
+from .rows import Rows
 
 NAME = "magnatagatune"
 CITATION = (
@@ -21,7 +20,7 @@ CITATION = (
     "Music Tagging. Proc. ISMIR 2009. The clean split: M. Won, A. Ferraro, D. Bogdanov, X. Serra: Evaluation "
     "of CNN-based Automatic Music Tagging Models. Proc. SMC 2020."
 )
-LICENCE = "Audio: Magnatune, CC BY-NC-SA 1.0. Annotations: offered for research by their authors."
+LICENSE = "Audio: Magnatune, CC BY-NC-SA 1.0. Annotations: offered for research by their authors."
 SOURCE = "https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset"
 COUNTS: Mapping[str, Mapping[str, int]] = {
     "full": {"train": 18_706, "valid": 1_825, "test": 5_329},
@@ -43,7 +42,7 @@ SUMS: Mapping[str, str] = {
     "lee_split/y_valid_pub.npy": "f6e4d6c5b51c47766dd1c611be423d92a266d8b974990d38e6201953be080411",
     "lee_split/y_test_pub.npy": "80af41037ae7ad8285864a5e91cbd31e59cdda0d86ab5e1d7124d1afc3cc1821",
 }
-"""SHA-256 of the official files, unpacked. The first is read; the others are compared if they are there."""
+"""SHA-256 of the published files, unpacked. The first is read; the others are compared if they are there."""
 FOLDERS: Mapping[str, str] = {"train": "0123456789ab", "valid": "c", "test": "def"}
 """The folders of the sound, one hexadecimal digit each, of each split."""
 BROKEN = frozenset(
@@ -65,7 +64,7 @@ def load_magnatagatune(
 ) -> Dataset:
     """Read MagnaTagATune with its 50 most frequent tags, in the order of the published label matrices.
 
-    Groups are artists, whom the file names begin with. (The official splits do not keep them apart.)
+    Groups are artists, whom the file names begin with. (The published splits do not keep them apart.)
 
     Parameters
     ----------
@@ -111,7 +110,7 @@ def load_magnatagatune(
             for name, paths in chosen.items()
         },
         citation=CITATION,
-        licence=LICENCE,
+        license=LICENSE,
         source=SOURCE,
         annotations=folder,
         sums=SUMS,
@@ -124,8 +123,8 @@ def _artist(path: str) -> str:
 
 def _read(file: Path, tags: tuple[str, ...]) -> dict[str, list[bool]]:
     """Return the labels of each clip by its path, in the file's order: tabs, quotes, CRLF, despite .csv."""
-    rows = csv.reader(io.StringIO(annotation_files.text(file), newline=""), delimiter="\t")
-    header = next(rows, [])
+    table = Rows(file, delimiter="\t")
+    header = table.header
     missing = [name for name in (*tags, "mp3_path") if name not in header]
     if missing:
         raise DataError(
@@ -135,14 +134,13 @@ def _read(file: Path, tags: tuple[str, ...]) -> dict[str, list[bool]]:
     columns, place = [header.index(tag) for tag in tags], header.index("mp3_path")
     digits = "".join(FOLDERS.values())
     clips: dict[str, list[bool]] = {}
-    for row in rows:
-        if len(row) != len(header) or any(row[i] not in ("0", "1") for i in columns):
-            raise DataError(f"{file}, line {rows.line_num}, is damaged. Fetch the file again.")
+    for row, line in zip(table.rows, table.lines, strict=True):
+        if any(row[i] not in ("0", "1") for i in columns):
+            raise DataError(f"{file}, line {line}, is damaged. Fetch the file again.")
         path = row[place]
         if path[:1] not in digits or path[1:2] != "/" or path in clips:
             raise DataError(
-                f"{file}, line {rows.line_num}: {path!r} is no path of a clip, or stands twice. Fetch the "
-                "file again."
+                f"{file}, line {line}: {path!r} is no path of a clip, or stands twice. Fetch the file again."
             )
         clips[path] = [row[i] == "1" for i in columns]
     return clips

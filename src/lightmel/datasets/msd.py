@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import vocabularies as vocabularies
+from .. import vocabularies
 from ..errors import DataError
 from . import annotation_files, pickles
 from .dataset import SPLITS, Dataset, Split
@@ -22,7 +22,7 @@ CITATION = (
     "The split: J. Lee, J. Park, K. L. Kim, J. Nam: Sample-level Deep Convolutional Neural Networks for "
     "Music Auto-tagging Using Raw Waveforms. Proc. SMC 2017."
 )
-LICENCE = "Split lists: MIT. Tags: Last.fm, for research. Audio: 30 s previews, which nobody may hand on."
+LICENSE = "Split lists: MIT. Tags: Last.fm, for research. Audio: 30 s previews, which nobody may hand on."
 SOURCE = "https://github.com/jongpillee/music_dataset_split/tree/master/MSD_split"
 COUNTS: Mapping[str, Mapping[str, int]] = {"lee": {"train": 201_680, "valid": 11_774, "test": 28_435}}
 """Clips of the one protocol."""
@@ -35,7 +35,7 @@ SUMS: Mapping[str, str] = {
     "labels_valid.npy": "8d0504ed6232d3f44c796568a7885c38ac85a3feecab6baad929c0234188e84b",
     "labels_test.npy": "3373ce64d7bec0aaa03b96be328010ce8e9edd766d75909038411c1d0897183a",
 }
-"""SHA-256 of the official lists and of the labels taken from them, unpacked."""
+"""SHA-256 of the published lists and of the labels taken from them, unpacked."""
 VECTORS = "msd_id_to_tag_vector.cP"
 TO_7D, TO_PATH = "MSD_id_to_7D_id.pkl", "7D_id_to_path.pkl"
 
@@ -92,7 +92,7 @@ def load_msd(root: str | os.PathLike[str], *, annotations: str | os.PathLike[str
         tags=tags,
         splits=splits,
         citation=CITATION,
-        licence=LICENCE,
+        license=LICENSE,
         source=SOURCE,
         annotations=folder,
         sums=SUMS,

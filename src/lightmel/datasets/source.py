@@ -15,7 +15,7 @@ from .table import load_table
 
 
 def load_dataset(source: str | os.PathLike[str], config: DataConfig | None = None) -> Dataset:
-    """Read the data set in `source`: a table, a folder a tag, or the folder of an official set's sound.
+    """Read the data set in `source`: a table, a folder a tag, or the folder of a published set's sound.
 
     Raises
     ------
@@ -37,10 +37,10 @@ def load_dataset(source: str | os.PathLike[str], config: DataConfig | None = Non
     return load_table(
         place,
         root=config.root or None,
-        path=config.path_column,
-        tags=None if not columns else columns[0] if len(columns) == 1 else columns,
-        split=config.split_column or None,
-        group=config.group_column or None,
-        parts=(1 - config.valid_share - config.test_share, config.valid_share, config.test_share),
-        seed=config.split_seed,
+        path_column=config.path_column,
+        tag_columns=None if not columns else columns[0] if len(columns) == 1 else columns,
+        split_column=config.split_column or None,
+        group_column=config.group_column or None,
+        shares=(1 - config.valid_share - config.test_share, config.valid_share, config.test_share),
+        split_seed=config.split_seed,
     )

@@ -1,8 +1,13 @@
-"""Splitting clips by groups, so that rare tags come into every part where that can be."""
+"""Splitting clips by groups, which are never divided: with labels, or by their names alone.
+
+`stratify` deals groups out so that rare tags come into every part where that can be; who adds clips deals anew.
+`hold_out` goes by a hash of each name: a group keeps its side as long as the share's border does not pass it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +15,10 @@ from numpy.typing import NDArray
 from ..errors import DataError
 
 
-def partition(
-    groups: Sequence[str], labels: NDArray[np.bool_], parts: Sequence[float], seed: int
+def stratify(
+    groups: Sequence[str], labels: NDArray[np.bool_], shares: Sequence[float], split_seed: int
 ) -> NDArray[np.int64]:
-    """Return the part of each clip, an index into `parts`; a group is never divided.
+    """Return the part of each clip, an index into `shares`; a group is never divided.
 
     Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011) over groups: the rarest tag is dealt out
     first, its largest groups first, each to the part that still wants most of that tag. A part that would
@@ -26,9 +31,9 @@ def partition(
         One a clip.
     labels
         ``(clips, tags)``.
-    parts
-        Shares, which sum to 1. A share of 0 gets nothing.
-    seed
+    shares
+        Of the parts; they sum to 1. A share of 0 gets nothing.
+    split_seed
         Of the order in which groups of one size are dealt out.
 
     Raises
@@ -36,11 +41,11 @@ def partition(
     DataError
         If the shares are none, or there are fewer groups than parts.
     """
-    shares = np.asarray(parts, dtype=np.float64)
-    if shares.ndim != 1 or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6:
-        raise DataError(f"The parts {tuple(parts)} are no shares that sum to 1.")
+    wanted = np.asarray(shares, dtype=np.float64)
+    if wanted.ndim != 1 or not (wanted >= 0).all() or abs(wanted.sum() - 1) > 1e-6:
+        raise DataError(f"{tuple(shares)} are no shares that sum to 1.")
     names, member = np.unique(np.asarray(groups), return_inverse=True)
-    used = [i for i, share in enumerate(shares) if share > 0]
+    used = [i for i, share in enumerate(wanted) if share > 0]
     if len(names) < len(used):
         raise DataError(
             f"{len(names)} groups cannot be split into {len(used)} parts. Add clips of other groups, say the "
@@ -48,8 +53,8 @@ def partition(
         )
     counts = np.zeros((len(names), labels.shape[1]), dtype=np.int64)
     np.add.at(counts, member, labels)
-    deal = _Deal(counts, np.bincount(member, minlength=len(names)), shares, used)
-    order = np.random.default_rng(seed).permutation(len(names))
+    deal = _Deal(counts, np.bincount(member, minlength=len(names)), wanted, used)
+    order = np.random.default_rng(split_seed).permutation(len(names))
     order = order[np.argsort(-deal.sizes[order], kind="stable")]
     while (left := np.flatnonzero(deal.holders)).size:
         tag = int(left[np.argmin(deal.holders[left])])
@@ -60,6 +65,36 @@ def partition(
         if deal.part[group] < 0:
             deal.give(int(group), None)
     return deal.part[member]
+
+
+def hold_out(groups: Iterable[str], share: float, split_seed: int = 0) -> set[str]:
+    """Return the groups that are held out: about `share` of them, at least one.
+
+    Those with the smallest hashes are, whatever their order. More groups move the border: a model is to be
+    evaluated on the groups that it was trained without.
+
+    Parameters
+    ----------
+    groups
+        Their names, as often as one likes.
+    share
+        Part of the groups.
+    split_seed
+        Another number holds out other groups.
+
+    Raises
+    ------
+    DataError
+        If that would be all of them.
+    """
+    names = sorted(set(groups), key=lambda g: hashlib.sha256(f"{split_seed}{g}".encode()).digest())
+    held = set(names[: max(1, round(share * len(names)))])
+    if len(held) == len(names):
+        raise DataError(
+            f"All {len(names)} groups would be held out: at least two are needed (folders of music, or the "
+            "column 'group' of a table)."
+        )
+    return held
 
 
 class _Deal:
