@@ -8,29 +8,33 @@ from .._lazy import lazily
 from .config import StoreConfig
 
 if TYPE_CHECKING:
-    from .build import build_store, sound_files
-    from .examples import Batch, Damage, Examples, MelExamples, score_clips
-    from .store import FeatureStore, Mels, MemoryMels
+    from .build import build_store
+    from .examples import Augment, Batch, Examples, FeatureExamples
+    from .labelled import LabelledSplits, label_features, nothing_readable
+    from .store import Features, FeatureStore, MemoryFeatures, OnClip
 
 __all__ = [
+    "Augment",
     "Batch",
-    "Damage",
     "Examples",
+    "FeatureExamples",
     "FeatureStore",
-    "MelExamples",
-    "Mels",
-    "MemoryMels",
+    "Features",
+    "LabelledSplits",
+    "MemoryFeatures",
+    "OnClip",
     "StoreConfig",
     "build_store",
-    "score_clips",
-    "sound_files",
+    "label_features",
+    "nothing_readable",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(("build_store", "sound_files"), "build"),
-        **dict.fromkeys(("Batch", "Damage", "Examples", "MelExamples", "score_clips"), "examples"),
-        **dict.fromkeys(("FeatureStore", "MemoryMels", "Mels"), "store"),
+        "build_store": "build",
+        **dict.fromkeys(("Augment", "Batch", "Examples", "FeatureExamples"), "examples"),
+        **dict.fromkeys(("LabelledSplits", "label_features", "nothing_readable"), "labelled"),
+        **dict.fromkeys(("FeatureStore", "Features", "MemoryFeatures", "OnClip"), "store"),
     },
 )

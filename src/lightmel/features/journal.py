@@ -1,7 +1,7 @@
 """The files of a store, and how clips are added so that a kill at any moment costs only the last of them.
 
-``store.json`` says what the mels are, ``mels.bin`` holds them one after another, and ``index.jsonl`` has a
-line for each clip: where it lies and its checksum, or why it failed; and what it was made of: size and
+``store.json`` says what the features are, ``features.bin`` holds them one after another (``mels.bin`` in a store
+of format 1, which knew no other features and is read and gone on with as it is), and ``index.jsonl`` has a line for each clip: where it lies and its checksum, or why it failed; and what it was made of: size and
 modification time of a file, or the checksum of the clip it was derived from. Data are on the disk before the
 line that names them is written. So whatever follows the last whole line, in either file, is unfinished: a
 reader does not see it, and the next writer cuts it off. Of two lines with one key the later counts.
@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._files import write_whole
 from ..errors import DataError
-from ..frontends.mel import MelConfig, StorageType
+from ..frontends import FrontendConfig, StorageType, config_from_dict
 from .layout import Bytes, Layout
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
-FORMAT = "lightmel-store-1"
-DESCRIPTION, MELS, INDEX = "store.json", "mels.bin", "index.jsonl"
+FORMAT, _FORMAT_1 = "lightmel-store-2", "lightmel-store-1"
+DESCRIPTION, INDEX = "store.json", "index.jsonl"
+FEATURES, _MELS = "features.bin", "mels.bin"
 
 Origin: TypeAlias = tuple[int, ...]
 """What a clip was made of: another origin is other sound."""
@@ -41,33 +42,49 @@ _COMMIT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Description:
-    """What the mels of a store are: `seconds` from the middle of each file, or all of it (None)."""
+    """What a store keeps: `excerpt_seconds` from the middle of each file, or all of it (None)."""
 
-    config: MelConfig
+    config: FrontendConfig
     dtype: StorageType
-    seconds: float | None
+    excerpt_seconds: float | None
+    data_name: str = field(default=FEATURES, compare=False)
+    """Of the file of the data, which format 1 called otherwise."""
 
     @property
     def layout(self) -> Layout:
         """How a clip lies in bytes."""
-        return Layout(self.config.n_mels, self.dtype)
+        return Layout(self.config.rows, self.dtype)
 
     def __str__(self) -> str:
-        length = "whole files" if self.seconds is None else f"{self.seconds:g} s from the middle"
+        excerpt = self.excerpt_seconds
+        length = "whole files" if excerpt is None else f"{excerpt:g} s from the middle"
         return f"{self.config.slug} as {self.dtype}, {length}"
 
     def to_json(self) -> str:
         """Return one line of JSON; `from_json` reads it back."""
-        fields = {"config": self.config.to_dict(), "dtype": self.dtype, "seconds": self.seconds}
-        return json.dumps({"format": FORMAT, **fields})
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "frontend": self.config.to_dict(),
+                "dtype": self.dtype,
+                "excerpt_seconds": self.excerpt_seconds,
+            }
+        )
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Description:
         """Read what `to_json` wrote; `ValueError`, `KeyError` or `TypeError` if it is something else."""
         document = json.loads(text)
-        if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']!r}, this version reads {FORMAT!r}")
-        description = cls(MelConfig(**document["config"]), document["dtype"], document["seconds"])
+        if document["format"] == _FORMAT_1:
+            config = config_from_dict({"kind": "mel", **document["config"]})
+            description = cls(config, document["dtype"], document["seconds"], _MELS)
+        elif document["format"] == FORMAT:
+            config = config_from_dict(document["frontend"])
+            description = cls(config, document["dtype"], document["excerpt_seconds"])
+        else:
+            raise ValueError(
+                f"its format is {document['format']!r}, this version reads {FORMAT!r} and {_FORMAT_1!r}"
+            )
         _ = description.layout  # refuses a dtype that there is not
         return description
 
@@ -116,7 +133,7 @@ def checksum(key: str, offset: int, frames: int, clip: bytes | memoryview) -> in
 
 
 def read_description(folder: Path) -> Description:
-    """Return what the mels in `folder` are.
+    """Return what the features in `folder` are.
 
     Raises
     ------
@@ -134,7 +151,7 @@ def read_description(folder: Path) -> Description:
         raise DataError(f"{path} cannot be read ({error}): copy it anew, or build the store anew.") from error
 
 
-def read_index(folder: Path, layout: Layout) -> Index:
+def read_index(folder: Path, description: Description) -> Index:
     """Return the clips of a store; a torn last line is left out.
 
     Raises
@@ -146,7 +163,8 @@ def read_index(folder: Path, layout: Layout) -> Index:
     try:
         # The index first: a writer may add to both in between, and data without a line do no harm.
         text = (folder / INDEX).read_bytes() if (folder / INDEX).exists() else b""
-        size = (folder / MELS).stat().st_size if (folder / MELS).exists() else 0
+        data = folder / description.data_name
+        size = data.stat().st_size if data.exists() else 0
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}.") from error
     *lines, torn = text.split(b"\n")
@@ -160,10 +178,10 @@ def read_index(folder: Path, layout: Layout) -> Index:
                 "which makes the clips that are then missing."
             ) from None
         index.add(*entry)
-    end = max((p.offset + layout.n_bytes(p.frames) for p in index.clips.values()), default=0)
+    end = max((p.offset + description.layout.n_bytes(p.frames) for p in index.clips.values()), default=0)
     if end > size:
         raise DataError(
-            f"{folder / MELS} has {size} bytes where its index names {end}: copy the store anew, or delete "
+            f"{data} has {size} bytes where its index names {end}: copy the store anew, or delete "
             "it and build it anew."
         )
     return index
@@ -204,15 +222,21 @@ class Appender:
         self._committed = time.monotonic()
         with contextlib.ExitStack() as stack, self._writing():
             folder.mkdir(parents=True, exist_ok=True)
-            self._refuse_others()
-            self._mels = stack.enter_context((folder / MELS).open("ab", buffering=0))
+            if (folder / DESCRIPTION).exists():
+                description = self._described(description)
+            else:
+                self._refuse_others()
+            self._data = stack.enter_context((folder / description.data_name).open("ab", buffering=0))
             self._lock()  # before the description is written: of two who begin at once, one does
-            self._describe(description)
+            if (folder / DESCRIPTION).exists():  # of two who began at once, the other one's
+                self._described(description)
+            else:
+                write_whole(folder / DESCRIPTION, description.to_json().encode() + b"\n", DataError)
             self._lines_file = stack.enter_context((folder / INDEX).open("ab", buffering=0))
-            self.index = read_index(folder, self.layout)
+            self.index = read_index(folder, description)
             places = self.index.clips.values()
             self._end = max((p.offset + self.layout.n_bytes(p.frames) for p in places), default=0)
-            self._mels.truncate(self._end)
+            self._data.truncate(self._end)
             self._lines_end = self.index.n_bytes
             self._lines_file.truncate(self._lines_end)
             self._files = stack.pop_all()
@@ -222,9 +246,9 @@ class Appender:
         place = Place(self._end, frames, checksum(key, self._end, frames, clip))
         with self._writing():
             try:
-                _write(self._mels.fileno(), clip)
+                _write(self._data.fileno(), clip)
             except OSError:
-                self._mels.truncate(self._end)  # room for the lines of the clips before it
+                self._data.truncate(self._end)  # room for the lines of the clips before it
                 raise
         self._end += len(clip)
         self._note(key, place, {"offset": place.offset, "frames": frames, "crc32": place.crc32}, origin)
@@ -245,7 +269,7 @@ class Appender:
         """Put what was added on the disk: the data first, then the lines that name them."""
         with self._writing():
             if self._lines:
-                os.fsync(self._mels.fileno())
+                os.fsync(self._data.fileno())
                 self._lines_file.truncate(self._lines_end)  # an attempt that failed may have left a part
                 lines = b"".join(self._lines)
                 _write(self._lines_file.fileno(), lines)
@@ -274,24 +298,20 @@ class Appender:
 
     def _refuse_others(self) -> None:
         """Refuse a folder of other things; what a writer leaves that was killed at once is none."""
-        if (self.folder / DESCRIPTION).exists():
-            return
         for path in self.folder.iterdir():
-            begun = path.name == MELS and not path.stat().st_size
+            begun = path.name == FEATURES and not path.stat().st_size
             if not begun and not path.name.startswith(f".{DESCRIPTION}."):
                 raise DataError(f"{self.folder} holds files, but no feature store: choose an empty folder.")
 
-    def _describe(self, description: Description) -> None:
-        """Say what the mels are, or compare with what was said."""
-        if not (self.folder / DESCRIPTION).exists():
-            write_whole(self.folder / DESCRIPTION, description.to_json().encode() + b"\n", DataError)
-            return
+    def _described(self, wanted: Description) -> Description:
+        """Return what the store says that it is, if that is what is wanted."""
         found = read_description(self.folder)
-        if found != description:
+        if found != wanted:
             raise DataError(
-                f"{self.folder} is a store of other mels ({found}; wanted: {description}): choose another "
+                f"{self.folder} is a store of other features ({found}; wanted: {wanted}): choose another "
                 "folder, or delete this one."
             )
+        return found
 
     def _lock(self) -> None:
         """Keep other writers out as long as this process lives; Windows and some network drives cannot."""
@@ -300,7 +320,7 @@ class Appender:
         import fcntl
 
         try:
-            fcntl.flock(self._mels.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._data.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(f"Another process is writing to {self.folder}: wait until it is done.") from None
         except OSError:

@@ -1,6 +1,6 @@
-"""How the mel of a clip lies in a store: frame after frame, as float32, float16 or uint8.
+"""How the features of a clip lie in a store: frame after frame, as float32, float16 or uint8.
 
-As uint8 a clip begins with its affine, ``low`` and ``step`` of each band in float32, and a value is
+As uint8 a clip begins with its affine, ``low`` and ``step`` of each row in float32, and a value is
 ``low + step * byte``: off by half a step at most. The affine lies with the clip and not in the index,
 where its text would take as much room as a clip of few frames.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError
-from ..frontends.mel import StorageType
+from ..frontends import StorageType
 
 Bytes: TypeAlias = NDArray[np.uint8]
 """One dimension of them, as they are in the file."""
@@ -25,7 +25,7 @@ _BLOCK = 4096  # frames that are scaled in double precision at once
 
 @dataclass(frozen=True)
 class Layout:
-    """Bytes of a clip of `n_mels` bands, stored as `dtype`; little-endian on every machine.
+    """Bytes of a clip of `rows` rows, stored as `dtype`; little-endian on every machine.
 
     Raises
     ------
@@ -33,7 +33,7 @@ class Layout:
         If there is no such `dtype`.
     """
 
-    n_mels: int
+    rows: int
     dtype: StorageType
 
     def __post_init__(self) -> None:
@@ -46,32 +46,32 @@ class Layout:
 
     @property
     def _affine_bytes(self) -> int:
-        return 8 * self.n_mels if self.dtype == "uint8" else 0
+        return 8 * self.rows if self.dtype == "uint8" else 0
 
     def n_bytes(self, frames: int) -> int:
         """Bytes that a clip of `frames` takes."""
-        used = self._affine_bytes + frames * self.n_mels * self._item.itemsize
+        used = self._affine_bytes + frames * self.rows * self._item.itemsize
         return -(-used // _ALIGN) * _ALIGN
 
-    def pack(self, mel: NDArray[np.float32]) -> bytes:
-        """Return the bytes of a mel ``(n_mels, frames)`` of finite values."""
+    def pack(self, features: NDArray[np.float32]) -> bytes:
+        """Return the bytes of features ``(rows, frames)`` of finite values."""
         if self.dtype != "uint8":
-            return self._padded(mel.T.astype(self._item).tobytes())
-        low = mel.min(1)
-        step = ((mel.max(1).astype(np.float64) - low) / 255).astype("<f4")
-        # A band that never changes has a step of 0.
+            return self._padded(features.T.astype(self._item).tobytes())
+        low = features.min(1)
+        step = ((features.max(1).astype(np.float64) - low) / 255).astype("<f4")
+        # A row that never changes has a step of 0.
         low64, divisor = low.astype(np.float64), np.where(step > 0, step, 1).astype(np.float64)
-        levels = np.empty(mel.T.shape, np.uint8)
+        levels = np.empty(features.T.shape, np.uint8)
         for i in range(0, len(levels), _BLOCK):
-            scaled = (mel.T[i : i + _BLOCK] - low64) / divisor
+            scaled = (features.T[i : i + _BLOCK] - low64) / divisor
             levels[i : i + _BLOCK] = np.clip(np.rint(scaled), 0, 255)
         return self._padded(low.astype("<f4").tobytes() + step.tobytes() + levels.tobytes())
 
     def copy(self, clip: Bytes, first: int, out: NDArray[np.float32]) -> None:
-        """Write frames of a clip from `first` on into `out`, ``(n_mels, any number of frames)``."""
+        """Write frames of a clip from `first` on into `out`, ``(rows, any number of frames)``."""
         out[...] = self._frames(clip, first, out.shape[1]).T
         if self.dtype == "uint8":
-            low, step = clip[: self._affine_bytes].view("<f4").reshape(2, self.n_mels, 1)
+            low, step = clip[: self._affine_bytes].view("<f4").reshape(2, self.rows, 1)
             out *= step
             out += low
 
@@ -81,9 +81,9 @@ class Layout:
         return self._padded(clip[: self._affine_bytes].tobytes() + kept.tobytes())
 
     def _frames(self, clip: Bytes, first: int, count: int) -> NDArray[Any]:
-        row = self.n_mels * self._item.itemsize
+        row = self.rows * self._item.itemsize
         start = self._affine_bytes + first * row
-        return clip[start : start + count * row].view(self._item).reshape(count, self.n_mels)
+        return clip[start : start + count * row].view(self._item).reshape(count, self.rows)
 
     @staticmethod
     def _padded(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Mels to learn from: in memory, or on disk in a `FeatureStore`, of which any excerpt is a single read."""
+"""Features to learn from: in memory, or on disk in a `FeatureStore`, of which any excerpt is a single read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError, ShapeError, nearest
-from ..frontends.mel import MelConfig, StorageType
-from .journal import MELS, Appender, Description, Place, read_description, read_index
+from ..frontends import FrontendConfig, StorageType, config_from_slug
+from .journal import Appender, Description, Place, read_description, read_index
 from .layout import Bytes
 
 OnClip: TypeAlias = Callable[[str, "str | None"], None]
@@ -23,13 +23,13 @@ OnClip: TypeAlias = Callable[[str, "str | None"], None]
 Indices: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
-class Mels(Protocol):
-    """Mels of one configuration that training reads from.
+class Features(Protocol):
+    """Features of one configuration that training reads from.
 
     Attributes
     ----------
     config
-        What the mels are.
+        What the features are.
     keys
         Names of the clips.
     frames
@@ -37,7 +37,7 @@ class Mels(Protocol):
     """
 
     @property
-    def config(self) -> MelConfig: ...
+    def config(self) -> FrontendConfig: ...
 
     @property
     def keys(self) -> tuple[str, ...]: ...
@@ -48,15 +48,15 @@ class Mels(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, row: int) -> NDArray[np.float32]:
-        """Return a whole clip, ``(n_mels, frames)``."""
+        """Return a whole clip, ``(rows, frames)``."""
         ...
 
     def excerpts(self, rows: Indices, starts: Indices, n_frames: int) -> NDArray[np.float32]:
-        """Return ``(excerpts, n_mels, n_frames)``; a clip that is shorter is repeated."""
+        """Return ``(excerpts, rows, n_frames)``; a clip that is shorter is repeated."""
         ...
 
-    def require(self, config: MelConfig) -> None:
-        """Raise `ConfigError` unless the mels are those of `config`."""
+    def require(self, config: FrontendConfig) -> None:
+        """Raise `ConfigError` unless the features are those of `config`."""
         ...
 
     def fingerprint(self, rows: Indices) -> str:
@@ -65,16 +65,16 @@ class Mels(Protocol):
 
 
 class _Clips(ABC):
-    """What mels in memory and on disk have in common."""
+    """What features in memory and on disk have in common."""
 
-    config: MelConfig
+    config: FrontendConfig
     keys: tuple[str, ...]
     frames: NDArray[np.int64]
     _row_of: dict[str, int]
 
     @abstractmethod
     def _copy(self, row: int, start: int, out: NDArray[np.float32]) -> None:
-        """Write frames of a clip from `start` on into `out`, ``(n_mels, frames)``."""
+        """Write frames of a clip from `start` on into `out`, ``(rows, frames)``."""
 
     @abstractmethod
     def _checksum(self, row: int) -> int:
@@ -89,7 +89,7 @@ class _Clips(ABC):
         return len(self.keys)
 
     def __getitem__(self, row: int) -> NDArray[np.float32]:
-        out = np.empty((self.config.n_mels, int(self.frames[row])), np.float32)
+        out = np.empty((self.config.rows, int(self.frames[row])), np.float32)
         self._copy(row, 0, out)
         return out
 
@@ -108,23 +108,22 @@ class _Clips(ABC):
             raise DataError(f"{self._label} lacks {missing[0]!r}{more}.{self._why_missing(missing[0])}")
         return np.array([self._row_of[key] for key in keys], np.int64)
 
-    def require(self, config: MelConfig) -> None:
-        """Raise `ConfigError` unless the mels are those of `config`, a model's say."""
+    def require(self, config: FrontendConfig) -> None:
+        """Raise `ConfigError` unless the features are those of `config`, a model's say."""
         if config == self.config:
             return
-        thinned = config.hop_factor % self.config.hop_factor == 0
-        if thinned and config == self.config.replace(hop_factor=config.hop_factor):
+        if self.config.thinning(config) is not None:
             way_out = (
-                f"A store of it gives them without the sound: store.derive(folder, {config.hop_factor}), or "
-                f"`lightmel features --derive STORE --hop-factor {config.hop_factor}`."
+                f"A store of it gives them without the sound: store.derive(folder, {config.slug!r}), or "
+                f"`lightmel features --derive STORE --frontend {config.slug}`."
             )
         else:
-            way_out = "Make mels of that configuration from the sound."
+            way_out = "Compute features of that configuration from the sound."
         raise ConfigError(f"{self._label} holds {self.config.slug}, and {config.slug} is wanted. {way_out}")
 
     @property
     def _label(self) -> str:
-        return "This collection of mels"
+        return "This collection of features"
 
     def _why_missing(self, key: str) -> str:
         return nearest(key, self._row_of)
@@ -137,7 +136,7 @@ class _Clips(ABC):
 
         Returns
         -------
-        Array ``(len(rows), n_mels, n_frames)``, float32.
+        Array ``(len(rows), config.rows, n_frames)``, float32.
 
         Raises
         ------
@@ -158,52 +157,52 @@ class _Clips(ABC):
                 f"{n_frames} frames from {starts[i]} on do not lie in {self.keys[rows[i]]!r}: "
                 f"it has {here[i]}."
             )
-        out = np.empty((len(rows), self.config.n_mels, n_frames), np.float32)
-        for mel, row, start, held in zip(
+        out = np.empty((len(rows), self.config.rows, n_frames), np.float32)
+        for clip, row, start, held in zip(
             out, rows.tolist(), starts.tolist(), np.minimum(here, n_frames).tolist(), strict=True
         ):
-            self._copy(row, start, mel[:, :held])
+            self._copy(row, start, clip[:, :held])
             if held < n_frames:
-                mel[:, held:] = mel[:, np.arange(held, n_frames) % held]
+                clip[:, held:] = clip[:, np.arange(held, n_frames) % held]
         return out
 
 
-class MemoryMels(_Clips):
-    """Mels in memory, ``(n_mels, frames)`` by key.
+class MemoryFeatures(_Clips):
+    """Features in memory, ``(rows, frames)`` by key.
 
     Raises
     ------
     ShapeError
-        If one has another number of bands, or no frames.
+        If one has another number of rows, or no frames.
     """
 
-    def __init__(self, config: MelConfig, mels: Mapping[str, NDArray[np.floating[Any]]]) -> None:
+    def __init__(self, config: FrontendConfig, features: Mapping[str, NDArray[np.floating[Any]]]) -> None:
         self.config = config
-        self.keys = tuple(mels)
+        self.keys = tuple(features)
         self._row_of = {key: row for row, key in enumerate(self.keys)}
-        self._mels = [np.ascontiguousarray(mel, np.float32) for mel in mels.values()]
-        for key, mel in zip(self.keys, self._mels, strict=True):
-            if mel.ndim != 2 or mel.shape[0] != config.n_mels or not mel.shape[1]:
-                raise ShapeError(f"{key!r} has the shape {mel.shape}, not ({config.n_mels}, frames).")
-        self.frames = np.array([mel.shape[1] for mel in self._mels], np.int64)
+        self._clips = [np.ascontiguousarray(one, np.float32) for one in features.values()]
+        for key, one in zip(self.keys, self._clips, strict=True):
+            if one.ndim != 2 or one.shape[0] != config.rows or not one.shape[1]:
+                raise ShapeError(f"{key!r} has the shape {one.shape}, not ({config.rows}, frames).")
+        self.frames = np.array([one.shape[1] for one in self._clips], np.int64)
 
     def _copy(self, row: int, start: int, out: NDArray[np.float32]) -> None:
-        out[...] = self._mels[row][:, start : start + out.shape[1]]
+        out[...] = self._clips[row][:, start : start + out.shape[1]]
 
     def _checksum(self, row: int) -> int:
-        return zlib.crc32(self._mels[row].data)
+        return zlib.crc32(self._clips[row].data)
 
 
 class FeatureStore(_Clips):
-    """Mels on disk: one memory-mapped file and an index. `build_store` makes it, `open` reads it.
+    """Features on disk: one memory-mapped file and an index. `build_store` makes it, `open` reads it.
 
     Threads may share one. Forked processes share the mapping; pickled, it maps the file anew and does not
     read the index again.
 
     Attributes
     ----------
-    folder, config, dtype, seconds
-        Where it is and what it holds; `seconds` is None where the mels are of whole files.
+    folder, config, dtype, excerpt_seconds
+        Where it is and what it holds; `excerpt_seconds` is None where it is of whole files.
     keys, frames
         Name and length of each clip.
     failed
@@ -221,8 +220,8 @@ class FeatureStore(_Clips):
         self._layout = self._description.layout
         self.config = self._description.config
         self.dtype: StorageType = self._description.dtype
-        self.seconds = self._description.seconds
-        index = read_index(self.folder, self._layout)
+        self.excerpt_seconds = self._description.excerpt_seconds
+        index = read_index(self.folder, self._description)
         self.failed = index.failed
         self.keys = tuple(index.clips)
         self._row_of = {key: row for row, key in enumerate(self.keys)}
@@ -249,9 +248,11 @@ class FeatureStore(_Clips):
         if not self.keys:  # an empty file cannot be mapped
             return np.empty(0, np.uint8)
         try:
-            return np.asarray(np.memmap(self.folder / MELS, np.uint8, "r"))
+            return np.asarray(np.memmap(self.folder / self._description.data_name, np.uint8, "r"))
         except OSError as error:
-            raise DataError(f"{self.folder / MELS} cannot be read: {error.strerror or error}.") from error
+            raise DataError(
+                f"{self.folder / self._description.data_name} cannot be read: {error.strerror or error}."
+            ) from error
 
     @property
     def n_bytes(self) -> int:
@@ -288,9 +289,9 @@ class FeatureStore(_Clips):
         return tuple(damaged)
 
     def derive(
-        self, folder: str | os.PathLike[str], hop_factor: int, *, on_clip: OnClip | None = None
+        self, folder: str | os.PathLike[str], config: FrontendConfig | str, *, on_clip: OnClip | None = None
     ) -> FeatureStore:
-        """Make a store of a larger hop factor from this one, without the sound: fewer of the same frames.
+        """Make a store of fewer of the same frames, without the sound: of mels, those of a larger hop factor.
 
         As float32 and float16 it holds what building it from the sound would, but for last bits where the
         front end sums over few frames or bands in another order. As uint8 it keeps the affine of this store,
@@ -301,26 +302,26 @@ class FeatureStore(_Clips):
         ----------
         folder
             Of the new store.
-        hop_factor
-            Its hop factor, a multiple of this store's.
+        config
+            What it holds, or the slug of that: every so many frames of this store's, such as a larger hop factor.
         on_clip
             Told of each clip that was made.
 
         Raises
         ------
         ConfigError
-            If `hop_factor` is no such multiple.
+            If its frames are not some of this store's.
         DataError
             If `folder` cannot be written, or holds something else.
         """
-        keep, rest = divmod(hop_factor, self.config.hop_factor)
-        if rest or keep < 2:
+        wanted = config_from_slug(config) if isinstance(config, str) else config
+        every = self.config.thinning(wanted)
+        if every is None:
             raise ConfigError(
-                f"x{hop_factor} cannot be derived from x{self.config.hop_factor}: its multiples can, "
-                f"x{2 * self.config.hop_factor} and so on."
+                f"{wanted.slug} cannot be derived from {self.config.slug}: its frames are not every second, or "
+                f"third, or so, of these. {self.config.thinned(2).slug} can be."
             )
-        config = self.config.replace(hop_factor=hop_factor)
-        with Appender(Path(folder), Description(config, self.dtype, self.seconds)) as store:
+        with Appender(Path(folder), Description(wanted, self.dtype, self.excerpt_seconds)) as store:
             for key, reason in self.failed.items():
                 if store.index.failed.get(key) != reason:
                     store.fail(key, reason)
@@ -331,8 +332,8 @@ class FeatureStore(_Clips):
                 clip = self._clip(place)
                 damage = None if place.holds(key, clip) else f"it is damaged in {self.folder}"
                 if damage is None:
-                    thin = self._layout.thin(clip, place.frames, keep)
-                    store.add(key, -(-place.frames // keep), thin, origin)
+                    thin = self._layout.thin(clip, place.frames, every)
+                    store.add(key, -(-place.frames // every), thin, origin)
                 else:
                     store.fail(key, damage)
                 if on_clip is not None:

@@ -1,0 +1,265 @@
+"""Work done in child processes: on all cores, in order, and going on where a decoder crashes.
+
+A child is started with one thread and talks over its standard input and output, one task after another. It
+needs no import of the program that started it, and it may crash: a C library that does so on a broken file
+takes only the child along, which is then replaced. Tasks, settings and answers are plain data.
+
+A kind of work is a function in a module, named ``module:function``: given the settings, it returns a function
+from a task to an answer and the bytes that go with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import import_module
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from .errors import LightmelError
+
+Handler: TypeAlias = Callable[[Any], tuple[dict[str, Any], bytes]]
+"""From a task to an answer and its bytes."""
+
+_AHEAD = 4
+"""Tasks a worker that may be done, and held in memory, before it is their turn."""
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_PROGRAM = "from lightmel.workers import main; main()"
+_READY = b"ready\n"
+_CRASHES = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")}
+
+log = logging.getLogger("lightmel")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A kind of work and its settings.
+
+    Parameters
+    ----------
+    function
+        ``module:function``, importable in another process.
+    settings
+        Plain data that it is called with.
+    error
+        What is raised where a child cannot be started, or was ended from outside.
+    """
+
+    function: str
+    settings: Any
+    error: type[LightmelError]
+
+    def start(self) -> Handler:
+        """Return the handler of tasks, in this process."""
+        module, _, name = self.function.partition(":")
+        handler: Handler = getattr(import_module(module), name)(self.settings)
+        return handler
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a task: answer and bytes, or how the child crashed; and what was logged meanwhile."""
+
+    answer: Mapping[str, Any]
+    data: bytes = b""
+    crash: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+class Pool:
+    """So many children, each with a thread here that waits for it; with 0, the work is done here."""
+
+    def __init__(self, work: Work, count: int) -> None:
+        self._work, self._count = work, count
+        self._threads = ThreadPoolExecutor(max(count, 1), thread_name_prefix="lightmel-work")
+        self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
+        self._children: set[Child] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def map(self, tasks: Iterable[Any]) -> Iterator[Done]:
+        """Yield what became of each task, in their order."""
+        if self._count == 0:
+            handler = self._work.start()
+            for task in tasks:
+                yield Done(*handler(task))
+            return
+        waiting: deque[Future[Done]] = deque()
+        for task in tasks:
+            waiting.append(self._threads.submit(self._do, task))
+            while waiting and (len(waiting) > _AHEAD * self._count or waiting[0].done()):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _do(self, task: Any) -> Done:
+        child = self._child()
+        done = child.do(task)
+        if child.alive:
+            self._idle.put(child)
+        else:
+            self._end(child)
+        return done
+
+    def _child(self) -> Child:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            with self._lock:
+                if self._closed:
+                    raise self._work.error("The work was stopped.") from None
+                child = Child(self._work)
+                self._children.add(child)
+                return child
+
+    def _end(self, child: Child) -> None:
+        with self._lock:
+            self._children.discard(child)
+        child.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._closed = True
+            children = list(self._children)
+        for child in children:
+            child.kill()
+        self._threads.shutdown(cancel_futures=True)
+        for child in children:
+            child.close()
+
+
+class Child:
+    """A process that does one task at a time, on one thread."""
+
+    def __init__(self, work: Work) -> None:
+        paths = [path or os.getcwd() for path in sys.path]  # noqa: PTH109 - as text
+        with contextlib.ExitStack() as stack:
+            try:
+                self._said = stack.enter_context(tempfile.TemporaryFile())
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _PROGRAM],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._said,
+                    env={
+                        **os.environ,
+                        **_ONE_THREAD,
+                        "PYTHONPATH": os.pathsep.join(paths),
+                        "PYTHONSAFEPATH": "1",
+                    },
+                )
+            except OSError as error:
+                raise work.error(f"A worker cannot be started ({error}): take fewer, or 0.") from error
+            stack.pop_all()  # close() closes the file
+        self._ready = False
+        self._work = work
+
+    def do(self, task: Any) -> Done:
+        """Return what became of a task; that it crashed the process is an answer, too.
+
+        Raises
+        ------
+        LightmelError
+            Of the work's kind: if the process did not start, or was ended from outside.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # its end is noticed below
+            if not self._ready:
+                order = {"function": self._work.function, "settings": self._work.settings}
+                self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.write(json.dumps(task).encode() + b"\n")
+            self._process.stdin.flush()
+        if not self._ready:
+            # What a site's start-up prints comes before it.
+            self._ready = _READY in iter(self._process.stdout.readline, b"")
+        header = self._process.stdout.readline() if self._ready else b""
+        if header.endswith(b"\n"):
+            said = json.loads(header)
+            data = self._process.stdout.read(said["bytes"])
+            if len(data) == said["bytes"]:
+                return Done(said["answer"], data, notes=tuple(said["notes"]))
+        return self._ended(task)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can do another task."""
+        return self._process.poll() is None
+
+    def _ended(self, task: Any) -> Done:
+        code = self._process.wait()
+        if self._ready and -code in _CRASHES:
+            return Done({}, crash=signal.Signals(-code).name)
+        self._said.seek(0)
+        said = self._said.read().decode(errors="replace").strip().splitlines()
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        raise self._work.error(
+            f"A worker {how} at {task}{': ' + said[-1] if said else ''}. If memory has run out, take fewer "
+            "workers. What was done is kept: run the same again to go on."
+        )
+
+    def kill(self) -> None:
+        """End the process, whatever it does; a thread that waits for its answer goes on."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process and give back what it held here."""
+        self.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._said):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+class _Notes(logging.Handler):
+    """Keeps what is logged, for the process that shows it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.kept: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.kept.append(record.getMessage())
+
+
+def main() -> None:
+    """Be a `Child`: an order, then tasks, a line each; for each an answer line and the bytes that go with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a C library prints must not get among the answers
+    notes = _Notes()
+    log.addHandler(notes)
+    order = json.loads(sys.stdin.buffer.readline())
+    handler = Work(order["function"], order["settings"], LightmelError).start()
+    answers.write(_READY)
+    answers.flush()
+    for line in sys.stdin.buffer:
+        answer, data = handler(json.loads(line))
+        header = {"answer": answer, "bytes": len(data), "notes": notes.kept}
+        answers.write(json.dumps(header).encode() + b"\n" + data)
+        answers.flush()
+        notes.kept = []
