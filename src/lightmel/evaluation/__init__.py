@@ -7,44 +7,41 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
-    from .metrics import bootstrap, correlation, fit_thresholds, judged, macro, pr_auc, roc_auc, shared_top
-    from .protocol import evaluate, evaluate_files, none_heard
-    from .record import Evaluation, compare, markdown
+    from .comparison import compare
+    from .metrics import bootstrap, correlation, fit_thresholds, macro, pr_auc, rankable, roc_auc, shared_top
+    from .protocol import ClipSet, Intervals, evaluate, evaluate_examples
+    from .record import Evaluation
+    from .scoring import score_clips
+    from .tables import markdown
 
 __all__ = [
+    "ClipSet",
     "Evaluation",
+    "Intervals",
     "bootstrap",
     "compare",
     "correlation",
     "evaluate",
-    "evaluate_files",
+    "evaluate_examples",
     "fit_thresholds",
-    "judged",
     "macro",
     "markdown",
-    "none_heard",
     "pr_auc",
+    "rankable",
     "roc_auc",
+    "score_clips",
     "shared_top",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(
-            (
-                "bootstrap",
-                "correlation",
-                "fit_thresholds",
-                "judged",
-                "macro",
-                "pr_auc",
-                "roc_auc",
-                "shared_top",
-            ),
-            "metrics",
-        ),
-        **dict.fromkeys(("evaluate", "evaluate_files", "none_heard"), "protocol"),
-        **dict.fromkeys(("Evaluation", "compare", "markdown"), "record"),
+        "compare": "comparison",
+        **dict.fromkeys(("bootstrap", "correlation", "fit_thresholds", "macro", "pr_auc"), "metrics"),
+        **dict.fromkeys(("rankable", "roc_auc", "shared_top"), "metrics"),
+        **dict.fromkeys(("ClipSet", "Intervals", "evaluate", "evaluate_examples"), "protocol"),
+        "Evaluation": "record",
+        "score_clips": "scoring",
+        "markdown": "tables",
     },
 )

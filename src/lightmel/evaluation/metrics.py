@@ -1,4 +1,4 @@
-"""How well scores fit: ROC AUC and PR AUC against people, thresholds, correlation between taggers."""
+"""How well scores fit: ROC AUC and PR AUC against labels, thresholds, correlation between taggers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Measure = Literal["roc_auc", "pr_auc"]
 Floats = NDArray[np.float64]
 
 FALLBACK_THRESHOLD = 0.5
-"""For a tag that nothing can be fitted to: the score at which a network is of two minds."""
+"""For a tag that nothing can be fitted to: the score at which a network is undecided."""
 
 _CHUNK = 300_000
 """Numbers in one array of resampled clips: what stays near the processor."""
@@ -41,8 +41,8 @@ def _check(truth: Truth, scores: Scores, tags: Sequence[str]) -> None:
         )
 
 
-def judged(truth: Truth, min_positives: int = 1) -> list[int]:
-    """Return the columns of `truth` ``(clips, tags)`` that a ranking can be judged by.
+def rankable(truth: Truth, min_positives: int = 1) -> list[int]:
+    """Return the columns of `truth` ``(clips, tags)`` that a ranking can be measured by.
 
     They have at least `min_positives` true clips (one in any case) and at least one false one.
     """
@@ -53,7 +53,7 @@ def judged(truth: Truth, min_positives: int = 1) -> list[int]:
 def roc_auc(truth: Truth, scores: Scores, tags: Sequence[str], min_positives: int = 1) -> dict[str, float]:
     """Return the ROC AUC of each tag that has `min_positives` true clips and at least one false one.
 
-    `truth` and `scores` are ``(clips, tags)``; a tag that is missing in the result could not be judged.
+    `truth` and `scores` are ``(clips, tags)``; a tag that is missing in the result could not be measured.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def roc_auc(truth: Truth, scores: Scores, tags: Sequence[str], min_positives: in
         If a score is not finite.
     """
     _check(truth, scores, tags)
-    return {tags[i]: float(roc_auc_score(truth[:, i], scores[:, i])) for i in judged(truth, min_positives)}
+    return {tags[i]: float(roc_auc_score(truth[:, i], scores[:, i])) for i in rankable(truth, min_positives)}
 
 
 def pr_auc(truth: Truth, scores: Scores, tags: Sequence[str], min_positives: int = 1) -> dict[str, float]:
@@ -75,7 +75,7 @@ def pr_auc(truth: Truth, scores: Scores, tags: Sequence[str], min_positives: int
     _check(truth, scores, tags)
     return {
         tags[i]: float(average_precision_score(truth[:, i], scores[:, i]))
-        for i in judged(truth, min_positives)
+        for i in rankable(truth, min_positives)
     }
 
 
@@ -118,7 +118,7 @@ def bootstrap(
 
     Returns
     -------
-    Both ends; NaN and NaN where no tag can be judged.
+    Both ends; NaN and NaN where no tag can be measured.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def bootstrap(
         raise ConfigError(f"measure is {' or '.join(map(repr, _WEIGHTED))}, not {measure!r}.")
     if resamples < 1 or not 0 < level < 1:
         raise ConfigError(f"resamples is at least 1 and level between 0 and 1, not {resamples} and {level}.")
-    clips, columns = len(truth), judged(truth)
+    clips, columns = len(truth), rankable(truth)
     if not columns:
         return float("nan"), float("nan")
     ranked = [_Ranked(truth[:, i], scores[:, i]) for i in columns]
@@ -156,12 +156,12 @@ def bootstrap(
 class _Steps:
     """A ranking, a row for each distinct score that a true clip has, the highest first.
 
-    `hits` and `heard` are the true and all clips at that score or above, `before` all clips above it,
+    `hits` and `found` are the true and all clips at that score or above, `before` all clips above it,
     `clips` all there are, ``(scores, resamples)``.
     """
 
     hits: Floats
-    heard: Floats
+    found: Floats
     before: Floats
     clips: Floats
 
@@ -193,7 +193,7 @@ def _weighted_roc_auc(steps: _Steps) -> Floats:
     """The part of pairs of a true and a false clip in the right order, a tie counting half."""
     new = np.diff(steps.hits, axis=0, prepend=0)
     above = steps.before - (steps.hits - new)
-    at = steps.heard - steps.before - new
+    at = steps.found - steps.before - new
     true, false = steps.hits[-1], steps.clips - steps.hits[-1]
     return _divided((new * (false - above - at / 2)).sum(axis=0), true * false, (true > 0) & (false > 0))
 
@@ -201,7 +201,7 @@ def _weighted_roc_auc(steps: _Steps) -> Floats:
 def _weighted_pr_auc(steps: _Steps) -> Floats:
     new = np.diff(steps.hits, axis=0, prepend=0)
     true, false = steps.hits[-1], steps.clips - steps.hits[-1]
-    precision = steps.hits / np.maximum(steps.heard, 1)
+    precision = steps.hits / np.maximum(steps.found, 1)
     return _divided((new * precision).sum(axis=0), true, (true > 0) & (false > 0))
 
 
@@ -244,7 +244,7 @@ def _threshold(truth: Truth, scores: Scores) -> float:
         return FALLBACK_THRESHOLD
     ranked = _Ranked(truth, scores)
     steps = ranked.resampled(np.ones((len(truth), 1), dtype=np.int32))
-    best = int(np.argmax(2 * steps.hits / (steps.heard + truth.sum())))  # the first, the highest score
+    best = int(np.argmax(2 * steps.hits / (steps.found + truth.sum())))  # the first, the highest score
     level, below = float(ranked.levels[best]), float(ranked.below[best])
     middle = (level + below) / 2
     return middle if middle > below else level  # neighbouring numbers have no middle

@@ -1,18 +1,18 @@
-"""The record of an evaluation: figures that carry what they rest on, as JSON and as tables."""
+"""The record of an evaluation: figures that carry what they rest on, as JSON and as a table."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from .._files import beside, check_target, write_whole
-from ..datasets.dataset import same_protocol
 from ..errors import DataError
 from .metrics import macro
+from .tables import figure, markdown, with_interval
 
 Interval = tuple[float, float]
 
@@ -24,21 +24,21 @@ class Evaluation:
     Attributes
     ----------
     dataset, protocol, split
-        What it was judged by.
+        What it was measured on.
     model, version, config, weights
-        Who was judged: name, version, mel configuration, and `weights_sha256`.
+        Which tagger: name, version, front end, and `weights_sha256`.
     clips
-        How many were judged.
+        How many there were.
     positives
         For each tag the clips that have it.
     roc_auc, pr_auc
-        Of each tag that could be judged.
+        Of each tag that could be measured.
     left_out
         The tags that could not, and why. They are no part of the averages.
     failed
-        The files that could not be heard, and why. They are no part of anything.
+        The files that could not be read, and why. They are no part of anything.
     roc_auc_interval, pr_auc_interval
-        Of the averages (`lightmel.evaluation.metrics.bootstrap`); None where no tag could be judged.
+        Of the averages (`lightmel.evaluation.bootstrap`); None where no tag could be measured.
     resamples, level, seed
         How the intervals were made.
     """
@@ -64,17 +64,17 @@ class Evaluation:
 
     @property
     def name(self) -> str:
-        """The data set's: what `lightmel.data.same_protocol` goes by."""
+        """The data set's: what `lightmel.datasets.same_protocol` goes by."""
         return self.dataset
 
     @property
     def macro_roc_auc(self) -> float:
-        """Mean over the judged tags; NaN without any."""
+        """Mean over the measured tags; NaN without any."""
         return macro(self.roc_auc)
 
     @property
     def macro_pr_auc(self) -> float:
-        """Mean over the judged tags; NaN without any."""
+        """Mean over the measured tags; NaN without any."""
         return macro(self.pr_auc)
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,20 +138,20 @@ class Evaluation:
         """Return the figures of each tag and their averages as a table in Markdown."""
         heading = f"{self.model} {self.version}".strip()
         rows = [
-            (tag, str(n), _figure(self.roc_auc.get(tag)), _figure(self.pr_auc.get(tag)))
+            (tag, str(n), figure(self.roc_auc.get(tag)), figure(self.pr_auc.get(tag)))
             for tag, n in self.positives.items()
         ]
         rows.append(
             (
                 f"**mean of {len(self.roc_auc)} tags**",
                 "",
-                _with_interval(self.macro_roc_auc, self.roc_auc_interval),
-                _with_interval(self.macro_pr_auc, self.pr_auc_interval),
+                with_interval(self.macro_roc_auc, self.roc_auc_interval),
+                with_interval(self.macro_pr_auc, self.pr_auc_interval),
             )
         )
         notes = [f"Left out: {tag} ({why})." for tag, why in self.left_out.items()]
         if self.failed:
-            notes.append(f"Could not be heard: {len(self.failed)} files.")
+            notes.append(f"Could not be read: {len(self.failed)} files.")
         return "\n".join(
             [
                 f"{heading} ({self.config}, weights {self.weights[:12]}) on {self.split} of {self.dataset}, "
@@ -161,71 +161,3 @@ class Evaluation:
                 *(["", *notes] if notes else []),
             ]
         )
-
-
-def compare(evaluations: Sequence[Evaluation]) -> str:
-    """Return several evaluations as one table in Markdown, a line each.
-
-    Raises
-    ------
-    DataError
-        If there are none, or they are not of the same data set, protocol, split, clips and tags: such
-        numbers say nothing beside each other. The message names what differs.
-    """
-    if not evaluations:
-        raise DataError("A table needs at least one evaluation.")
-    same_protocol(*evaluations)
-    first = evaluations[0]
-    for other in evaluations[1:]:
-        for what, a, b in (
-            ("split", first.split, other.split),
-            ("number of clips", first.clips, other.clips),
-            ("judged tags", ", ".join(first.roc_auc), ", ".join(other.roc_auc)),
-            ("true clips", _true_clips(first), _true_clips(other)),
-            ("unheard files", _unheard(first), _unheard(other)),
-        ):
-            if a != b:
-                raise DataError(
-                    f"{first.model} and {other.model} cannot stand in one table: their {what} are "
-                    f"{a} and {b}."
-                )
-    rows = [
-        (
-            f"{e.model} {e.version}".strip(),
-            e.config,
-            _with_interval(e.macro_roc_auc, e.roc_auc_interval),
-            _with_interval(e.macro_pr_auc, e.pr_auc_interval),
-            e.weights[:12],
-        )
-        for e in evaluations
-    ]
-    head = (
-        f"{first.split} of {first.dataset}, {first.protocol}: {first.clips} clips, {len(first.roc_auc)} tags."
-    )
-    return f"{head}\n\n" + markdown(("tagger", "configuration", "ROC AUC", "PR AUC", "weights"), rows)
-
-
-def _true_clips(evaluation: Evaluation) -> str:
-    return ", ".join(f"{tag} {evaluation.positives[tag]}" for tag in evaluation.roc_auc)
-
-
-def _unheard(evaluation: Evaluation) -> str:
-    return ", ".join(sorted(evaluation.failed)) or "none"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown, its columns aligned for those who read it as text."""
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in cells
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _with_interval(value: float, interval: Interval | None) -> str:
-    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
