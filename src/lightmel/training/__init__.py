@@ -5,30 +5,65 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
-from .config import FinetuneConfig, TaggerConfig, TrainConfig
+from .config import NO_CALLBACKS, Callbacks, FinetuneConfig, Signature, TaggerConfig, TrainConfig
 
 if TYPE_CHECKING:
+    from .augment import (
+        Augmentation,
+        Chain,
+        Equalizer,
+        Gain,
+        LowPass,
+        MelDomain,
+        Noise,
+        WaveDomain,
+        playback,
+    )
+    from .distributed import is_first_process
     from .finetuning import finetune
-    from .supervised import Trained, read_parts, train_tagger
-    from .trainer import Trainer, TrainResult
+    from .run import Line, Loss, TrainResult
+    from .supervised import Trained, features_of, train_tagger
+    from .tensorboard import to_tensorboard
+    from .trainer import Trainer
 
 __all__ = [
+    "NO_CALLBACKS",
+    "Augmentation",
+    "Callbacks",
+    "Chain",
+    "Equalizer",
     "FinetuneConfig",
+    "Gain",
+    "Line",
+    "Loss",
+    "LowPass",
+    "MelDomain",
+    "Noise",
+    "Signature",
     "TaggerConfig",
     "TrainConfig",
     "TrainResult",
     "Trained",
     "Trainer",
+    "WaveDomain",
+    "features_of",
     "finetune",
-    "read_parts",
+    "is_first_process",
+    "playback",
+    "to_tensorboard",
     "train_tagger",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        **dict.fromkeys(("Augmentation", "Chain", "Equalizer", "Gain", "LowPass"), "augment"),
+        **dict.fromkeys(("MelDomain", "Noise", "WaveDomain", "playback"), "augment"),
+        "is_first_process": "distributed",
         "finetune": "finetuning",
-        **dict.fromkeys(("Trained", "train_tagger", "read_parts"), "supervised"),
-        **dict.fromkeys(("Trainer", "TrainResult"), "trainer"),
+        **dict.fromkeys(("Line", "Loss", "TrainResult"), "run"),
+        **dict.fromkeys(("Trained", "features_of", "train_tagger"), "supervised"),
+        "to_tensorboard": "tensorboard",
+        "Trainer": "trainer",
     },
 )

@@ -1,27 +1,95 @@
-"""Damage that sound meets on its way to a listener, one small class each.
+"""Augmentations: changes that sound meets on its way to a listener, one small module each.
 
-Every class validates in its constructor and, called with waves ``(batch, samples)`` and a generator,
-draws one setting a wave and returns damaged waves of the same shape. Nothing here touches the global
-random state: the same generator gives the same damage.
+Each is called as ``augmentation(x, generator)``: waves ``(batch, samples)`` or features ``(batch, rows,
+frames)``, and whoever draws. A setting is drawn for each row of the batch, and applied with probability `p`;
+the same generator gives the same batch, and nothing touches the global random state. `Chain` applies several
+in turn.
+
+Gain, equalizer and low-pass are filters: they draw an amplitude at some frequencies, and a `Domain` says at
+which, and how waves or features are filtered by it.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from ..errors import ConfigError
-from ..frontends.mel import MelConfig
-from ..frontends.mel_torch import rescaled
+from ..frontends import FrontendConfig, MelConfig, rescaled
 
 
-class Response(Protocol):
-    """A random zero-phase filter: amplitude ``(batch, bins)`` at `frequencies` ``(bins,)`` in Hz."""
+class Domain(Protocol):
+    """What is filtered: waves, or features of them.
 
-    def __call__(self, batch: int, frequencies: torch.Tensor, generator: torch.Generator) -> torch.Tensor: ...
+    Attributes
+    ----------
+    frequencies
+        ``(bins,)`` in Hz, at which an amplitude is wanted.
+    """
+
+    frequencies: torch.Tensor
+
+    def response(self, amplitude: torch.Tensor) -> torch.Tensor:
+        """Return what `filtered` takes for zero-phase filters of `amplitude` ``(batch, bins)``; several multiply."""
+
+    def filtered(self, x: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+        """Return `x` filtered."""
+
+
+class WaveDomain:
+    """Waves of a sample rate `sr` in Hz, filtered in the frequency domain; the ends wrap around."""
+
+    def __init__(self, sr: int) -> None:
+        # The amplitude is smooth: drawn on a coarse grid and interpolated, it costs nothing.
+        self.frequencies = torch.linspace(0, sr / 2, 513)
+
+    def response(self, amplitude: torch.Tensor) -> torch.Tensor:
+        """Return the amplitude: it multiplies the spectrum."""
+        return amplitude
+
+    def filtered(self, x: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+        """Return waves ``(batch, samples)``."""
+        spectrum = torch.fft.rfft(x)
+        fine = torch.nn.functional.interpolate(
+            response[:, None], size=spectrum.shape[-1], mode="linear", align_corners=True
+        )[:, 0]
+        filtered: torch.Tensor = torch.fft.irfft(spectrum * fine, n=x.shape[1])
+        return filtered
+
+
+class MelDomain:
+    """Log-mels, a feature store's for example: what they would be of filtered sound.
+
+    A filter that hardly changes within a band multiplies the band's power by its own at the band's peak.
+
+    Raises
+    ------
+    ConfigError
+        For a front end that makes no mel-spectrograms.
+    """
+
+    def __init__(self, config: FrontendConfig) -> None:
+        if not isinstance(config, MelConfig):
+            raise ConfigError(
+                f"Features of {config.slug} cannot be filtered, only mel-spectrograms can: train without "
+                "augmentation (augment=False)."
+            )
+        self._log = config.log
+        self.frequencies = torch.tensor(config.band_edges()[1:-1])
+
+    def response(self, amplitude: torch.Tensor) -> torch.Tensor:
+        """Return the power: it multiplies that of the bands."""
+        return amplitude.square()
+
+    def filtered(self, x: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+        """Return mels ``(batch, n_mels, frames)``."""
+        return rescaled(x, response[:, :, None], self._log)
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
@@ -32,125 +100,153 @@ def _amplitude(decibel: torch.Tensor) -> torch.Tensor:
     return torch.pow(10.0, decibel / 20)
 
 
-class Gain:
+class Augmentation(nn.Module):
+    """A change that is applied with probability `p`.
+
+    Raises
+    ------
+    ConfigError
+        If `p` is no probability.
+    """
+
+    def __init__(self, p: float = 1.0) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ConfigError(f"{type(self).__name__} wants a probability p between 0 and 1, not {p}.")
+        self.p = p
+
+    def forward(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return the augmented batch."""
+        raise NotImplementedError
+
+    def chosen(self, batch: int, generator: torch.Generator) -> torch.Tensor | None:
+        """Draw which rows are changed, ``(batch, 1)``; None where all are, and nothing is drawn."""
+        return torch.rand((batch, 1), generator=generator) < self.p if self.p < 1 else None
+
+    @property
+    def identity(self) -> str:
+        """What it does, for a training that is resumed."""
+        plain = {k: v for k, v in vars(self).items() if isinstance(v, (int, float)) and k != "training"}
+        return f"{type(self).__name__}({', '.join(f'{k}={v:g}' for k, v in sorted(plain.items()))})"
+
+
+class Filter(Augmentation):
+    """A random filter of a `domain`."""
+
+    def __init__(self, domain: Domain, p: float = 1.0) -> None:
+        super().__init__(p)
+        self.domain = domain
+
+    @abstractmethod
+    def draw(self, batch: int, frequencies: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return amplitudes ``(batch, bins)`` at `frequencies` ``(bins,)`` in Hz."""
+
+    def amplitude(self, batch: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw amplitudes ``(batch, bins)`` for the domain's frequencies; 1 where nothing is changed."""
+        drawn = self.draw(batch, self.domain.frequencies, generator)
+        chosen = self.chosen(batch, generator)
+        return drawn if chosen is None else torch.where(chosen, drawn, torch.ones(()))
+
+    def forward(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return self.domain.filtered(x, self.domain.response(self.amplitude(len(x), generator)))
+
+
+class Gain(Filter):
     """Another level: uniform between `low` and `high` decibel."""
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, domain: Domain, low: float, high: float, p: float = 1.0) -> None:
+        super().__init__(domain, p)
         if not low <= high:
             raise ConfigError(f"Gain wants low <= high in decibel, not {low} and {high}.")
         self.low, self.high = low, high
 
-    def __call__(self, batch: int, frequencies: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def draw(self, batch: int, frequencies: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return _amplitude(_uniform((batch, 1), self.low, self.high, generator)).expand(-1, len(frequencies))
 
 
-class Equaliser:
+class Equalizer(Filter):
     """Other loudspeakers: a slope over the octaves and a few wide bells, each up to `decibel`."""
 
-    def __init__(self, decibel: float, slope: float, bells: int = 3) -> None:
+    def __init__(self, domain: Domain, decibel: float, slope: float, bells: int = 3, p: float = 1.0) -> None:
+        super().__init__(domain, p)
         if decibel < 0 or slope < 0 or bells < 0:
-            raise ConfigError("Equaliser wants decibel, slope and bells of 0 or more.")
+            raise ConfigError("Equalizer wants decibel, slope and bells of 0 or more.")
         self.decibel, self.slope, self.bells = decibel, slope, bells
 
-    def __call__(self, batch: int, frequencies: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def draw(self, batch: int, frequencies: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         octaves = torch.log2(frequencies.clamp(min=20) / 1000)
         curve = _uniform((batch, 1), -self.slope, self.slope, generator) * octaves
         for _ in range(self.bells):
             height = _uniform((batch, 1), -self.decibel, self.decibel, generator)
-            centre = _uniform((batch, 1), float(octaves[0]), float(octaves[-1]), generator)
+            center = _uniform((batch, 1), float(octaves[0]), float(octaves[-1]), generator)
             width = _uniform((batch, 1), 0.4, 2.0, generator)
-            curve = curve + height * torch.exp(-0.5 * ((octaves - centre) / width).square())
+            curve = curve + height * torch.exp(-0.5 * ((octaves - center) / width).square())
         return _amplitude(curve)
 
 
-class LowPass:
-    """A codec's or a radio's cut between `low` and `high` Hz, from gentle to sheer, in a part of them."""
+class LowPass(Filter):
+    """A codec's or a radio's cut between `low` and `high` Hz, from gentle to steep."""
 
-    def __init__(self, low: float, high: float, probability: float = 1.0) -> None:
-        if not 0 < low <= high or not 0 <= probability <= 1:
-            raise ConfigError("LowPass wants 0 < low <= high in Hz and a probability between 0 and 1.")
-        self.low, self.high, self.probability = low, high, probability
+    def __init__(self, domain: Domain, low: float, high: float, p: float = 1.0) -> None:
+        super().__init__(domain, p)
+        if not 0 < low <= high:
+            raise ConfigError("LowPass wants 0 < low <= high in Hz.")
+        self.low, self.high = low, high
 
-    def __call__(self, batch: int, frequencies: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def draw(self, batch: int, frequencies: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         cut = torch.exp(_uniform((batch, 1), math.log(self.low), math.log(self.high), generator))
         steepness = _uniform((batch, 1), 4, 10, generator).exp2()  # of order 16 to 1024: the last is a wall
-        response = torch.exp(
+        return torch.exp(
             -0.5 * torch.nn.functional.softplus(steepness * (frequencies.clamp(min=1) / cut).log())
         )
-        keep = torch.rand((batch, 1), generator=generator) >= self.probability
-        return torch.where(keep, torch.ones(()), response)
 
 
-class Filters:
-    """Apply several random responses at once, in the frequency domain.
+class Noise(Augmentation):
+    """White noise on waves, at `low` to `high` decibel of full scale."""
 
-    Parameters
-    ----------
-    sr
-        Sample rate of the waves in Hz.
-    responses
-        What to draw; they multiply.
-    """
+    def __init__(self, low: float, high: float, p: float = 1.0) -> None:
+        super().__init__(p)
+        if not low <= high:
+            raise ConfigError(f"Noise wants low <= high in decibel, not {low} and {high}.")
+        self.low, self.high = low, high
 
-    def __init__(self, sr: int, responses: Sequence[Response]) -> None:
-        self.sr, self.responses = sr, tuple(responses)
-
-    def __call__(self, waves: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return filtered waves ``(batch, samples)``; the ends wrap around, as the transform does."""
-        batch, samples = waves.shape
-        # The response is smooth: drawn on a coarse grid and interpolated, it costs nothing.
-        coarse = torch.linspace(0, self.sr / 2, 513)
-        amplitude = torch.ones(batch, len(coarse))
-        for response in self.responses:
-            amplitude = amplitude * response(batch, coarse, generator)
-        spectrum = torch.fft.rfft(waves)
-        fine = torch.nn.functional.interpolate(
-            amplitude[:, None], size=spectrum.shape[-1], mode="linear", align_corners=True
-        )[:, 0]
-        filtered: torch.Tensor = torch.fft.irfft(spectrum * fine, n=samples)
-        return filtered
+    def forward(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        level = _amplitude(_uniform((len(x), 1), self.low, self.high, generator))
+        chosen = self.chosen(len(x), generator)
+        if chosen is not None:
+            level = level * chosen
+        return x + level * torch.randn(x.shape, generator=generator)
 
 
-class MelFilters:
-    """Apply several random responses to mels that are already computed, such as a feature store's.
+class Chain(Augmentation):
+    """Several augmentations in turn. Filters that follow each other in one domain are applied at once."""
 
-    A filter that hardly changes within a band multiplies the band's power by its own at the band's peak.
+    def __init__(self, steps: Sequence[Augmentation]) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(steps)
 
-    Parameters
-    ----------
-    config
-        What the mels are.
-    responses
-        What to draw; they multiply.
-    """
-
-    def __init__(self, config: MelConfig, responses: Sequence[Response]) -> None:
-        self.config, self.responses = config, tuple(responses)
-        self._peaks = torch.tensor(config.band_edges()[1:-1])
+    def forward(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        for domain, run in groupby(self.steps, key=lambda step: getattr(step, "domain", None)):
+            if domain is None:
+                for step in run:
+                    x = step(x, generator)
+                continue
+            response = torch.ones(len(x), len(domain.frequencies))
+            for step in run:
+                assert isinstance(step, Filter)
+                response = response * domain.response(step.amplitude(len(x), generator))
+            x = domain.filtered(x, response)
+        return x
 
     @property
     def identity(self) -> str:
-        """What it does, for a training that goes on."""
-        return ", ".join(f"{type(r).__name__}{vars(r)}" for r in self.responses)
-
-    def __call__(self, mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return what ``(batch, n_mels, frames)`` would be of filtered sound."""
-        power = torch.ones(len(mel), self.config.n_mels)
-        for response in self.responses:
-            power = power * response(len(mel), self._peaks, generator).square()
-        return rescaled(mel, power[:, :, None], self.config.log)
+        return ", ".join(step.identity for step in self.steps if isinstance(step, Augmentation))
 
 
-class Noise:
-    """White noise at `low` to `high` decibel of full scale, in a part of them."""
+def playback(domain: Domain) -> list[Augmentation]:
+    """Return what happens to sound between a recording and a listener: level, loudspeakers, a codec's cut."""
+    return [Gain(domain, -12, 6), Equalizer(domain, 3, 1.5, 2), LowPass(domain, 3_000, 8_000, p=0.25)]
 
-    def __init__(self, low: float, high: float, probability: float) -> None:
-        if not low <= high or not 0 <= probability <= 1:
-            raise ConfigError("Noise wants low <= high in decibel and a probability between 0 and 1.")
-        self.low, self.high, self.probability = low, high, probability
 
-    def __call__(self, waves: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return noisy waves ``(batch, samples)``."""
-        level = _amplitude(_uniform((len(waves), 1), self.low, self.high, generator))
-        level = level * (torch.rand((len(waves), 1), generator=generator) < self.probability)
-        return waves + level * torch.randn(waves.shape, generator=generator)
+PLAYBACK_IDENTITY = Chain(playback(WaveDomain(16_000))).identity
+"""Of that chain, in any domain."""

@@ -25,7 +25,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that judges, writes and reports."""
+        """Whether this process is the one that validates, writes and reports."""
         return self.rank == 0
 
     def sum(self, *values: float) -> list[float]:
@@ -93,15 +93,7 @@ class _Sum(torch.autograd.Function):
 
 
 class _SharedNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation by the statistics of all processes; `nn.SyncBatchNorm` wants a GPU for that.
-
-    Parameters and buffers are those of the layer that it stands in for.
-    """
-
-    def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:
-        super().__init__(layer.num_features, layer.eps, layer.momentum, layer.affine, device="meta")
-        self._parameters, self._buffers = layer._parameters, layer._buffers
-        self.training = layer.training
+    """Batch normalisation by the statistics of all processes; `nn.SyncBatchNorm` wants a GPU for that."""
 
     def _check_input_dim(self, input: torch.Tensor) -> None:  # noqa: A002 - the parent's name
         pass
@@ -136,16 +128,29 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
         return y.to(input.dtype)
 
 
+def _shared(layer: nn.modules.batchnorm._BatchNorm, kind: type[nn.modules.batchnorm._BatchNorm]) -> nn.Module:
+    """Return a layer of `kind` with the very parameters and buffers of `layer`."""
+    # On "meta" nothing is allocated for what is replaced at once.
+    other = kind(layer.num_features, layer.eps, layer.momentum, layer.affine, device="meta")
+    for name, parameter in layer.named_parameters():
+        setattr(other, name, parameter)
+    for name, buffer in layer.named_buffers():
+        setattr(other, name, buffer)
+    return other.train(layer.training)
+
+
 @contextmanager
 def shared_statistics(network: nn.Module, world: World) -> Iterator[None]:
     """Let the batch normalisations of `network` see the batch of all processes; restore them at the end."""
     swapped = []
     if world.size > 1:
+        on_gpu = next(network.parameters()).device.type == "cuda"
+        kind = nn.SyncBatchNorm if on_gpu else _SharedNorm
         for parent in list(network.modules()):
             for name, child in list(parent.named_children()):
                 if isinstance(child, nn.modules.batchnorm._BatchNorm):
                     swapped.append((parent, name, child))
-                    setattr(parent, name, _SharedNorm(child))
+                    setattr(parent, name, _shared(child, kind))
     try:
         yield
     finally:

@@ -24,11 +24,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import ConfigError, TrainingError
-from ..evaluation.metrics import macro, pr_auc, roc_auc
-from ..features.examples import Batch, Examples, MelExamples, score_clips
-from ..inference.tagger import Tagger
-from ..models.base import TaggingNetwork
-from . import state as checkpoint
+from ..evaluation import macro, pr_auc, roc_auc, score_clips
+from ..features import Batch, Examples, FeatureExamples
+from ..inference import Tagger
+from ..models import TaggingNetwork
+from . import state as files
 from .config import TrainConfig
 from .distributed import World
 
@@ -67,64 +67,81 @@ class TrainResult(Generic[Network]):
     tagger: Tagger | None = None
 
 
-class Run(Generic[Network]):
-    """The state of one `Trainer.fit`; what it is given is described there."""
+@dataclass(frozen=True)
+class Setup(Generic[Network]):
+    """What a run is made of; `Trainer` and `Trainer.fit` describe it.
 
-    def __init__(
-        self,
-        network: Network,
-        config: TrainConfig,
-        loss: Loss | None,
-        train: Examples,
-        valid: MelExamples | None,
-        world: World,
-        device: torch.device,
-        folder: Path | None,
-        stop: threading.Event,
-        initial_weights: str,
-    ) -> None:
-        self.network, self.config, self.stop = network, config, stop
-        self.train, self.valid, self.world, self.device, self.folder = train, valid, world, device, folder
-        self.steps = -(-len(train) // config.batch)
+    Attributes
+    ----------
+    initial_weights
+        Digest of the weights that the training began with.
+    """
+
+    network: Network
+    config: TrainConfig
+    loss: Loss | None
+    train: Examples
+    valid: FeatureExamples | None
+    world: World
+    device: torch.device
+    folder: Path | None
+    stop: threading.Event
+    initial_weights: str
+
+
+class Run(Generic[Network]):
+    """The state of one `Trainer.fit`."""
+
+    def __init__(self, setup: Setup[Network]) -> None:
+        network, config, world, device = setup.network, setup.config, setup.world, setup.device
+        train, valid, loss = setup.train, setup.valid, setup.loss
+        self.network, self.config, self.stop = network, config, setup.stop
+        self.train, self.valid, self.world, self.device = train, valid, world, device
+        self.folder = setup.folder
+        self.steps = -(-len(train) // config.batch_size)
         if len(train) // self.steps < 2 * world.size:
             raise ConfigError(
-                f"{len(train)} examples in batches of {config.batch} leave a process a single one, "
+                f"{len(train)} examples in batches of {config.batch_size} leave a process a single one, "
                 "which has no statistics to normalise by: choose another batch."
             )
         self.loss = loss or _cross_entropy(train.labels, config, device)
-        self.part: nn.Module = self.network.head if config.part == "head" else self.network
-        self.parameters = [p for p in self.part.parameters() if p.requires_grad]
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
-        self.optimiser = kind(self.parameters, lr=config.lr, weight_decay=config.weight_decay)
+        self.learner: nn.Module = self.network.head if config.trainable == "head" else self.network
+        self.parameters = [p for p in self.learner.parameters() if p.requires_grad]
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+        self.optimizer = kind(self.parameters, lr=config.lr, weight_decay=config.weight_decay)
         self.schedule: Any = None
         if config.schedule == "onecycle":
             self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-                self.optimiser, config.lr, total_steps=config.epochs * self.steps, pct_start=0.15
+                self.optimizer, config.lr, total_steps=config.epochs * self.steps, pct_start=0.15
             )
         elif config.schedule == "plateau":
             self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                self.optimiser, mode="max", factor=_PLATEAU_FACTOR, patience=_PLATEAU_EPOCHS
+                self.optimizer, mode="max", factor=_PLATEAU_FACTOR, patience=_PLATEAU_EPOCHS
             )
         self.averaged = (
-            AveragedModel(self.network, multi_avg_fn=_moving_average(config.average), use_buffers=True)
-            if config.average
+            AveragedModel(self.network, multi_avg_fn=_moving_average(config.ema_decay), use_buffers=True)
+            if config.ema_decay
             else None
         )
         self.forward: Callable[[torch.Tensor], torch.Tensor] = self._logits
         if world.size > 1:
             # A head alone has its features computed outside.
-            self.forward = DistributedDataParallel(self.part)
+            self.forward = DistributedDataParallel(self.learner)
         self.half = config.precision == "bfloat16" or (
             config.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
         self.epoch = self.step = 0  # what comes next
+        self.asked = self.due = False  # to stop, and to write a checkpoint, as all processes saw it in a step
+        self.saved = time.monotonic()
+        self.statistics = list(network.buffers())
+        self.kept = [torch.empty_like(buffer) for buffer in self.statistics]
         self.total = self.count = self.seconds = 0.0
         self.history: list[Line] = []
         self.best: dict[str, Any] = {"epoch": -1, "pr_auc": -1.0, "state": None}
         self.fingerprint = _digest(train.labels)
         self.identity = {
             "network": network.spec(),
-            "initial weights": initial_weights,
+            "initial weights": setup.initial_weights,
             "the loss": getattr(loss, "identity", loss is not None),
             "the validation clips": (
                 {**valid.identity, "labels": _digest(valid.labels)} if valid is not None else None
@@ -134,8 +151,8 @@ class Run(Generic[Network]):
 
     # -- one step
 
-    def _logits(self, mel: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self.part(mel))
+    def _logits(self, x: torch.Tensor) -> torch.Tensor:
+        return cast(torch.Tensor, self.learner(x))
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
         """Yield ``(examples of all processes, own batch)``, drawn one ahead in a thread of its own."""
@@ -157,28 +174,32 @@ class Run(Generic[Network]):
 
     def advance(self, size: int, batch: Batch) -> None:
         """Take one step; `size` is the examples of all processes."""
-        mel, target = (part.to(self.device, non_blocking=True) for part in batch)
+        x, target = (part.to(self.device, non_blocking=True) for part in batch)
         # A forward pass moves running statistics: the good ones are kept until all is known to be finite.
-        statistics = [(b, b.clone()) for b in self.network.buffers()]
+        torch._foreach_copy_(self.kept, self.statistics)
         seed = np.random.SeedSequence([self.config.seed, self.epoch, self.step, self.world.rank, 1])
         _seed_dropout(int(seed.generate_state(1, np.uint64)[0] >> 1), self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            if self.config.part == "head":
+            if self.config.trainable == "head":
                 with torch.no_grad():
-                    mel = self.network.embed(mel)
-            logits = self.forward(mel)
+                    x = self.network.embed(x)
+            logits = self.forward(x)
         # Processes average their gradients; parts of unequal size count by their size.
         value = self.loss(logits.float(), target) * (len(target) * self.world.size / size)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         value = value.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm or float("inf"))
-        if self.world.sum(float(not torch.isfinite(value + norm)))[0]:
-            with torch.no_grad():
-                for buffer, before in statistics:
-                    buffer.copy_(before)
+        # One question to all processes a step: is anything not finite, and did anybody ask for something?
+        late = self.world.is_first and self._late()
+        bad, asked, due = self.world.sum(
+            float(not torch.isfinite(value + norm)), float(self.stop.is_set()), float(late)
+        )
+        self.asked, self.due = asked > 0, due > 0
+        if bad:
+            torch._foreach_copy_(self.statistics, self.kept)
             self._refuse(float(value))
-        self.optimiser.step()
+        self.optimizer.step()
         if self.config.schedule == "onecycle":
             self.schedule.step()
         if self.averaged is not None:
@@ -186,6 +207,9 @@ class Run(Generic[Network]):
         self.total += float(value) * size / self.world.size
         self.count += size
         self.step += 1
+
+    def _late(self) -> bool:
+        return time.monotonic() - self.saved >= self.config.save_seconds
 
     def _refuse(self, value: float) -> None:
         kept = "."
@@ -206,7 +230,6 @@ class Run(Generic[Network]):
         on_step: Callable[[int, int], None] | None,
     ) -> TrainResult[Network]:
         config, world = self.config, self.world
-        saved = time.monotonic()
         while self.epoch < config.epochs and not self._early():
             self._to_training()
             began = time.perf_counter()
@@ -214,34 +237,32 @@ class Run(Generic[Network]):
                 self.advance(size, batch)
                 if on_step is not None and world.is_first:
                     on_step(self.epoch * self.steps + self.step, config.epochs * self.steps)
-                late = world.is_first and time.monotonic() - saved >= config.save_seconds
-                interrupted, due = (n > 0 for n in world.sum(float(self.stop.is_set()), float(late)))
-                if self.step < self.steps and (interrupted or (due and self.folder is not None)):
+                if world.size == 1:  # it may have been asked by now
+                    self.asked, self.due = self.stop.is_set(), self._late()
+                if self.step < self.steps and (self.asked or (self.due and self.folder is not None)):
                     self.seconds += time.perf_counter() - began
                     began = time.perf_counter()
                     self.save()
-                    saved = time.monotonic()
-                    if interrupted:
+                    if self.asked:
                         return self._result("interrupted")
             self.seconds += time.perf_counter() - began
             line = self._end_epoch()
             self.save()
-            saved = time.monotonic()
             if on_epoch is not None and world.is_first:
                 on_epoch(line)
-            if interrupted and self.epoch < config.epochs:
+            if self.asked and self.epoch < config.epochs:
                 return self._result("interrupted")
         return self._result("early" if self.epoch < config.epochs else "done")
 
     def _to_training(self) -> None:
-        self.network.train(self.config.part == "all")
+        self.network.train(self.config.trainable == "all")
         self.network.head.train()
 
     def _early(self) -> bool:
         patience = self.config.patience
         return bool(patience) and self.epoch - 1 - self.best["epoch"] >= patience
 
-    def _judged(self) -> TaggingNetwork:
+    def _kept_network(self) -> TaggingNetwork:
         return cast(TaggingNetwork, self.averaged.module if self.averaged is not None else self.network)
 
     def _end_epoch(self) -> Line:
@@ -249,13 +270,13 @@ class Run(Generic[Network]):
         line = {
             "epoch": self.epoch,
             "loss": loss / count,
-            "lr": float(self.optimiser.param_groups[0]["lr"]),
+            "lr": float(self.optimizer.param_groups[0]["lr"]),
             "seconds": self.seconds,
         }
         if self.valid is not None:
-            line |= self.world.first(self._judge() if self.world.is_first else {})
+            line |= self.world.first(self._validate() if self.world.is_first else {})
             if line["valid_pr_auc"] > self.best["pr_auc"]:
-                state = {k: v.detach().cpu().clone() for k, v in self._judged().state_dict().items()}
+                state = {k: v.detach().cpu().clone() for k, v in self._kept_network().state_dict().items()}
                 self.best = {"epoch": self.epoch, "pr_auc": line["valid_pr_auc"], "state": state}
             if self.config.schedule == "plateau":
                 self.schedule.step(line["valid_pr_auc"])
@@ -264,9 +285,9 @@ class Run(Generic[Network]):
         self.total = self.count = self.seconds = 0.0
         return line
 
-    def _judge(self) -> Line:
+    def _validate(self) -> Line:
         assert self.valid is not None
-        network = self._judged()
+        network = self._kept_network()
         network.eval()
         scores = score_clips(network, self.valid)
         truth = self.valid.labels.numpy() >= 0.5
@@ -277,7 +298,7 @@ class Run(Generic[Network]):
         }
 
     def _result(self, stopped: Stopped) -> TrainResult[Network]:
-        network, best = self._judged(), len(self.history) - 1
+        network, best = self._kept_network(), len(self.history) - 1
         if self.best["state"] is not None:
             network.load_state_dict(self.best["state"], strict=True)
             best = self.best["epoch"]
@@ -290,6 +311,7 @@ class Run(Generic[Network]):
 
     def save(self) -> None:
         """Write the run to its folder, in the first process; all processes call it."""
+        self.saved = time.monotonic()
         if self.folder is None:
             return
         (total,) = self.world.sum(self.total)
@@ -302,16 +324,16 @@ class Run(Generic[Network]):
             "position": [self.epoch, self.step, total, self.count, self.seconds],
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged is not None else None,
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule is not None else None,
             "best": self.best,
         }
-        checkpoint.write_state(self.folder, state, self.history)
+        files.write_state(self.folder, state, self.history)
 
     def restore(self, resume: bool) -> None:
         """Go on with the run in the folder, if there is one and it is this run."""
         assert self.folder is not None
-        state = checkpoint.read_state(self.folder)
+        state = files.read_state(self.folder)
         if state is None:
             return
         if not resume:
@@ -329,7 +351,7 @@ class Run(Generic[Network]):
         self.network.load_state_dict(state["network"], strict=True)
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         self.epoch, self.step, total, self.count, self.seconds = state["position"]

@@ -14,9 +14,10 @@ import torch
 
 from .._files import write_whole
 from ..errors import TrainingError
+from .augment import PLAYBACK_IDENTITY
 
 STATE, HISTORY = "checkpoint.pt", "history.jsonl"
-_FORMAT = 2
+_FORMAT = 3
 _KEYS = {
     "averaged",
     "best",
@@ -25,7 +26,7 @@ _KEYS = {
     "history",
     "identity",
     "network",
-    "optimiser",
+    "optimizer",
     "position",
     "schedule",
 }
@@ -78,11 +79,43 @@ def read_state(folder: Path) -> dict[str, Any] | None:
         raise _damaged(path, "cannot be read") from error
     if not isinstance(state, dict) or "format" not in state:
         raise _damaged(path, "holds no state of a run")
+    if state["format"] == 2:
+        state = _upgraded(state)
     if state["format"] != _FORMAT:
         raise TrainingError(f"{path} is of another version of lightmel; train in another folder.")
     if lost := sorted(_KEYS - set(state)):
         raise _damaged(path, f"lacks {', '.join(lost)}")
-    return state
+    found: dict[str, Any] = state
+    return found
+
+
+_RENAMED = {"average": "ema_decay", "batch": "batch_size", "optimiser": "optimizer", "part": "trainable"}
+"""Settings that format 2 called otherwise."""
+_PLAYBACK = (
+    "Gain{'low': -12, 'high': 6}, Equaliser{'decibel': 3, 'slope': 1.5, 'bells': 2}, "
+    "LowPass{'low': 3000, 'high': 8000, 'probability': 0.25}"
+)
+"""What format 2 called the one chain of augmentations that there was."""
+
+
+def _upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state of format 2 as one of format 3: other words for the same things."""
+    fields = dict(state) | {"format": _FORMAT, "optimizer": state["optimiser"]}
+    fields["config"] = {_RENAMED.get(name, name): value for name, value in state["config"].items()}
+    fields["identity"] = _renamed_identity(state["identity"])
+    if isinstance(clips := fields["identity"].get("the validation clips"), Mapping):
+        fields["identity"]["the validation clips"] = _renamed_identity(clips)
+    return fields
+
+
+def _renamed_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
+    fields = dict(identity)
+    if "mels" in fields:
+        fields["features"] = fields.pop("mels")
+    if "damage" in fields:
+        damage = fields.pop("damage")
+        fields["augmentation"] = PLAYBACK_IDENTITY if damage == _PLAYBACK else damage
+    return fields
 
 
 def _damaged(path: Path, what: str) -> TrainingError:

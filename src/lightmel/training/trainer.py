@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import threading
 from collections.abc import Callable
@@ -14,17 +13,15 @@ from typing import Generic, cast
 import torch
 
 from .._files import check_target
-from ..checkpoint.safetensors import weights_sha256
+from ..checkpoint import weights_sha256
 from ..errors import ConfigError, TrainingError
-from ..evaluation.metrics import judged
-from ..features.examples import Examples, MelExamples
-from ..inference.tagger import Tagger
+from ..evaluation import rankable
+from ..features import Examples, FeatureExamples
+from ..inference import Tagger, resolve_device
 from .config import TrainConfig
 from .distributed import World, joined_world, shared_statistics
-from .run import Line, Loss, Network, Run, TrainResult
+from .run import Line, Loss, Network, Run, Setup, TrainResult
 from .state import STATE
-
-__all__ = ["TrainConfig", "TrainResult", "Trainer"]
 
 
 class Trainer(Generic[Network]):
@@ -44,7 +41,8 @@ class Trainer(Generic[Network]):
         ``loss(logits, target)``, a scalar; without one, binary cross-entropy, as in the paper. Where it has
         an attribute `identity`, plain data, a training is resumed only with one of the same.
     device
-        Where; without one, the CUDA device of this process if there is any.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` or nothing is the CUDA device of this process if
+        there is any, and the processor elsewhere.
     """
 
     def __init__(
@@ -56,12 +54,10 @@ class Trainer(Generic[Network]):
         device: torch.device | str | None = None,
     ) -> None:
         self.tagger = model if isinstance(model, Tagger) else None
-        self.network: Network = (
-            cast(Network, copy.deepcopy(model.network)) if isinstance(model, Tagger) else model
-        )
+        self.network: Network = cast(Network, model.network) if isinstance(model, Tagger) else model
         self.config = config or TrainConfig()
         self.loss = loss
-        self.device = torch.device(device) if device is not None else None
+        self.device = None if device in (None, "auto") else torch.device(resolve_device(str(device)))
         # Of what it begins with: a fit that goes on with a run finds the network trained.
         self._initial_weights = weights_sha256(self.network)
         self._stop = threading.Event()
@@ -79,7 +75,7 @@ class Trainer(Generic[Network]):
     def fit(
         self,
         train: Examples,
-        valid: MelExamples | None = None,
+        valid: FeatureExamples | None = None,
         *,
         folder: str | os.PathLike[str] | None = None,
         resume: bool = False,
@@ -93,7 +89,7 @@ class Trainer(Generic[Network]):
         train
             What to learn from.
         valid
-            What an epoch is judged by: PR AUC, mean over tags.
+            What an epoch is validated on: PR AUC, mean over tags.
         folder
             Where checkpoints and history go; without one, nothing is written.
         resume
@@ -107,7 +103,7 @@ class Trainer(Generic[Network]):
         ------
         ConfigError
             If the configuration wants validation data and there are none, or data and network do not fit: the
-            mels are of another configuration than the tagger's, say; if the validation data can judge no tag.
+            features are of another configuration than the tagger's, say; if no tag of the validation data can be measured.
         TrainingError
             If the loss or a gradient is not finite (the message says at which step; the weights are those
             before it); if `folder` cannot be written to, which is tried first, or holds another run.
@@ -117,9 +113,9 @@ class Trainer(Generic[Network]):
         for examples in (train, valid):
             if examples is not None:
                 self._check(examples)
-        if valid is not None and not judged(valid.labels.numpy() >= 0.5):
+        if valid is not None and not rankable(valid.labels.numpy() >= 0.5):
             raise ConfigError(
-                "No tag of the validation data has true and false clips: nothing can be judged."
+                "No tag of the validation data has true and false clips: nothing can be validated."
             )
         if len(train) < 2:
             raise ConfigError("One example has no statistics to normalise by: at least two are needed.")
@@ -137,16 +133,18 @@ class Trainer(Generic[Network]):
             stack.callback(self._put_back)
             self.network.to(device).lay_out(self.network.memory_format)
             run = Run(
-                self.network,
-                self.config,
-                self.loss,
-                train,
-                valid,
-                world,
-                device,
-                work,
-                self._stop,
-                self._initial_weights,
+                Setup(
+                    network=self.network,
+                    config=self.config,
+                    loss=self.loss,
+                    train=train,
+                    valid=valid,
+                    world=world,
+                    device=device,
+                    folder=work,
+                    stop=self._stop,
+                    initial_weights=self._initial_weights,
+                )
             )
             stack.enter_context(shared_statistics(self.network, world))
             if work is not None:
@@ -167,16 +165,13 @@ class Trainer(Generic[Network]):
             raise ConfigError(
                 f"The network has {self.network.n_tags} outputs, the labels {examples.labels.shape[1]} tags."
             )
-        if not isinstance(examples, MelExamples):
+        if not isinstance(examples, FeatureExamples):
             return
-        found = examples.mels.config
         if self.tagger is not None:
-            examples.mels.require(self.tagger.config)
-        if (found.n_mels, examples.n_frames) != self.network.input_shape:
-            raise ConfigError(
-                f"The network wants {self.network.input_shape} bands by frames, the examples are of "
-                f"{(found.n_mels, examples.n_frames)}."
-            )
+            examples.features.require(self.tagger.config)
+        found = examples.features.config.rows, examples.n_frames
+        if found != self.network.input_shape:
+            raise ConfigError(f"The network wants {self.network.input_shape}, the examples are of {found}.")
 
 
 def _default_device(world: World) -> torch.device:
