@@ -1,27 +1,40 @@
-"""Distillation: a small student learns a teacher's scores on a folder of music, without any labels."""
+"""Distillation: a small student learns its teachers' scores on a folder of music, without any labels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
-from .config import DISTILL_TRAINING, DistillConfig
+from .config import DISTILL_TRAINING, DistillConfig, MusicConfig, StudentJob
 
 if TYPE_CHECKING:
+    from .corpus import Track, find_tracks, hold_out_tracks, read_tracks
     from .recipe import make_student
+    from .report import Report, compare, read_annotations
     from .student import distill
 
 __all__ = [
     "DISTILL_TRAINING",
     "DistillConfig",
+    "MusicConfig",
+    "Report",
+    "StudentJob",
+    "Track",
+    "compare",
     "distill",
+    "find_tracks",
+    "hold_out_tracks",
     "make_student",
+    "read_annotations",
+    "read_tracks",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        **dict.fromkeys(("Track", "find_tracks", "hold_out_tracks", "read_tracks"), "corpus"),
         "make_student": "recipe",
+        **dict.fromkeys(("Report", "compare", "read_annotations"), "report"),
         "distill": "student",
     },
 )

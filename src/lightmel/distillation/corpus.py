@@ -1,8 +1,7 @@
-"""The music of a distillation: clips in memory, the segments that are cut from them, mixtures of two."""
+"""The corpus of a distillation: clips in memory, the segments that are cut from them, mixtures of two."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from .. import audio
-from ..audio._encode import MP3_LEVELS, as_mp3, at_speed
-from ..errors import AudioError, ConfigError
+from ..datasets import Rows, hold_out, unique_paths
+from ..errors import AudioError
 from .config import DistillConfig
 
 log = logging.getLogger("lightmel")
-
-SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aif", ".m4a")
 
 Wave = NDArray[np.int16]
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -45,26 +42,34 @@ def find_tracks(folder: Path) -> list[Track]:
     AudioError
         If there are none.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise AudioError(f"There is no sound below {folder}: it looks for {' '.join(SUFFIXES)}.")
-    return [Track(p, str(p.parent.relative_to(folder))) for p in paths]
+    return [Track(p, str(p.parent.relative_to(folder))) for p in audio.find(folder)]
 
 
-def split_groups(tracks: Sequence[Track], holdout: float, split: int = 0) -> tuple[list[Track], list[Track]]:
-    """Return training and held-out tracks; no group is split, and the same groups give the same parts.
+def read_tracks(table: Path) -> list[Track]:
+    """Read a CSV with the columns ``path`` (relative to it) and ``group``: what must not be split.
 
-    The groups with the smallest hashes are held out, whatever their order; another number `split` hashes
-    them anew. More groups move the border: a student is to be judged by the part that it was trained
-    without.
+    Raises
+    ------
+    DataError
+        If it is no such table, a column is missing, or a path stands twice.
     """
-    groups = sorted({t.group for t in tracks}, key=lambda g: hashlib.sha256(f"{split}{g}".encode()).digest())
-    held = set(groups[: max(1, round(holdout * len(groups)))])
-    if len(held) == len(groups):
-        raise ConfigError(
-            f"All {len(groups)} groups would be held out: distillation needs at least two groups of tracks "
-            f"(folders, or the column 'group' of a table)."
-        )
+    rows = Rows(table)
+    paths = unique_paths(rows, table.parent, rows.column("path"))
+    groups = rows.column("group")
+    return [Track(table.parent / path, group) for path, group in zip(paths, groups, strict=True)]
+
+
+def hold_out_tracks(
+    tracks: Sequence[Track], holdout: float, split_seed: int = 0
+) -> tuple[list[Track], list[Track]]:
+    """Return training and held-out tracks: groups are held out as by `lightmel.datasets.hold_out`.
+
+    Raises
+    ------
+    DataError
+        If all groups would be held out.
+    """
+    held = hold_out((t.group for t in tracks), holdout, split_seed)
     return [t for t in tracks if t.group not in held], [t for t in tracks if t.group in held]
 
 
@@ -74,7 +79,7 @@ def to_int16(wave: NDArray[np.float32]) -> Wave:
 
 
 @dataclass
-class Bank:
+class Corpus:
     """Clips in memory, 16 bit: `clean`, and `coded` as MP3; plain clips first, then those at other speeds."""
 
     clean: list[Wave]
@@ -82,13 +87,13 @@ class Bank:
     plain: int
 
 
-def read_bank(
+def read_corpus(
     tracks: Sequence[Track],
     config: DistillConfig,
     sr: int,
     rng: np.random.Generator,
     progress: Progress | None = None,
-) -> Bank:
+) -> Corpus:
     """Decode the middle of every track, plain and at another speed, clean and as MP3.
 
     A file that cannot be read is logged and left out.
@@ -103,17 +108,13 @@ def read_bank(
     def versions(track: Track, seed: int) -> list[tuple[Wave, Wave]]:
         own = np.random.default_rng(seed)
         try:
-            spare = max(0.0, audio.info(track.path).seconds - config.excerpt)
-            wave = audio.excerpt(track.path, sr, spare / 2, config.excerpt)
+            wave = audio.middle(track.path, sr, config.excerpt_seconds)
         except AudioError as error:
             log.warning("left out: %s", error)
             return []
-        if not len(wave):
-            log.warning("left out: %s holds no sound", track.path)
-            return []
         speed = float(np.exp(own.uniform(np.log(config.slowest), np.log(config.fastest))))
-        clean = [to_int16(wave), to_int16(at_speed(wave, sr, speed))]
-        return [(c, as_mp3(c, sr, own.choice(MP3_LEVELS))) for c in clean]
+        clean = [to_int16(wave), to_int16(audio.at_speed(wave, sr, speed))]
+        return [(c, audio.as_mp3(c, sr, own.choice(audio.MP3_LEVELS))) for c in clean]
 
     with ThreadPoolExecutor(2) as pool:
         read = []
@@ -124,28 +125,28 @@ def read_bank(
     if not read:
         raise AudioError(f"None of the {len(tracks)} tracks could be read; the log says why, one by one.")
     pairs = [v[0] for v in read] + [v[1] for v in read]
-    return Bank([c for c, _ in pairs], [m for _, m in pairs], len(read))
+    return Corpus([c for c, _ in pairs], [m for _, m in pairs], len(read))
 
 
 def draw_segments(
-    bank: Bank, config: DistillConfig, length: int, rng: np.random.Generator
+    corpus: Corpus, config: DistillConfig, length: int, rng: np.random.Generator
 ) -> NDArray[np.void]:
     """Return the segments to learn from: every `step` of each clip, and mixtures of two."""
-    step = max(1, round(length * config.step / config.seconds))
+    step = max(1, round(length * config.step_seconds / config.segment_seconds))
     rows = [
         (clip, start, -1, 0, 0.0)
-        for clip, wave in enumerate(bank.clean)
+        for clip, wave in enumerate(corpus.clean)
         for start in range(0, max(1, len(wave) - length + 1), step)
     ]
     for _ in range(round(config.mixtures * len(rows))):
-        clip, other = rng.choice(len(bank.clean), 2, replace=len(bank.clean) < 2)
-        starts = [int(rng.integers(max(1, len(bank.clean[i]) - length + 1))) for i in (clip, other)]
+        clip, other = rng.choice(len(corpus.clean), 2, replace=len(corpus.clean) < 2)
+        starts = [int(rng.integers(max(1, len(corpus.clean[i]) - length + 1))) for i in (clip, other)]
         rows.append((clip, starts[0], other, starts[1], float(10 ** (rng.uniform(-12, 3) / 20))))
     return np.array(rows, dtype=_SEGMENT)
 
 
 def render(
-    bank: Bank,
+    corpus: Corpus,
     segments: NDArray[np.void],
     length: int,
     coded: NDArray[np.bool_] | None = None,
@@ -154,13 +155,13 @@ def render(
     """Return the waves of `segments`, from the MP3 versions where `coded`.
 
     With a longer `context`, so much of the clip around each segment of `length`, as far as the clip
-    reaches: a teacher may need to hear more than the student does. What is shorter is repeated, as the
+    reaches: a teacher's segments may be longer than the student's. What is shorter is repeated, as the
     tagger repeats it.
     """
     size = max(length, context)
     out = np.zeros((len(segments), size), dtype=np.float32)
     for i, (row, segment) in enumerate(zip(out, segments, strict=True)):
-        waves = bank.coded if coded is not None and coded[i] else bank.clean
+        waves = corpus.coded if coded is not None and coded[i] else corpus.clean
         first = waves[segment["clip"]]
         start = int(np.clip(segment["start"] - (size - length) // 2, 0, max(0, len(first) - size)))
         row += _cut(first, start, size)

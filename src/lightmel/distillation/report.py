@@ -1,12 +1,10 @@
-"""What a student is worth on music it never heard: measured beside its teacher, and written as a card."""
+"""What a student is worth on music it was not trained on: measured beside its teacher, and written as a card."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
-from ..audio._encode import MP3_32K, as_mp3, mp3_rate
-from ..errors import AudioError, ConfigError
-from ..evaluation.metrics import correlation, roc_auc, shared_top
-from ..inference.tagger import Tagger
+from ..datasets import Rows, unique_paths
+from ..errors import AudioError
+from ..evaluation import correlation, roc_auc, shared_top
+from ..inference import Tagger
 from .corpus import Track, to_int16
 
 log = logging.getLogger("lightmel")
 
-People = Mapping[Path, Mapping[str, float]]
-"""For a file, the part of the listeners that gave each tag."""
+HumanAnnotations = Mapping[Path, Mapping[str, float]]
+"""For a file, the share of the listeners that gave each tag."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ class Report:
     mp3_student, mp3_teacher
         Correlation over the tags between the scores of a clip and of that clip as a 32 kbit/s MP3 (LAME),
         mean over the clips.
-    people_student, people_teacher
-        ROC AUC against people's tags, mean over the tags that enough clips have; NaN without such tags.
-    people_clips, people_tags
+    roc_auc_student, roc_auc_teacher
+        ROC AUC against human annotations, mean over the tags that enough clips have; NaN without such tags.
+    annotated_clips, annotated_tags
         How many clips and tags those rest on.
     """
 
@@ -55,15 +53,15 @@ class Report:
     shared_top5: float
     mp3_student: float
     mp3_teacher: float
-    people_student: float
-    people_teacher: float
-    people_clips: int
-    people_tags: tuple[str, ...]
+    roc_auc_student: float
+    roc_auc_teacher: float
+    annotated_clips: int
+    annotated_tags: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data, figures rounded to four digits, None for what could not be judged."""
+        """Return plain data, figures rounded to four digits, None for what could not be measured."""
         figures = {k: _rounded(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
-        return figures | {"people_tags": list(self.people_tags)}
+        return figures | {"annotated_tags": list(self.annotated_tags)}
 
 
 def _rounded(figure: float) -> float | None:
@@ -71,38 +69,31 @@ def _rounded(figure: float) -> float | None:
 
 
 def whole_path(path: Path) -> Path:
-    """Return an absolute path without ``..`` and backslashes, by which people's tags are looked up."""
+    """Return an absolute path without ``..`` and backslashes, by which annotations are looked up."""
     return Path(os.path.abspath(str(path).replace("\\", "/")))  # noqa: PTH100 - resolve() would follow links
 
 
-def read_people(table: Path) -> dict[Path, dict[str, float]]:
-    """Read a CSV with the column ``path`` (relative to it) and one column a tag: the part that gave it.
+def read_annotations(table: Path) -> dict[Path, dict[str, float]]:
+    """Read a CSV with the column ``path`` (relative to it) and one column a tag: the share that gave it.
 
-    The keys are absolute paths.
+    The keys are absolute paths; what is no number is not known.
 
     Raises
     ------
-    ConfigError
-        If there is no column ``path``, or a path stands twice.
+    DataError
+        If it is no such table, there is no column ``path``, or a path stands twice.
     """
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if "path" not in (rows.fieldnames or ()):
-            raise ConfigError(f"{table} has no column 'path'; it has {', '.join(rows.fieldnames or ())}.")
-        given = [
-            (
-                whole_path(table.parent / row["path"]),
-                {k: _number(v) for k, v in row.items() if k not in ("path", None)},
-            )
-            for row in rows
-        ]
-    twice = [str(path) for path, count in Counter(path for path, _ in given).items() if count > 1]
-    if twice:
-        raise ConfigError(f"{table} names {twice[0]} more than once: keep one line of it.")
-    return dict(given)
+    rows = Rows(table)
+    paths = unique_paths(rows, table.parent, rows.column("path"))
+    return {
+        whole_path(table.parent / path): {
+            tag: _number(cell) for tag, cell in zip(rows.header, row, strict=True) if tag != "path"
+        }
+        for path, row in zip(paths, rows.rows, strict=True)
+    }
 
 
-def _number(text: str | None) -> float:
+def _number(text: str) -> float:
     try:
         return float(text or "nan")
     except ValueError:
@@ -114,8 +105,8 @@ def compare(
     teacher: Tagger,
     tracks: Sequence[Track],
     *,
-    excerpt: float = 30.0,
-    people: People | None = None,
+    excerpt_seconds: float = 30.0,
+    annotations: HumanAnnotations | None = None,
     min_positives: int = 3,
 ) -> Report:
     """Score the middle of every track with both, clean and as MP3, and compare the tags that both have.
@@ -126,15 +117,14 @@ def compare(
     kept: list[Track] = []
     rows: dict[str, list[NDArray[np.float64]]] = {"s": [], "t": [], "s_mp3": [], "t_mp3": []}
     tags = [tag for tag in student.tags if tag in teacher.tags]
-    sr = mp3_rate(max(student.config.sr, teacher.config.sr))
+    sr = audio.mp3_rate(max(student.config.sr, teacher.config.sr))
     for track in tracks:
         try:
-            spare = max(0.0, audio.info(track.path).seconds - excerpt)
-            wave = audio.excerpt(track.path, sr, spare / 2, excerpt)
+            wave = audio.middle(track.path, sr, excerpt_seconds)
         except AudioError as error:
             log.warning("left out: %s", error)
             continue
-        coded = as_mp3(to_int16(wave), sr, MP3_32K)
+        coded = audio.as_mp3(to_int16(wave), sr, audio.MP3_32K)
         kept.append(track)
         for who, tagger in (("s", student), ("t", teacher)):
             rows[who].append(_scores(tagger, wave, sr, tags))
@@ -142,16 +132,18 @@ def compare(
     if not kept:
         raise AudioError("None of the held-out tracks could be read.")
     s, t, s_mp3, t_mp3 = (np.stack(rows[k]) for k in ("s", "t", "s_mp3", "t_mp3"))
-    known = {whole_path(path): given for path, given in (people or {}).items()}
-    by_people = [known.get(whole_path(track.path)) for track in kept]
-    judged = [i for i, given in enumerate(by_people) if given is not None]
+    known = {whole_path(path): given for path, given in (annotations or {}).items()}
+    by_listeners = [known.get(whole_path(track.path)) for track in kept]
+    annotated = [i for i, given in enumerate(by_listeners) if given is not None]
     own: dict[str, float] = {}
     theirs: dict[str, float] = {}
-    if judged:
-        parts = [[given.get(tag, float("nan")) for tag in tags] for given in by_people if given is not None]
-        truth = np.array(parts) >= 0.5
-        own = roc_auc(truth, s[judged], tags, min_positives)
-        theirs = roc_auc(truth, t[judged], tags, min_positives)
+    if annotated:
+        shares = [
+            [given.get(tag, float("nan")) for tag in tags] for given in by_listeners if given is not None
+        ]
+        truth = np.array(shares) >= 0.5
+        own = roc_auc(truth, s[annotated], tags, min_positives)
+        theirs = roc_auc(truth, t[annotated], tags, min_positives)
     return Report(
         clips=len(kept),
         groups=len({track.group for track in kept}),
@@ -159,10 +151,10 @@ def compare(
         shared_top5=shared_top(t, s, 5),
         mp3_student=_mean(correlation(s, s_mp3, axis=1)),
         mp3_teacher=_mean(correlation(t, t_mp3, axis=1)),
-        people_student=float(np.mean(list(own.values()))) if own else float("nan"),
-        people_teacher=float(np.mean(list(theirs.values()))) if theirs else float("nan"),
-        people_clips=len(judged),
-        people_tags=tuple(own),
+        roc_auc_student=float(np.mean(list(own.values()))) if own else float("nan"),
+        roc_auc_teacher=float(np.mean(list(theirs.values()))) if theirs else float("nan"),
+        annotated_clips=len(annotated),
+        annotated_tags=tuple(own),
     )
 
 
@@ -185,29 +177,29 @@ def card(student: Tagger, teacher: Tagger, report: Report, sources: Mapping[str,
     """Return the model card in Markdown: what it is, what it may be used for, what was measured."""
     d = student.description
     parameters = sum(p.numel() for p in student.network.parameters())
-    people = (
-        f"| ROC AUC against people's tags ({len(report.people_tags)} tags, {report.people_clips} clips) "
-        f"| {report.people_student:.3f} | {report.people_teacher:.3f} |\n"
-        if report.people_tags
+    annotated = (
+        f"| ROC AUC against human annotations ({len(report.annotated_tags)} tags, {report.annotated_clips} clips) "
+        f"| {report.roc_auc_student:.3f} | {report.roc_auc_teacher:.3f} |\n"
+        if report.annotated_tags
         else ""
     )
     teachers = d.provenance.get("teachers") or [teacher.name]
     several = len(teachers) > 1
     who = f"Teacher{'s' if several else ''}: " + ", ".join(f"`{name}`" for name in teachers)
     compared = " The figures below stand beside those of the first teacher." if several else ""
-    heard = ", ".join(f"{name} ({count})" for name, count in sources.items())
-    tags_line = f"\nTags judged by people: {', '.join(report.people_tags)}.\n" if report.people_tags else ""
+    music = ", ".join(f"{name} ({count})" for name, count in sources.items())
+    tags_line = f"\nAnnotated tags: {', '.join(report.annotated_tags)}.\n" if report.annotated_tags else ""
     return f"""# {d.name}
 
-- Version {d.version}. Licence of the weights: **{d.licence}** (the code's is another).
+- Version {d.version}. License of the weights: **{d.license}** (the code's is another).
 - Network: {student.network.architecture}, {parameters:,} parameters; input `{d.config.slug}`, segments of \
 {student.segment_seconds:g} s; {len(d.tags)} tags.
 - {who}. No labels were used: it repeats what it was taught, errors and all.{compared}
-- Training music, by source (clips): {heard}.
+- Training music, by source (clips): {music}.
 
 ## Measured
 
-On {report.clips} clips of {report.groups} groups (artists, albums) that it never heard:
+On {report.clips} clips of {report.groups} groups (artists, albums) that it was not trained on:
 
 | | student | teacher |
 | --- | --- | --- |
@@ -215,7 +207,7 @@ On {report.clips} clips of {report.groups} groups (artists, albums) that it neve
 | of the teacher's five best tags | {report.shared_top5:.2f} | |
 | correlation of its scores of a clip and of the clip as 32 kbit/s MP3 | {_shown(report.mp3_student)} \
 | {_shown(report.mp3_teacher)} |
-{people}{tags_line}
+{annotated}{tags_line}
 Written by:
 
 ```sh
