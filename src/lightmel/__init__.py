@@ -10,32 +10,39 @@ from typing import TYPE_CHECKING
 
 from ._lazy import lazily
 from .errors import LightmelError
-from .frontends.mel import GRID, MelConfig
+from .frontends import PAPER_CONFIGS, MelConfig
 
 if TYPE_CHECKING:
-    from .datasets import load_jamendo, load_magnatagatune, load_msd, load_table
+    from .datasets import load_dataset, load_jamendo, load_magnatagatune, load_msd, load_table
+    from .distillation import distill
+    from .evaluation import evaluate
     from .features import FeatureStore
-    from .frontends.mel_torch import MelFrontend
-    from .inference.tagger import Tagger, Tagging, load, tag
+    from .frontends import MelFrontend
+    from .inference import Tagger, Tagging, Taggram, load, tag
     from .models import build_musicnn, build_vgg
-    from .training import TrainConfig, Trainer
+    from .training import TrainConfig, Trainer, finetune
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "GRID",
+    "PAPER_CONFIGS",
     "FeatureStore",
     "LightmelError",
     "MelConfig",
     "MelFrontend",
     "Tagger",
     "Tagging",
+    "Taggram",
     "TrainConfig",
     "Trainer",
     "__version__",
     "build_musicnn",
     "build_vgg",
+    "distill",
+    "evaluate",
+    "finetune",
     "load",
+    "load_dataset",
     "load_jamendo",
     "load_magnatagatune",
     "load_msd",
@@ -46,11 +53,15 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(("Tagger", "Tagging", "load", "tag"), "inference"),
-        **dict.fromkeys(("build_musicnn", "build_vgg"), "models"),
-        **dict.fromkeys(("load_jamendo", "load_magnatagatune", "load_msd", "load_table"), "datasets"),
-        **dict.fromkeys(("TrainConfig", "Trainer"), "training"),
+        **dict.fromkeys(
+            ("load_dataset", "load_jamendo", "load_magnatagatune", "load_msd", "load_table"), "datasets"
+        ),
+        "distill": "distillation",
+        "evaluate": "evaluation",
         "FeatureStore": "features",
         "MelFrontend": "frontends",
+        **dict.fromkeys(("Tagger", "Tagging", "Taggram", "load", "tag"), "inference"),
+        **dict.fromkeys(("build_musicnn", "build_vgg"), "models"),
+        **dict.fromkeys(("TrainConfig", "Trainer", "finetune"), "training"),
     },
 )

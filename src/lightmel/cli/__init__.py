@@ -19,19 +19,18 @@ app = typer.Typer(
     help="Tag music by its sound: genre, instruments, voices, tempo.",
     epilog="Try: lightmel tag --sample",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # plain help: half the time to wait for it, and it can be piped anywhere
     pretty_exceptions_enable=False,  # a bug shows Python's own traceback, which a report can quote
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("tag", no_args_is_help=True)(tag.tag)
-app.command("models", short_help="List the taggers and their licences.")(models.models)
+app.command("models", short_help="List the taggers and their licenses.")(models.models)
 app.command("cost", short_help="Show what tagging costs, by configuration.")(cost.cost)
 app.command("finetune", no_args_is_help=True, short_help="Teach a tagger your own tags.")(finetune.finetune)
-app.command("evaluate", no_args_is_help=True, short_help="Judge a tagger by labelled sound.")(
+app.command("evaluate", no_args_is_help=True, short_help="Evaluate a tagger on labelled sound.")(
     evaluate.evaluate
 )
-app.command("features", no_args_is_help=True, short_help="Make the mels of a data set, for training.")(
+app.command("features", no_args_is_help=True, short_help="Compute the features of a data set, for training.")(
     features.features
 )
 app.command("train", no_args_is_help=True, short_help="Train a tagger from scratch.")(train.train)

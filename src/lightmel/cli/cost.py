@@ -1,4 +1,4 @@
-"""``lightmel cost``: what the paper's networks cost on each of its mel-spectrograms."""
+"""``lightmel cost``: what networks cost on mel-spectrograms large and small."""
 
 from __future__ import annotations
 
@@ -10,24 +10,41 @@ from . import show
 
 
 def cost(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="WHAT",
+            help="A tagger's name or file, a network such as vgg-16k-mel48-x2-db, or an input such as "
+            "16k-mel48-x2-db; without one, all of the paper's.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Write one JSON document a line for each network and configuration."),
+        typer.Option("--json", help="Write one JSON document a line for each network and input."),
     ] = False,
 ) -> None:
-    """Show what tagging costs: the paper's two networks on its 88 mel-spectrograms.
+    """Show what tagging costs: the paper's two networks on its 88 mel-spectrograms, or those that are named.
 
     The figures are computed, not quoted, and the paper's claims about them are put beside what they say.
     """
-    with show.busy("computing"):
-        from ..models import cost as costs
+    from ..errors import LightmelError
 
-        rows = costs.table()
-        checked = costs.check_claims(rows)
+    try:
+        with show.busy("computing"):
+            from ..hub import costs_of
+            from ..models import check_claims, paper_costs
+
+            rows = [row for name in names for row in costs_of(name)] if names else list(paper_costs())
+            checked = () if names else check_claims(rows)
+    except LightmelError as error:
+        show.failure("lightmel cost", error)
+        raise typer.Exit(1) from None
     if as_json:
         for row in rows:
             show.json_line(
                 {
+                    "name": row.name,
                     "architecture": row.architecture,
                     "config": row.config.slug,
                     "input_shape": row.input_shape,
@@ -37,6 +54,8 @@ def cost(
                     "activation_bytes": row.cost.activation_bytes,
                 }
             )
+    elif names:
+        show.named_costs(rows)
     else:
         show.costs(rows)
         show.claims(checked)

@@ -7,56 +7,48 @@ from typing import Annotated, Any
 
 import typer
 
-from .._files import check_target
-from ..datasets.config import DataConfig
-from ..errors import DataError
-from .options import with_options
-from .train import Features, Source
+from ..datasets import DataConfig
+from .options import Device, with_options
+from .tag import Model
+from .train import Features, Music
 from .work import at_work
 
 
 @with_options(data=DataConfig())
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A name that `lightmel models` lists, or a tagger's file.")],
-    source: Source,
+    music: Music,
+    model: Model = "default",
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write the figures here as JSON, and their table beside it (.md).", show_default=False
+            help="Write the figures here as JSON, and their table (.md) and the settings (.toml) beside it.",
+            show_default=False,
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Which clips: train, valid or test.")] = "test",
     features: Features = None,
+    device: Device = "auto",
     *,
     data: Any,
 ) -> None:
-    """Judge a tagger by labelled clips: ROC AUC and PR AUC of each tag, and their means with intervals."""
+    """Evaluate a tagger on labelled clips: ROC AUC and PR AUC of each tag, and their means with intervals."""
+    from .._files import check_target
     from ..datasets import load_dataset
-    from ..evaluation.protocol import evaluate as judge
-    from ..evaluation.protocol import evaluate_files
+    from ..errors import DataError
+    from ..evaluation import evaluate as measure
     from ..features import FeatureStore
-    from ..inference.tagger import load
-    from ..training.supervised import read_parts
+    from ..inference import load
 
     with at_work("evaluate") as tell:
         if out is not None:
-            check_target(out, (".md",), DataError)
-        tagger, clips = load(model), load_dataset(source, data())
-        if features is None:
-            found = evaluate_files(
-                tagger, clips, split, on_clip=lambda done, total: tell.progress("listening", done, total)
-            )
-        else:
-            parts = read_parts(clips, FeatureStore.open(features), tagger.network.input_shape[1], [split])
-            found = judge(
-                tagger,
-                parts.examples[split],
-                clips.tags,
-                dataset=clips.name,
-                protocol=clips.protocol,
-                split=split,
-                failed=parts.failed[split],
-            )
+            check_target(out, (".md", ".toml"), DataError)
+        found = measure(
+            load(model, device=device),
+            load_dataset(music, data()),
+            split,
+            features=None if features is None else FeatureStore.open(features),
+            on_clip=lambda done, total: tell.progress("evaluating", done, total),
+        )
         typer.echo(found.table())
         if out is not None:
             found.save(out)

@@ -1,4 +1,4 @@
-"""``lightmel features``: the mels of a data set, in a store that trainings read."""
+"""``lightmel features``: the features of a data set, in a store that trainings read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..datasets.config import DataConfig
-from ..errors import ConfigError
-from ..features.config import StoreConfig
+from ..datasets import DataConfig
+from ..features import StoreConfig
 from .options import with_options
 from .work import at_work
 
@@ -19,16 +18,18 @@ SHOWN_FAILURES = 10
 @with_options(store=StoreConfig(), data=DataConfig())
 def features(
     out: Annotated[Path, typer.Option(help="The store: a folder, new or left unfinished.")],
-    source: Annotated[
+    music: Annotated[
         Path | None,
-        typer.Argument(help="A table of paths and tags, or a folder of sound.", show_default=False),
+        typer.Argument(
+            metavar="MUSIC", help="A table of paths and tags, or a folder of sound.", show_default=False
+        ),
     ] = None,
     derive: Annotated[
         Path | None,
-        typer.Option(help="Take every so many frames of this store instead.", show_default=False),
-    ] = None,
-    hop_factor: Annotated[
-        int | None, typer.Option(help="With --derive: of the new store.", show_default=False)
+        typer.Option(
+            help="Take frames of this store instead: every so many, for a --frontend of a larger hop.",
+            show_default=False,
+        ),
     ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Make clips that failed or are damaged once more.")
@@ -37,36 +38,44 @@ def features(
     store: Any,
     data: Any,
 ) -> None:
-    """Make the mels of many sound files, once for all trainings.
+    """Compute the features of many sound files, once for all trainings.
 
     Stopped at any moment, the same command goes on. A file that cannot be read is listed, and the rest go on.
     """
-    if (source is None) == (derive is None):
-        raise typer.BadParameter("Give either the sound, or --derive with a store.", param_hint="SOURCE")
-    if (hop_factor is None) != (derive is None):
-        raise typer.BadParameter(
-            "--derive and --hop-factor go together; of mels from sound, --mel says all.",
-            param_hint="--hop-factor",
-        )
+    if (music is None) == (derive is None):
+        raise typer.BadParameter("Give either the sound, or --derive with a store.", param_hint="MUSIC")
+    from .. import audio
     from ..datasets import load_dataset
-    from ..features import FeatureStore, build_store, sound_files
-    from ..frontends.mel import MelConfig
+    from ..errors import ConfigError
+    from ..features import FeatureStore, build_store
+    from ..frontends import config_from_slug
 
     with at_work("features", out) as work:
-        what = data()
+        how, what = store(), data()
+        config = config_from_slug(how.frontend)
+
+        def clips(doing: str, total: int) -> Any:
+            known = FeatureStore.open(out) if (out / "store.json").exists() else None
+            done = 0 if known is None else len(known) + len(known.failed)
+
+            def on_clip(key: str, failed: str | None) -> None:
+                nonlocal done
+                done += 1
+                work.progress(doing, min(done, total), total)
+
+            return on_clip
+
         if derive is not None:
-            if store() != StoreConfig():
-                raise ConfigError(
-                    "A derived store keeps type and length of its frames: no --mel, --dtype, --middle."
-                )
-            made = FeatureStore.open(derive)
-            assert hop_factor is not None
-            made = made.derive(out, hop_factor, on_clip=work.clips("deriving", len(made), out))
+            if how != StoreConfig(frontend=how.frontend):
+                raise ConfigError("A derived store keeps type and length: no --dtype, --excerpt-seconds.")
+            base = FeatureStore.open(derive)
+            made = base.derive(out, config, on_clip=clips("deriving", len(base)))
         else:
-            assert source is not None
-            plain = source.is_dir() and what.dataset == "table"
-            sources = sound_files(source) if plain else load_dataset(source, what).sources()
-            how = store()
+            assert music is not None
+            if music.is_dir() and what.dataset == "table":
+                sources = {path.relative_to(music).as_posix(): path for path in audio.find(music)}
+            else:
+                sources = load_dataset(music, what).sources()
             renewed: set[str] = set()
             if again and out.exists():
                 old = FeatureStore.open(out)
@@ -74,12 +83,12 @@ def features(
             made = build_store(
                 out,
                 sources,
-                MelConfig.from_slug(how.mel),
+                config,
                 dtype=how.dtype,
-                seconds=how.middle or None,
+                excerpt_seconds=how.excerpt_seconds or None,
                 workers=how.workers or None,
                 again=renewed,
-                on_clip=work.clips("listening", len(sources), out),
+                on_clip=clips("computing features", len(sources)),
             )
     for key, reason in list(made.failed.items())[:SHOWN_FAILURES]:
         typer.echo(f"lightmel features: {key}: {reason}", err=True)

@@ -6,55 +6,47 @@ from typing import Annotated, Any
 
 import typer
 
-from ..datasets.config import DataConfig
-from ..training.config import FinetuneConfig
-from .options import with_options
-from .progress import show_epoch
-from .train import Features, Name, Out, Source, Version, WorkFolder, report
-from .work import at_work, spare_folder, store_of
+from ..datasets import DataConfig
+from ..training import FinetuneConfig, Signature
+from .options import Device, with_options
+from .train import Features, Music, Out, WorkFolder, named, report
+from .work import at_work, spare_folder
 
 
-@with_options(config=FinetuneConfig(), data=DataConfig())
+@with_options(how=FinetuneConfig(), data=DataConfig(), signature=Signature())
 def finetune(
-    source: Source,
+    music: Music,
     out: Out,
     base: Annotated[
         str, typer.Option("--from", help="A name that `lightmel models` lists, or a tagger's file.")
     ] = "default",
     features: Features = None,
     work: WorkFolder = None,
-    name: Name = "",
-    version: Version = "1",
-    licence: Annotated[
-        str, typer.Option(help="Of the weights; empty is that of the tagger they grew from.")
-    ] = "",
+    device: Device = "auto",
     *,
-    config: Any,
+    how: Any,
     data: Any,
+    signature: Any,
 ) -> None:
     """Teach a tagger other tags, from a hundred labelled clips or more."""
-    from ..checkpoint.safetensors import check_path
+    from ..checkpoint import check_path
     from ..datasets import load_dataset
-    from ..inference.tagger import load
-    from ..training.finetuning import finetune as learn
+    from ..features import FeatureStore
+    from ..training import finetune as learn
 
     kept = work or spare_folder(out)
     with at_work("finetune", kept, spare=work is None) as tell:
         check_path(out)
-        given, clips, tagger = config(), load_dataset(source, data()), load(base)
-        store = store_of(clips, tagger.config, features, kept, tell)
+        given, clips = how(), load_dataset(music, data())
         made = learn(
-            tagger,
+            base,
             clips,
-            store,
+            None if features is None else FeatureStore.open(features),
             given,
-            name=name or out.name.removesuffix(".safetensors"),
-            version=version,
-            licence=licence or None,
-            work=kept / "run",
-            on_start=tell.on_start,
-            on_epoch=show_epoch(given.head_epochs + given.epochs),
-            on_step=tell.steps,
+            signature=named(signature(), out),
+            work=kept,
+            callbacks=tell.callbacks(given.head_epochs + given.epochs),
+            device=device,
         )
         made.save(out)
     report(made, out)

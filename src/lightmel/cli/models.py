@@ -15,8 +15,8 @@ def models(
         bool, typer.Option("--json", help="Write one JSON document a line for each tagger.")
     ] = False,
 ) -> None:
-    """List the taggers that a name stands for, and the licences of their weights."""
-    from ..hub import catalogue as hub
+    """List the taggers that a name stands for, and the licenses of their weights."""
+    from .. import hub
 
     for release in hub.releases():
         if as_json:

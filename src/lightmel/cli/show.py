@@ -1,6 +1,6 @@
 """How results look: tables and bars for people, JSON Lines for programs, errors on stderr.
 
-Rich decides about colour: none when the output is piped or ``NO_COLOR`` is set. Names from outside are
+Rich decides about color: none when the output is piped or ``NO_COLOR`` is set. Names from outside are
 never read as markup, and what cannot be printed in them is escaped.
 """
 
@@ -20,9 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ..hub.catalogue import Release
-    from ..inference.tagger import Tagging
-    from ..models.cost import Checked, Row
+    from ..hub import Release
+    from ..inference import Tagging
+    from ..models import Checked, Row
 
 NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN"}
 _BAR_WIDTH = 32
@@ -145,19 +145,17 @@ def tagging(title: str, tagging: Tagging, took: float, best: Sequence[tuple[str,
 
 def release(release: Release, *, default: bool) -> None:
     """Print one tagger that has a name."""
-    from ..vocabularies import read
-
     console = _console()
     plain = console.options.ascii_only
     name = Text(release.name, style="bold")
     if default:
         name.append("  (default)", style="green")
     where = "in the package" if release.where == "package" else "downloaded when asked for"
-    tags = f"{len(read(release.vocabulary))} tags ({release.vocabulary})"
+    tags = f"{release.n_tags} tags" + (f" ({release.vocabulary})" if release.vocabulary else "")
     console.print(name)
     _indented(console, release.summary)
     _indented(console, _line(tags, release.config, size(release.bytes), where, plain=plain), "dim")
-    _indented(console, f"licence: {release.licence}", "dim")
+    _indented(console, f"license: {release.license}", "dim")
     console.print()
 
 
@@ -167,8 +165,8 @@ def costs(rows: Sequence[Row]) -> None:
     networks = list(dict.fromkeys(row.architecture for row in rows))
     configs = list(dict.fromkeys(row.config for row in rows))
     by = {(row.architecture, row.config): row for row in rows}
-    heard = " and ".join(f"{NETWORKS[name]} hears {by[name, configs[0]].seconds:g} s" for name in networks)
-    console.print(Text(f"One forward pass: {heard}."))
+    lengths = " and ".join(f"{by[name, configs[0]].seconds:g} s for {NETWORKS[name]}" for name in networks)
+    console.print(Text(f"One forward pass: {lengths}."))
     console.print(
         Text("params: millions; GMAC: 1e9 multiply-accumulates; act: MB of layer outputs in float32."),
         style="dim",
@@ -180,7 +178,7 @@ def costs(rows: Sequence[Row]) -> None:
             table.add_column(f"{NETWORKS[name] if unit == 'params' else ''}\n{unit}", justify="right")
     previous = configs[0]
     for config in configs:
-        if (config.sr, config.n_mels) != (previous.sr, previous.n_mels):
+        if (config.sr, config.rows) != (previous.sr, previous.rows):
             table.add_section()
         previous = config
         cells = []
@@ -194,6 +192,26 @@ def costs(rows: Sequence[Row]) -> None:
         table.add_row(config.slug, *cells)
     console.print(table)
     console.print()
+
+
+def named_costs(rows: Sequence[Row]) -> None:
+    """Print what each row costs, one below the other."""
+    console = _console()
+    plain = console.options.ascii_only
+    for row in rows:
+        network = f"{row.size} {row.architecture}".removeprefix("full ").strip()
+        console.print(Text(printable(row.name or f"{network} on {row.config.slug}"), style="bold"))
+        shape = " by ".join(str(n) for n in row.input_shape)
+        _indented(console, _line(network, row.config.slug, f"{row.seconds:g} s a pass, {shape}", plain=plain))
+        per_minute = f"{row.macs_per_second * 60 / 1e9:.3f} GMAC a minute of sound"
+        figures = (
+            f"{row.cost.parameters:,} parameters",
+            f"{row.cost.gmacs:.3f} GMAC a pass",
+            per_minute,
+            f"{size(row.cost.activation_bytes)} of layer outputs in float32",
+        )
+        _indented(console, _line(*figures, plain=plain), "dim")
+        console.print()
 
 
 def claims(checked: Sequence[Checked]) -> None:

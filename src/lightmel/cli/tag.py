@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import show
+from .options import Device
 
 if TYPE_CHECKING:
-    from ..inference.tagger import Tagger
+    from ..errors import LightmelError
+    from ..inference import Tagger, Tagging
 
 TABLE_TAGS = 5
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A name that `lightmel models` lists, or a tagger's file.")
+]
 
 
 def tag(
     context: typer.Context,
-    files: Annotated[
+    music: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILES", help="Sound files: mp3, flac, ogg, opus, wav, aiff.", show_default=False
+            metavar="MUSIC",
+            help="Sound files (mp3, flac, ogg, opus, wav, aiff), or folders of them.",
+            show_default=False,
         ),
     ] = None,
     sample: Annotated[
         bool, typer.Option("--sample", help="Tag the piece of music that comes with lightmel.")
     ] = False,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A name that `lightmel models` lists, or a weights file.")
-    ] = "default",
+    model: Model = "default",
     top: Annotated[
         int | None,
         typer.Option(
@@ -49,64 +57,96 @@ def tag(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON document a line for each file.")
     ] = False,
+    device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32; bfloat16 or float16 where the device computes in it.")
+    ] = "float32",
 ) -> None:
     """Tag sound files.
 
     A file that cannot be tagged is a line on stderr, and the rest go on. The exit code is 0 if every file
     was tagged, 1 if any was not, 2 if the command line makes no sense.
     """
-    paths = list(files or [])
-    titles = list(paths)
+    from ..errors import LightmelError
+
+    titles: dict[str, str] = {}
+    given = list(music or [])
     if sample:
         from ..sample import TITLE
         from ..sample import path as sample_path
 
-        paths.append(str(sample_path()))
-        titles.append(TITLE)
-    if not paths:
+        given.append(str(sample_path()))
+        titles[given[-1]] = TITLE
+    if not given:
         context.fail("There is no file to tag. `lightmel tag --sample` tags one that comes with lightmel.")
-    tagger = _load(model)
+    tagger = _load(model, device, precision)
     if above and not tagger.description.thresholds:
         raise typer.BadParameter(
             f"{tagger.name} has no thresholds of its own, as trained and fine-tuned taggers have: leave it "
             "out, or say how many tags with --top.",
             param_hint="--above",
         )
-
-    from ..errors import LightmelError
-
     failed = False
-    taggings = tagger.tag_many(paths, errors="return")
-    for path, title in zip(paths, titles, strict=True):
-        with show.without_chatter(), show.busy(f"listening to {title}"):
-            started = perf_counter()
-            result = next(taggings)
-            took = perf_counter() - started
+    for path, unfound in _files(given):
+        result: Tagging | LightmelError | None = unfound
+        if result is None:
+            with show.without_chatter(), show.busy(f"listening to {titles.get(path, path)}"):
+                started = perf_counter()
+                result = next(tagger.tag_many([path], errors="return"))
+                took = perf_counter() - started
         if isinstance(result, LightmelError):
             show.failure(path, result)
             failed = True
             continue
+        assert result is not None
         tags = result.above() if above else result.top(len(result.tags))
         tags = tags[: top or (len(tags) if above or as_json else TABLE_TAGS)]
         if as_json:
-            show.json_line({"path": path, **result.to_dict(), "tags": dict(tags)})
+            shown = dict(tags)
+            plain = result.to_dict()
+            limits = {tag: limit for tag, limit in plain["thresholds"].items() if tag in shown}
+            show.json_line({"path": path, **plain, "tags": shown, "thresholds": limits})
         else:
-            show.tagging(title, result, took, tags)
+            show.tagging(titles.get(path, path), result, took, tags)
     if failed:
         raise typer.Exit(1)
 
 
-def _load(model: str) -> Tagger:
-    """Load the tagger; a name that nobody knows is a mistake in the command line."""
-    from ..errors import LightmelError, UnknownModelError
+def _files(given: list[str]) -> Iterator[tuple[str, LightmelError | None]]:
+    """Yield the files that are named or lie below a folder that is, and the error where a folder has none."""
+    from .. import audio
+    from ..errors import LightmelError
+
+    for name in given:
+        if not _is_folder(name):
+            yield name, None
+            continue
+        try:
+            yield from ((str(path), None) for path in audio.find(name))
+        except LightmelError as error:
+            yield name, error
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # no name that a file could have
+        return False
+
+
+def _load(model: str, device: str, precision: str) -> Tagger:
+    """Load the tagger; a name or a device that nobody knows is a mistake in the command line."""
+    from ..errors import ConfigError, LightmelError, UnknownModelError
 
     try:
         with show.busy(f"loading {model}"):
-            from .. import load
+            import lightmel
 
-            return load(model)
+            return lightmel.load(model, device=device, precision=precision)
     except UnknownModelError as error:
         raise typer.BadParameter(str(error), param_hint="--model") from None
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
     except LightmelError as error:
         show.failure("lightmel", error)
         raise typer.Exit(1) from None

@@ -7,101 +7,98 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..datasets.config import DataConfig
-from ..training.config import TaggerConfig, TrainConfig
-from .options import with_options
-from .progress import show_epoch
-from .work import at_work, spare_folder, store_of
+from ..datasets import DataConfig
+from ..training import Signature, TaggerConfig, TrainConfig
+from .options import Device, with_options
+from .work import at_work, spare_folder
 
 if TYPE_CHECKING:
-    from ..training.supervised import Trained
+    from ..training import Trained
 
-Source = Annotated[Path, typer.Argument(help="A table of paths and tags, or a folder with a folder a tag.")]
-Out = Annotated[Path, typer.Option(help="The tagger's file; figures (.json) and a table (.md) go beside it.")]
+Music = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MUSIC",
+        help="A table of paths and tags, a folder with a folder a tag, or a data set's sound.",
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option(help="The tagger's file; figures (.json), a table (.md) and settings (.toml) go beside it."),
+]
 Features = Annotated[
     Path | None, typer.Option(help="A store that `lightmel features` made.", show_default=False)
 ]
 WorkFolder = Annotated[
     Path | None,
     typer.Option(
-        help="Keep mels and checkpoints here, also when all is done; otherwise beside --out, until then.",
+        help="Keep features and checkpoints here, also when all is done; else beside --out, until then.",
         show_default=False,
     ),
 ]
-Name = Annotated[str, typer.Option(help="What the tagger signs its scores with; empty is the file's name.")]
-Version = Annotated[str, typer.Option(help="Of the tagger.")]
 
 
-@with_options(what=TaggerConfig(), training=TrainConfig(), data=DataConfig())
+@with_options(what=TaggerConfig(), training=TrainConfig(), data=DataConfig(), signature=Signature())
 def train(
-    source: Source,
+    music: Music,
     out: Out,
     features: Features = None,
     work: WorkFolder = None,
-    name: Name = "",
-    version: Version = "1",
-    licence: Annotated[str, typer.Option(help="Of the weights.")] = "not stated",
     tensorboard: Annotated[
         Path | None, typer.Option(help="Write event files for TensorBoard here.", show_default=False)
     ] = None,
+    device: Device = "auto",
     *,
     what: Any,
     training: Any,
     data: Any,
+    signature: Any,
 ) -> None:
     """Train a tagger from scratch on labelled sound.
 
     Under torchrun, several processes share each batch; make the store beforehand then, and name it with
     --features.
     """
-    from ..checkpoint.safetensors import check_path
+    from ..checkpoint import check_path
     from ..datasets import load_dataset
-    from ..models.named import parse_name
-    from ..training.distributed import is_first_process
-    from ..training.supervised import train_tagger
+    from ..features import FeatureStore
+    from ..training import is_first_process, to_tensorboard, train_tagger
 
     kept = work or spare_folder(out)
     with at_work("train", kept, spare=work is None) as tell:
         check_path(out)
-        given, how, clips = what(), training(), load_dataset(source, data())
-        _, config = parse_name(given.network)
-        shown = [show_epoch(how.epochs)]
-        if tensorboard is not None and is_first_process():
-            from ..training.tensorboard import to_tensorboard
-
-            shown.append(to_tensorboard(tensorboard))
-
-        def on_epoch(line: dict[str, float]) -> None:
-            for show in shown:
-                show(line)
-
-        store = store_of(clips, config, features, kept, tell)
+        given, how, clips = what(), training(), load_dataset(music, data())
+        shown = [to_tensorboard(tensorboard)] if tensorboard is not None and is_first_process() else []
         made = train_tagger(
             clips,
-            store,
+            None if features is None else FeatureStore.open(features),
             given,
             how,
-            name=name or out.name.removesuffix(".safetensors"),
-            version=version,
-            licence=licence,
-            work=kept / "run",
-            on_start=tell.on_start,
-            on_epoch=on_epoch,
-            on_step=tell.steps,
+            signature=named(signature(), out),
+            work=kept,
+            callbacks=tell.callbacks(how.epochs, *shown),
+            device=device,
         )
         made.save(out)
     report(made, out)
 
 
+def named(signature: Signature, out: Path) -> Signature:
+    """Return a signature whose name, if it has none, is that of the file."""
+    if signature.name:
+        return signature
+    return Signature(out.name.removesuffix(".safetensors"), signature.version, signature.license)
+
+
 def report(made: Trained, out: Path) -> None:
     """Show what came of a training, and what to do with it."""
-    from ..training.distributed import is_first_process
+    from ..training import is_first_process
 
     if is_first_process():
         if made.evaluation is not None:
             typer.echo(f"{made.evaluation.table()}\n")
         typer.echo(
             f"{out}: {made.tagger.name}, {len(made.tagger.tags)} tags, "
-            f"licence {made.tagger.description.licence}"
+            f"license {made.tagger.description.license}"
         )
         typer.echo(f"Try: lightmel tag song.mp3 --model {out}")

@@ -1,50 +1,43 @@
-"""What the long commands share: progress, an end in order, and the mels that they work on."""
+"""What the long commands share: progress, and an end in order."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from ..errors import DataError, LightmelError, StoppedError
-from .progress import progress_bar, say, stopping
+from ..errors import LightmelError, StoppedError
+from .progress import progress_bar, say, show_epoch, stopping
 
 if TYPE_CHECKING:
-    from ..datasets import Dataset
-    from ..features import FeatureStore
-    from ..frontends.mel import MelConfig
+    from ..training import Callbacks
 
 
 class Work(NamedTuple):
-    """What a long command tells of while it works, and whom it lets be stopped."""
+    """Whom a long command tells while it works, and whom it lets be stopped."""
 
     progress: Callable[[str, int, int], None]
     on_start: Callable[[Any], None]
 
-    def steps(self, done: int, total: int) -> None:
-        """Show the steps of a training."""
-        self.progress("training", done, total)
+    def callbacks(self, epochs: int, *on_epoch: Callable[[dict[str, float]], None]) -> Callbacks:
+        """Return what a training tells: a bar for its steps, a line for each of its `epochs`."""
+        from ..training import Callbacks
 
-    def clips(self, what: str, total: int, folder: Path) -> Callable[[str, str | None], None]:
-        """Return what the feature store in `folder`, which may be there in part, tells of each clip."""
-        from ..features import FeatureStore
+        def each(line: dict[str, float]) -> None:
+            for show in (show_epoch(epochs), *on_epoch):
+                show(line)
 
-        done = 0
-        with suppress(DataError):  # there is none yet
-            known = FeatureStore.open(folder)
-            done = len(known) + len(known.failed)
-
-        def show(key: str, failed: str | None) -> None:
-            nonlocal done
-            done += 1
-            self.progress(what, done, total)
-
-        return show
+        return Callbacks(
+            on_start=self.on_start,
+            on_epoch=each,
+            on_step=lambda done, total: self.progress("training", done, total),
+            on_progress=self.progress,
+        )
 
 
 class _Log(logging.Handler):
@@ -61,7 +54,7 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
     Parameters
     ----------
     command
-        Who speaks.
+        Which, for the line.
     kept
         The folder from which the same command goes on after a stop, if there is one.
     spare
@@ -71,7 +64,7 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
     try:
         with progress_bar() as progress, stopping() as on_start:
             yield Work(progress, on_start)
-        from ..training.distributed import is_first_process
+        from ..training import is_first_process
 
         if spare and kept is not None and is_first_process():
             shutil.rmtree(kept, ignore_errors=True)
@@ -85,16 +78,5 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
 
 
 def spare_folder(out: Path) -> Path:
-    """Return where a command keeps mels and checkpoints if nobody says where."""
+    """Return where a command keeps features and checkpoints if nobody says where."""
     return out.with_name(f"{out.name}.work")
-
-
-def store_of(data: Dataset, config: MelConfig, features: Path | None, work: Path, tell: Work) -> FeatureStore:
-    """Open the store in `features`, or make one in `work`."""
-    from ..features import FeatureStore, build_store
-
-    if features is not None:
-        return FeatureStore.open(features)
-    sources = data.sources()
-    folder = work / config.slug
-    return build_store(folder, sources, config, on_clip=tell.clips("listening", len(sources), folder))

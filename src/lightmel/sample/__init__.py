@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 TITLE = "The lightmel sample"
-LICENCE = "CC0-1.0"
+LICENSE = "CC0-1.0"
 SOURCE = "examples/render_sample.py"
 SR = 44_100
 CHANNELS = 2
@@ -23,6 +23,6 @@ def path() -> Path:
     return Path(str(resources.files(__name__).joinpath("sample.ogg")))
 
 
-def licence() -> str:
-    """Return the text of the sample's licence."""
+def license() -> str:
+    """Return the text of the sample's license."""
     return resources.files(__name__).joinpath("LICENSE").read_text(encoding="utf-8")
