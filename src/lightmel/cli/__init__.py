@@ -14,6 +14,8 @@ import typer
 from .. import __version__
 from . import cost, distill, evaluate, features, finetune, models, tag, train
 
+__all__ = ["app", "main"]
+
 app = typer.Typer(
     name="lightmel",
     help="Tag music by its sound: genre, instruments, voices, tempo.",

@@ -140,9 +140,9 @@ def _load(model: str, device: str, precision: str) -> Tagger:
 
     try:
         with show.busy(f"loading {model}"):
-            import lightmel
+            from .. import load
 
-            return lightmel.load(model, device=device, precision=precision)
+            return load(model, device=device, precision=precision)
     except UnknownModelError as error:
         raise typer.BadParameter(str(error), param_hint="--model") from None
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""What a tagger is worth: metrics with intervals, and records that carry what they rest on."""
+"""Evaluation of taggers: metrics with intervals, and records that carry what they rest on."""
 
 from __future__ import annotations
 

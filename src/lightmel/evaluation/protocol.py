@@ -1,4 +1,4 @@
-"""What a tagger is worth on labelled clips that it did not learn from, by their files or by their features."""
+"""Measuring a tagger on labelled clips that it was not trained on, from their files or their features."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+__all__ = ["CHANNELS", "LICENSE", "SECONDS", "SOURCE", "SR", "TITLE", "license", "path"]
+
 TITLE = "The lightmel sample"
 LICENSE = "CC0-1.0"
 SOURCE = "examples/render_sample.py"

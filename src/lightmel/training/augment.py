@@ -1,4 +1,4 @@
-"""Augmentations: changes that sound meets on its way to a listener, one small module each.
+"""Augmentations: random changes of waves or of features, one small module each.
 
 Each is called as ``augmentation(x, generator)``: waves ``(batch, samples)`` or features ``(batch, rows,
 frames)``, and whoever draws. A setting is drawn for each row of the batch, and applied with probability `p`;
@@ -36,7 +36,10 @@ class Domain(Protocol):
     frequencies: torch.Tensor
 
     def response(self, amplitude: torch.Tensor) -> torch.Tensor:
-        """Return what `filtered` takes for zero-phase filters of `amplitude` ``(batch, bins)``; several multiply."""
+        """Return what `filtered` takes for zero-phase filters of `amplitude` ``(batch, bins)``.
+
+        Those of several filters are multiplied.
+        """
 
     def filtered(self, x: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
         """Return `x` filtered."""
@@ -244,7 +247,7 @@ class Chain(Augmentation):
 
 
 def playback(domain: Domain) -> list[Augmentation]:
-    """Return what happens to sound between a recording and a listener: level, loudspeakers, a codec's cut."""
+    """Return what changes sound between recording and playback: level, loudspeakers, a codec's cut."""
     return [Gain(domain, -12, 6), Equalizer(domain, 3, 1.5, 2), LowPass(domain, 3_000, 8_000, p=0.25)]
 
 

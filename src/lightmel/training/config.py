@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 from .._settings import check_plain, documented, setting
 from ..errors import ConfigError
-
-if TYPE_CHECKING:
-    from ..models import TaggingNetwork
-    from .trainer import Trainer
 
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "onecycle", "plateau"]
@@ -178,14 +174,25 @@ class Signature:
         check_plain(self)
 
 
+class Stoppable(Protocol):
+    """A training that is about to begin: `lightmel.Trainer` is one."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it is at work."""
+
+    def stop(self) -> None:
+        """Let it end after its step."""
+
+
 @dataclass(frozen=True)
 class Callbacks:
-    """Whom a training tells of its progress; each may be None.
+    """Functions that a training calls as it goes on; each may be None.
 
     Attributes
     ----------
     on_start
-        Called with each trainer before it begins; `Trainer.stop` ends it.
+        Called with each training before it begins; its `stop` ends it.
     on_epoch
         Called with each line of the history.
     on_step
@@ -194,13 +201,13 @@ class Callbacks:
         Called with what is being done, how much of it is done, and all of it.
     """
 
-    on_start: Callable[[Trainer[TaggingNetwork]], None] | None = None
+    on_start: Callable[[Stoppable], None] | None = None
     on_epoch: Callable[[dict[str, float]], None] | None = None
     on_step: Callable[[int, int], None] | None = None
     on_progress: Callable[[str, int, int], None] | None = None
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Tell of progress, if anybody listens."""
+        """Call `on_progress`, if there is one."""
         if self.on_progress is not None:
             self.on_progress(what, done, total)
 

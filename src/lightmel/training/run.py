@@ -133,7 +133,7 @@ class Run(Generic[Network]):
         self.epoch = self.step = 0  # what comes next
         self.asked = self.due = False  # to stop, and to write a checkpoint, as all processes saw it in a step
         self.saved = time.monotonic()
-        self.statistics = list(network.buffers())
+        self.statistics = list(network.buffers())  # there may be none
         self.kept = [torch.empty_like(buffer) for buffer in self.statistics]
         self.total = self.count = self.seconds = 0.0
         self.history: list[Line] = []

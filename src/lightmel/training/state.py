@@ -45,7 +45,7 @@ _FOREIGN = (
 
 
 def write_state(folder: Path, state: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
-    """Write the state of a run, and its history as JSON lines for people to read.
+    """Write the state of a run, and its history as JSON lines, which need no torch to be read.
 
     Raises
     ------
@@ -113,8 +113,8 @@ def _renamed_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
     if "mels" in fields:
         fields["features"] = fields.pop("mels")
     if "damage" in fields:
-        damage = fields.pop("damage")
-        fields["augmentation"] = PLAYBACK_IDENTITY if damage == _PLAYBACK else damage
+        augmentation = fields.pop("damage")
+        fields["augmentation"] = PLAYBACK_IDENTITY if augmentation == _PLAYBACK else augmentation
     return fields
 
 

@@ -41,8 +41,8 @@ class Trainer(Generic[Network]):
         ``loss(logits, target)``, a scalar; without one, binary cross-entropy, as in the paper. Where it has
         an attribute `identity`, plain data, a training is resumed only with one of the same.
     device
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` or nothing is the CUDA device of this process if
-        there is any, and the processor elsewhere.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` or nothing is the CUDA device of this
+        process if there is any, and the processor elsewhere.
     """
 
     def __init__(
@@ -102,8 +102,9 @@ class Trainer(Generic[Network]):
         Raises
         ------
         ConfigError
-            If the configuration wants validation data and there are none, or data and network do not fit: the
-            features are of another configuration than the tagger's, say; if no tag of the validation data can be measured.
+            If the configuration wants validation data and there are none; if data and network do not fit,
+            the features being of another configuration than the tagger's, say; if no tag of the validation
+            data can be measured.
         TrainingError
             If the loss or a gradient is not finite (the message says at which step; the weights are those
             before it); if `folder` cannot be written to, which is tried first, or holds another run.
@@ -160,7 +161,7 @@ class Trainer(Generic[Network]):
         self.network.eval().cpu().lay_out(torch.contiguous_format)
 
     def _check(self, examples: Examples) -> None:
-        """Raise `ConfigError` unless the network can learn from or be judged by `examples`."""
+        """Raise `ConfigError` unless the network can learn from or be validated on `examples`."""
         if examples.labels.shape[1] != self.network.n_tags:
             raise ConfigError(
                 f"The network has {self.network.n_tags} outputs, the labels {examples.labels.shape[1]} tags."

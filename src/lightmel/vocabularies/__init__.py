@@ -12,6 +12,8 @@ from importlib import resources
 
 from ..errors import ConfigError, nearest
 
+__all__ = ["VOCABULARIES", "read"]
+
 VOCABULARIES: tuple[str, ...] = ("mtat", "msd", "jamendo")
 
 
