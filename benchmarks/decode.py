@@ -1,11 +1,11 @@
-"""How fast files are decoded to 16 kHz mono, on one thread, and in how much memory.
+"""The speed of decoding files to 16 kHz mono, on one thread, and the memory that it takes.
 
 ``python benchmarks/decode.py [--seconds 300] [--formats mp3 flac] [--rounds 7] [--memory 1 10 60]``
 
 The file is a long stereo one, made here: tones under noise. Every round times each contender once, one
 after another, so that a busy neighbour slows all of them; the figures are medians over the rounds, and
 of each contender's time in units of lightmel's, round by round. "naive" is soundfile.read, mean(axis=1)
-and soxr.resample; ``librosa.load`` is what most people write. Both hold the whole file, at its own rate.
+and soxr.resample; ``librosa.load`` is the usual one call. Both hold the whole file, at its own rate.
 "excerpts" are ten of 3 s, spread over the file, in units of lightmel's whole decode.
 
 The clock is by default the processor time of this process: on one thread of an idle machine it is the
@@ -50,7 +50,7 @@ def peak():  # in kilobytes; getrusage would count the process that started this
 path, how = sys.argv[1:]
 next(audio.stream(path, 16_000))
 before = peak()
-heard = len(audio.load(path, 16_000)) if how == "load" else sum(map(len, audio.stream(path, 16_000)))
+samples = len(audio.load(path, 16_000)) if how == "load" else sum(map(len, audio.stream(path, 16_000)))
 print((peak() - before) / 1e3)
 """
 

@@ -1,4 +1,4 @@
-"""How fast the front end is: decibel mels of lightmel, librosa and plain torch.stft, on one thread.
+"""The speed of the front end: decibel mels of lightmel, librosa and plain torch.stft, on one thread.
 
 ``python benchmarks/frontend.py [--seconds 30 600] [--rounds 15] [--clock cpu] [--check]``
 
@@ -25,7 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from lightmel import MelConfig, MelFrontend
-from lightmel.frontends.mel_torch import mel_filter_bank
+from lightmel.frontends import mel_filter_bank
 
 X1 = MelConfig(16_000, 96, 1, "db")
 X10 = X1.replace(hop_factor=10)
@@ -33,7 +33,7 @@ FASTER_THAN_LIBROSA, X10_OF_X1 = 2.7, 0.18
 
 
 def librosa_mel(wave: np.ndarray, config: MelConfig) -> np.ndarray:
-    """The peer's answer: the same numbers, on the frames that both have."""
+    """Compute the same numbers with librosa, on the frames that both have."""
     power = librosa.feature.melspectrogram(
         y=wave,
         sr=config.sr,
@@ -48,7 +48,7 @@ def librosa_mel(wave: np.ndarray, config: MelConfig) -> np.ndarray:
 
 
 def stft_mel(config: MelConfig) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The obvious way to write it: one torch.stft, one product with the whole filter bank."""
+    """Write it the obvious way: one torch.stft, one product with the whole filter bank."""
     bank, window = mel_filter_bank(config).float(), torch.hann_window(512)
 
     def mel(wave: torch.Tensor) -> torch.Tensor:
@@ -63,7 +63,7 @@ def stft_mel(config: MelConfig) -> Callable[[torch.Tensor], torch.Tensor]:
 def interleaved(
     contenders: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Seconds that each contender took in each round, after one round to warm up."""
+    """Return the seconds that each contender took in each round, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for i in range(rounds + 1):
         for name, run in contenders.items():
@@ -77,8 +77,8 @@ def interleaved(
 def keep_freed_memory() -> None:
     """Tell glibc to hand no freed memory back to the system while this process measures.
 
-    Else whoever frees last pays for returning what another contender used, and whoever comes next for
-    getting it again: up to 1 ms, on top of anyone. Elsewhere than on glibc nothing is changed.
+    Otherwise the contender that frees last pays for returning what another one used, and the next one for
+    getting it again: up to 1 ms, on top of any of them. Without glibc nothing is changed.
     """
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -88,7 +88,7 @@ def keep_freed_memory() -> None:
 
 
 def measure(seconds: int, rounds: int, clock: Callable[[], float]) -> bool:
-    """Print the table for `seconds` of noise; return whether both promises are kept."""
+    """Print the table for `seconds` of noise; return whether both bounds are kept."""
     wave = np.random.default_rng(0).standard_normal(seconds * X1.sr, dtype=np.float32) * np.float32(0.1)
     tensor = torch.from_numpy(wave)
     x1, x10, plain = MelFrontend.from_config(X1), MelFrontend.from_config(X10), stft_mel(X1)

@@ -1,4 +1,4 @@
-"""How long imports take in a fresh interpreter, over that of an empty one: medians of several runs.
+"""The time of imports in a fresh interpreter, over that of an empty one: medians of several runs.
 
 Run: ``python benchmarks/import_time.py [runs]``. ``import lightmel`` is to stay under 0.1 s.
 """
@@ -32,7 +32,7 @@ def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     times: dict[str, list[float]] = {name: [] for name in CODES}
     for run in range(runs + 1):
-        for name, code in CODES.items():  # in turn, so that a busy minute is nobody's alone
+        for name, code in CODES.items():  # in turn, so that a busy minute slows all of them
             took = seconds(code)
             if run:  # the first fills the disk's cache
                 times[name].append(took)

@@ -28,16 +28,16 @@ def stepper(name: str, shape: tuple[int, int], layout: str, half: bool) -> Calla
     generator = torch.Generator().manual_seed(0)
     network = NETWORKS[name](shape, TAGS, size="small", generator=generator).train()
     network.lay_out(FORMATS[layout])
-    optimiser = torch.optim.Adam(network.parameters())
+    optimizer = torch.optim.Adam(network.parameters())
     mel = torch.randn(BATCH, *shape, generator=generator)
     target = torch.randint(0, 2, (BATCH, TAGS), generator=generator).float()
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             logits = network(mel)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         F.binary_cross_entropy_with_logits(logits.float(), target).backward()
-        optimiser.step()
+        optimizer.step()
 
     return step
 

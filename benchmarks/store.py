@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from lightmel import MelConfig
+from lightmel.features import FeatureStore, MemoryFeatures
 from lightmel.features.build import build_store, sound_files
-from lightmel.features.examples import MelExamples
-from lightmel.features.store import FeatureStore, Mels, MemoryMels
-from lightmel.frontends.mel import CLIP_SECONDS, StorageType
+from lightmel.features.examples import FeatureExamples
+from lightmel.frontends import CLIP_SECONDS, StorageType
 from lightmel.models import build_musicnn
+from lightmel.training import Trainer
 from lightmel.training.config import TrainConfig
-from lightmel.training.trainer import Trainer
 
 CONFIGS = [MelConfig.from_slug(s) for s in ("16k-mel96-x1-db", "16k-mel48-x1-db", "16k-mel48-x4-db")]
 DTYPES: tuple[StorageType, ...] = ("float32", "float16", "uint8")
@@ -140,14 +140,14 @@ def epoch(mels: Mels, n_clips: int) -> None:
     network = build_musicnn(shape, TAGS, size="small", generator=torch.Generator().manual_seed(0))
     rows = np.arange(STEPS[mels.config.hop_factor] * BATCH) % n_clips
     labels = np.random.default_rng(0).random((len(rows), TAGS)) < 0.1
-    Trainer(network, TrainConfig(epochs=1, batch=BATCH), device="cpu").fit(
-        MelExamples(mels, rows, labels, shape[1])
+    Trainer(network, TrainConfig(epochs=1, batch_size=BATCH), device="cpu").fit(
+        FeatureExamples(mels, rows, labels, shape[1])
     )
 
 
 def training(stores: list[FeatureStore], rounds: int, clock: Clock) -> float:
     """Print what a step takes from each store and from memory; return the largest ratio."""
-    memory = MemoryMels(stores[0].config, dict(zip(stores[0].keys, stores[0], strict=True)))
+    memory = MemoryFeatures(stores[0].config, dict(zip(stores[0].keys, stores[0], strict=True)))
     contenders: dict[str, Callable[[], object]] = {
         store.dtype: lambda store=store: epoch(store, len(store))  # type: ignore[misc]
         for store in stores

@@ -43,7 +43,7 @@ def decoded() -> NDArray[np.float64]:
     return wave
 
 
-def test_the_file_is_what_it_says(decoded: NDArray[np.float64]) -> None:
+def test_the_file_has_the_format_and_length_that_are_given(decoded: NDArray[np.float64]) -> None:
     info = soundfile.info(sample.path())
     assert (info.format, info.subtype) == ("OGG", "VORBIS")
     assert decoded.shape == (round(sample.SECONDS * sample.SR), sample.CHANNELS)
@@ -57,9 +57,9 @@ def test_it_comes_with_the_package() -> None:
     assert sample.path().read_bytes()[:4] == b"OggS"
 
 
-def test_the_licence_lies_beside_it() -> None:
-    text = sample.licence()
-    assert f"SPDX-License-Identifier: {sample.LICENCE}" in text
+def test_the_license_lies_beside_it() -> None:
+    text = sample.license()
+    assert f"SPDX-License-Identifier: {sample.LICENSE}" in text
     assert "CC0 1.0 Universal" in text
     assert (sample.path().parent / "LICENSE").is_file()
     assert sample.SOURCE in text
@@ -109,7 +109,7 @@ def test_the_strings_are_in_tune(renderer: ModuleType, midi: int) -> None:
     f = np.fft.rfftfreq(1 << 19, 1 / renderer.SR)
     near = (f > wanted * 0.95) & (f < wanted * 1.05)
     found = f[near][spectrum[near].argmax()]
-    assert abs(1200 * math.log2(found / wanted)) < 3  # cents; a good ear hears five
+    assert abs(1200 * math.log2(found / wanted)) < 3  # cents; listeners detect about five
 
 
 def test_the_piece_is_music_and_not_noise_or_silence(decoded: NDArray[np.float64]) -> None:

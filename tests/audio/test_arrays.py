@@ -22,15 +22,15 @@ Write = Callable[..., Path]
 def test_float_arrays(dtype: type, channels: int, tone: Tone) -> None:
     wave = tone(1.0, channels=channels).T.astype(dtype)
     expected = soxr.resample(wave.astype(np.float64).mean(axis=0), 44_100, 16_000, "HQ")
-    heard = audio.from_array(wave, 44_100, 16_000)
-    assert (heard.dtype, heard.shape) == (np.float32, (16_000,))
-    np.testing.assert_allclose(heard, expected, atol=1e-6)
-    np.testing.assert_array_equal(audio.from_array(torch.tensor(wave), 44_100, 16_000), heard)
+    mono = audio.from_array(wave, 44_100, 16_000)
+    assert (mono.dtype, mono.shape) == (np.float32, (16_000,))
+    np.testing.assert_allclose(mono, expected, atol=1e-6)
+    np.testing.assert_array_equal(audio.from_array(torch.tensor(wave), 44_100, 16_000), mono)
     if channels == 1:
-        np.testing.assert_array_equal(audio.from_array(wave[0].tolist(), 44_100, 16_000), heard)
+        np.testing.assert_array_equal(audio.from_array(wave[0].tolist(), 44_100, 16_000), mono)
 
 
-def test_an_array_is_heard_as_its_file_is(tmp_path: Path, tone: Tone, write: Write) -> None:
+def test_an_array_gives_what_its_file_gives(tmp_path: Path, tone: Tone, write: Write) -> None:
     wave = tone(2.0)
     path = write(tmp_path / "same.wav", wave, subtype="FLOAT")
     np.testing.assert_array_equal(audio.from_array(wave.T, 44_100, 16_000), audio.load(path, 16_000))
@@ -46,9 +46,9 @@ def test_an_array_is_heard_as_its_file_is(tmp_path: Path, tone: Tone, write: Wri
     ],
 )
 def test_integers_are_scaled_by_full_scale(dtype: type, low: int, zero: int, high: int) -> None:
-    heard = audio.from_array(np.array([low, zero, high], dtype), 16_000, 16_000)
+    mono = audio.from_array(np.array([low, zero, high], dtype), 16_000, 16_000)
     bits = 8 * np.dtype(dtype).itemsize
-    np.testing.assert_allclose(heard, [-1, 0, 1 - 2.0 ** (1 - bits)], atol=1e-7)
+    np.testing.assert_allclose(mono, [-1, 0, 1 - 2.0 ** (1 - bits)], atol=1e-7)
 
 
 def test_tensors_of_every_kind(tone: Tone) -> None:
@@ -63,8 +63,8 @@ def test_tensors_of_every_kind(tone: Tone) -> None:
 def test_the_input_is_left_as_it_was(tone: Tone) -> None:
     wave = tone(0.1, channels=1)[:, 0]
     before = wave.copy()
-    heard = audio.from_array(wave, 16_000, 16_000)
-    heard += 1
+    mono = audio.from_array(wave, 16_000, 16_000)
+    mono += 1
     np.testing.assert_array_equal(wave, before)
 
 
@@ -87,15 +87,15 @@ def test_an_array_without_a_sensible_rate(rate: Any) -> None:
         (np.zeros((65, 64)), "transpose it"),
         (np.zeros((100, 16_000)), "at most 64 channels"),
         (np.zeros(100, bool), "true and false"),
-        (np.zeros(100, complex), "complex128 cannot be heard"),
-        (np.array([object()] * 3), "object cannot be heard"),
-        (np.zeros(100, np.int64), "int64 cannot be heard: its full scale is not agreed on"),
+        (np.zeros(100, complex), "A wave of complex128 is no sound: take the real part first"),
+        (np.array([object()] * 3), "A wave of object is no sound: its items are not numbers"),
+        (np.zeros(100, np.int64), "A wave of int64 is no sound: its full scale is not agreed on"),
         ([0, 1, 2], "full scale is not agreed on"),
-        (np.zeros(100, np.uint16), "uint16 cannot be heard"),
-        (["a", "b"], "cannot be heard"),
+        (np.zeros(100, np.uint16), "A wave of uint16 is no sound: its full scale is not agreed on"),
+        (["a", "b"], "A wave of <U1 is no sound: its items are not numbers"),
         ([[0.0, 1.0], [0.0]], "no regular array"),
         ("song.mp3", "audio.load reads files"),
-        (None, "object cannot be heard"),
+        (None, "A wave of object is no sound"),
     ],
 )
 def test_arrays_that_are_no_wave(wave: Any, words: str) -> None:

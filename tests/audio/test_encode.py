@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightmel.audio._encode import MP3_32K, MP3_LEVELS, as_mp3, at_speed
+from lightmel.audio import MP3_32K, MP3_LEVELS, as_mp3, at_speed, mp3_rate
 
 SR = 16_000
 DELAY = 1_105
@@ -42,6 +42,15 @@ def test_worse_levels_are_worse() -> None:
 @pytest.mark.parametrize("samples", [1, 100, 1_151, 1_152, 20_001])
 def test_any_length_is_kept(samples: int) -> None:
     assert as_mp3(noise(max(samples, 8))[:samples], SR, MP3_32K).shape == (samples,)
+
+
+@pytest.mark.parametrize(
+    ("sr", "rate"),
+    [(2_000, 8_000), (8_000, 8_000), (16_000, 16_000), (16_001, 22_050), (48_000, 48_000), (96_000, 48_000)],
+)
+def test_the_rate_of_an_mp3_is_the_lowest_that_is_enough_or_the_highest(sr: int, rate: int) -> None:
+    assert mp3_rate(sr) == rate
+    assert as_mp3(noise(rate), rate, MP3_32K).shape == (rate,)
 
 
 @pytest.mark.parametrize("speed", [0.84, 1.0, 1.19])

@@ -23,7 +23,7 @@ def encode(wave: np.ndarray, sr: int, mode: str = "VARIABLE") -> bytes:
 
 
 def without_first_frame(data: bytes) -> bytes:
-    """Take the Xing header away, as encoders of old never wrote one."""
+    """Take the Xing header away, which old encoders never wrote."""
     frame = mp3.parse_frame(data[:4])
     assert frame is not None
     assert data[4 + frame.side_bytes :][:4] in (b"Xing", b"Info")
@@ -37,7 +37,7 @@ def with_count(data: bytes, count: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def quiet_then_loud(tone: Tone) -> np.ndarray:
-    """Variable bit rate: a guess from the first frames is far off for this."""
+    """Variable bit rate: an estimate from the first frames is far off for this."""
     wave = tone(12.0)
     wave[: 44_100 * 8] *= 1e-4
     return wave
@@ -58,17 +58,17 @@ def test_frames_are_counted_at_every_rate(sr: int, channels: int, tone: Tone) ->
     assert mp3.find_mend(io.BytesIO(data)) is None  # its own count is right: nothing to mend
 
 
-def test_a_file_without_a_count_is_heard_to_its_end(tmp_path: Path, quiet_then_loud: np.ndarray) -> None:
+def test_a_file_without_a_count_is_read_to_its_end(tmp_path: Path, quiet_then_loud: np.ndarray) -> None:
     path = tmp_path / "bare.mp3"
     path.write_bytes(without_first_frame(encode(quiet_then_loud, 44_100)))
     assert abs(soundfile.info(path).duration - 12) > 1  # libsndfile alone
     seconds = audio.info(path).seconds
     assert seconds == pytest.approx(12.0, abs=0.1)
-    heard = audio.load(path, 44_100)
-    assert len(heard) == round(seconds * 44_100)
+    loaded = audio.load(path, 44_100)
+    assert len(loaded) == round(seconds * 44_100)
     whole = audio.load(io.BytesIO(encode(quiet_then_loud, 44_100)), 44_100)
-    lag = 576  # the encoder's delay, which only the lost header told
-    np.testing.assert_allclose(heard[lag:][: len(whole)], whole, atol=1e-6)
+    lag = 576  # the encoder's delay, which only the lost header held
+    np.testing.assert_allclose(loaded[lag:][: len(whole)], whole, atol=1e-6)
     part = audio.excerpt(path, 16_000, 10.5, 1.0)
     np.testing.assert_allclose(part, audio.load(path, 16_000)[168_000:184_000], atol=1e-6)
 
@@ -79,9 +79,9 @@ def test_a_wrong_count(factor: float, tmp_path: Path, quiet_then_loud: np.ndarra
     path = tmp_path / "wrong.mp3"
     path.write_bytes(with_count(data, int(460 * factor)))
     expected = audio.load(io.BytesIO(data), 16_000)
-    heard = audio.load(path, 16_000)
-    assert abs(len(heard) - len(expected)) < 0.05 * 16_000  # a count that is too great hides the padding
-    np.testing.assert_allclose(heard[: len(expected) - 500], expected[:-500], atol=1e-6)
+    loaded = audio.load(path, 16_000)
+    assert abs(len(loaded) - len(expected)) < 0.05 * 16_000  # a count that is too great hides the padding
+    np.testing.assert_allclose(loaded[: len(expected) - 500], expected[:-500], atol=1e-6)
 
 
 def test_files_put_end_to_end(tmp_path: Path, tone: Tone) -> None:
@@ -89,13 +89,13 @@ def test_files_put_end_to_end(tmp_path: Path, tone: Tone) -> None:
     tag = b"ID3\x04\x00\x00\x00\x00\x02\x00" + bytes(256)
     path = tmp_path / "joined.mp3"
     path.write_bytes(tag + one + tag + one + b"TAG" + bytes(125))
-    heard = audio.load(path, 16_000)
-    assert len(heard) / 16_000 == pytest.approx(6.0, abs=0.15)
-    np.testing.assert_allclose(heard[:47_000], audio.load(io.BytesIO(one), 16_000)[:47_000], atol=1e-6)
-    assert np.sqrt(np.mean(heard[56_000:] ** 2)) > 0.05
+    loaded = audio.load(path, 16_000)
+    assert len(loaded) / 16_000 == pytest.approx(6.0, abs=0.15)
+    np.testing.assert_allclose(loaded[:47_000], audio.load(io.BytesIO(one), 16_000)[:47_000], atol=1e-6)
+    assert np.sqrt(np.mean(loaded[56_000:] ** 2)) > 0.05
 
 
-def test_a_file_written_anew_is_looked_into_anew(tmp_path: Path, tone: Tone) -> None:
+def test_a_file_written_anew_is_inspected_anew(tmp_path: Path, tone: Tone) -> None:
     path = tmp_path / "song.mp3"
     for seconds in (2.0, 5.0):
         path.write_bytes(without_first_frame(encode(tone(seconds), 44_100)))

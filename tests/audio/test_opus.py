@@ -17,7 +17,7 @@ Tone = Callable[..., np.ndarray]
 def page(
     granule: int, packets: list[bytes], flags: int = 0, serial: int = 7, open_end: bool = False
 ) -> bytes:
-    """Write an Ogg page; the checksum is left at zero, for nothing here reads it."""
+    """Write an Ogg page; its checksum is zero, since nothing here reads it."""
     lacing = b""
     for packet in packets:
         lacing += b"\xff" * (len(packet) // 255) + bytes([len(packet) % 255])
@@ -65,6 +65,13 @@ def test_a_packet_over_two_pages_counts_where_it_ends() -> None:
     start = HEADERS + page(9_600, [FRAME] * 10) + page(10_560, [FRAME, long[:255]], open_end=True)
     assert opus.first_page_back(io.BytesIO(start + page(11_520, [long[255:]], flags=1))) is None
     assert opus.first_page_back(io.BytesIO(start + page(11_519, [long[255:]], flags=1))) == 10_560 / 48_000
+
+
+def test_a_file_that_ends_within_a_page_has_no_page_that_goes_back() -> None:
+    long = FRAME + bytes(300)
+    data = HEADERS + page(9_600, [FRAME] * 10) + page(10_560, [long]) + page(20_160, [FRAME] * 10)
+    for end in range(len(data)):
+        assert opus.first_page_back(io.BytesIO(data[:end])) is None
 
 
 def test_written_files_play_to_the_end(tmp_path: Path, tone: Tone) -> None:

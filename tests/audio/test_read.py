@@ -47,15 +47,15 @@ def ffmpeg_mono(path: Path) -> tuple[np.ndarray, int]:
 @pytest.mark.parametrize("suffix", SNDFILE + FFMPEG)
 def test_every_format_gives_the_mean_of_its_channels(suffix: str, files: dict[str, Path]) -> None:
     expected, sr = ffmpeg_mono(files[suffix])
-    told = audio.info(files[suffix])
-    assert (told.sr, told.channels) == (sr, 2)
-    assert told.decoder == ("libsndfile" if suffix in SNDFILE else "ffmpeg")
-    assert told.seconds == pytest.approx(6.0, abs=0.5)
-    heard = audio.load(files[suffix], sr)
-    assert heard.dtype == np.float32
-    assert heard.shape == expected.shape
+    info = audio.info(files[suffix])
+    assert (info.sr, info.channels) == (sr, 2)
+    assert info.decoder == ("libsndfile" if suffix in SNDFILE else "ffmpeg")
+    assert info.seconds == pytest.approx(6.0, abs=0.5)
+    loaded = audio.load(files[suffix], sr)
+    assert loaded.dtype == np.float32
+    assert loaded.shape == expected.shape
     # Opus decoders may dither by the last bit of 16; all others agree to float32 rounding.
-    np.testing.assert_allclose(heard, expected, atol=2e-4 if suffix == "opus" else 2e-6)
+    np.testing.assert_allclose(loaded, expected, atol=2e-4 if suffix == "opus" else 2e-6)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "aiff"])
@@ -82,10 +82,10 @@ def test_odd_rates_and_many_channels(
 ) -> None:
     wave = tone(1.0, sr, channels)
     path = write(tmp_path / f"odd.{suffix}", wave, sr, subtype="PCM_24")
-    heard = audio.load(path, 16_000)
-    assert heard.shape == (16_000,)
+    loaded = audio.load(path, 16_000)
+    assert loaded.shape == (16_000,)
     expected = soxr.resample(wave.astype(np.float64).mean(axis=1), sr, 16_000, "HQ")
-    np.testing.assert_allclose(heard, expected, atol=1e-5)
+    np.testing.assert_allclose(loaded, expected, atol=1e-5)
 
 
 def test_the_opus_file_that_libsndfile_refuses(shared: Path) -> None:
@@ -166,7 +166,7 @@ def test_mp3_of_the_lowest_bit_rate(
     whole = audio.load(path, sr)
     expected, _ = ffmpeg_mono(path)
     lag = len(expected) - len(whole)
-    assert lag in (0, 529)  # the decoder's delay, where the file does not say it
+    assert lag in (0, 529)  # the decoder's delay, where the file does not hold it
     np.testing.assert_allclose(whole, expected[lag:], atol=2e-6)
     for start in (0.3, 4.999, 8.0, 11.3):
         part = audio.excerpt(path, sr, start, 2.0)
@@ -182,15 +182,15 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, tone: Tone) -> None:
             for _ in range(6 * minutes):
                 file.write(second)
         tracemalloc.start()
-        heard = sum(len(block) for block in audio.stream(path, 16_000))
+        samples = sum(len(block) for block in audio.stream(path, 16_000))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert heard == minutes * 60 * 16_000
+        assert samples == minutes * 60 * 16_000
     assert peaks[1] < 8e6
     assert peaks[1] < 1.2 * peaks[0]
 
 
-def test_threads_hear_what_one_hears(files: dict[str, Path]) -> None:
+def test_threads_read_what_one_reads(files: dict[str, Path]) -> None:
     names = ["mp3", "flac", "opus", "m4a"]
     alone = [audio.load(files[name], 16_000) for name in names]
     with ThreadPoolExecutor(4) as pool:
@@ -204,7 +204,7 @@ def test_the_room_needs_neither_torch_nor_pyav() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-# Damaged files, and headers that are wrong
+# Corrupt files, and headers that are wrong
 
 
 def test_a_truncated_mp3_gives_what_decodes(
@@ -213,42 +213,42 @@ def test_a_truncated_mp3_gives_what_decodes(
     path = tmp_path / "cut.mp3"
     path.write_bytes(files["mp3"].read_bytes()[: files["mp3"].stat().st_size // 2])
     with caplog.at_level(logging.WARNING, "lightmel"):
-        heard = audio.load(path, 16_000)
-    assert "its header promises 6.00 s" in caplog.text
+        loaded = audio.load(path, 16_000)
+    assert "cut.mp3: cut short: its header gives 6.00 s" in caplog.text
     whole = audio.load(files["mp3"], 16_000)
-    assert 2.5 < len(heard) / 16_000 < 3.5
-    np.testing.assert_allclose(heard[:-200], whole[: len(heard) - 200], atol=1e-6)
+    assert 2.5 < len(loaded) / 16_000 < 3.5
+    np.testing.assert_allclose(loaded[:-200], whole[: len(loaded) - 200], atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3"])
-def test_a_damaged_file_gives_what_comes_before_the_damage(
+def test_a_corrupt_file_gives_what_comes_before_the_corrupt_part(
     suffix: str, files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = bytearray(files[suffix].read_bytes())
     middle = len(data) // 2
     data[middle : middle + 5_000] = bytes(5_000)
-    path = tmp_path / f"damaged.{suffix}"
+    path = tmp_path / f"corrupt.{suffix}"
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING, "lightmel"):
-        heard = audio.load(path, 16_000)
-    assert "libsndfile stops at" in caplog.text
-    assert 2.0 < len(heard) / 16_000 < 4.0
-    good = len(heard) - 2_000  # the last frame before the damage leans on the next
-    np.testing.assert_allclose(heard[:good], audio.load(files[suffix], 16_000)[:good], atol=1e-6)
+        loaded = audio.load(path, 16_000)
+    assert f"corrupt.{suffix}: cut short: libsndfile stops at" in caplog.text
+    assert 2.0 < len(loaded) / 16_000 < 4.0
+    good = len(loaded) - 2_000  # the last good frame overlaps with the next one
+    np.testing.assert_allclose(loaded[:good], audio.load(files[suffix], 16_000)[:good], atol=1e-6)
 
 
-def test_a_damaged_packet_is_left_out(
+def test_a_corrupt_packet_is_left_out(
     files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = bytearray(files["mp4"].read_bytes())
     middle = len(data) // 2
     data[middle : middle + 2_000] = b"\xff" * 2_000
-    path = tmp_path / "damaged.mp4"
+    path = tmp_path / "corrupt.mp4"
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING, "lightmel"):
-        heard = audio.load(path, 16_000)
+        loaded = audio.load(path, 16_000)
     assert "packets do not decode" in caplog.text
-    assert 4.0 < len(heard) / 16_000 <= 6.1
+    assert 4.0 < len(loaded) / 16_000 <= 6.1
 
 
 def flac_with_count(path: Path, count: int) -> bytes:

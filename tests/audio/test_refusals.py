@@ -24,6 +24,7 @@ def refused(path: Any, *words: str, kind: type[LightmelError] = AudioError) -> N
         lambda: audio.load(path, 16_000),
         lambda: next(audio.stream(path, 16_000)),
         lambda: audio.excerpt(path, 16_000, 0, 1),
+        lambda: audio.middle(path, 16_000, 1),
     ]
     for call in calls:
         with pytest.raises(kind) as caught:

@@ -12,7 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lightmel.errors import ConfigError, LightmelError
-from lightmel.frontends.mel import GRID, N_FFT, MelConfig
+from lightmel.frontends import N_FFT, PAPER_CONFIGS, MelConfig, config_from_dict
 
 SAMPLE_RATES = st.integers(2_000, 192_000)
 OPTIONS = {
@@ -36,24 +36,27 @@ def empty_bands(sr: int, n_mels: int, scale: str) -> int:
     bins = np.arange(N_FFT // 2 + 1) * sr / N_FFT
     low, peak, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     weights = np.minimum((bins - low) / (peak - low), (high - bins) / (high - peak))
-    return int((weights.max(axis=1) <= 1e-7).sum())  # a weight of rounding noise hears nothing
+    return int((weights.max(axis=1) <= 1e-7).sum())  # rounding noise is no weight
 
 
-def test_the_grid_is_the_papers() -> None:
-    assert len(GRID) == len(set(GRID)) == len({c.slug for c in GRID}) == 88
-    assert {c.sr for c in GRID} == {12_000, 16_000}
-    assert {c.log for c in GRID} == {"log", "db"}
-    shapes = {(c.n_mels, c.hop_factor) for c in GRID}
+def test_the_configurations_are_the_papers() -> None:
+    assert len(PAPER_CONFIGS) == len(set(PAPER_CONFIGS)) == len({c.slug for c in PAPER_CONFIGS}) == 88
+    assert {c.sr for c in PAPER_CONFIGS} == {12_000, 16_000}
+    assert {c.log for c in PAPER_CONFIGS} == {"log", "db"}
+    shapes = {(c.n_mels, c.hop_factor) for c in PAPER_CONFIGS}
     assert shapes == {(n, r) for n in (128, 96, 48) for r in (1, 2, 3, 4, 5, 10)} | {
         (n, 1) for n in (32, 24, 16, 8)
     }
-    assert all((c.mel_scale, c.mel_norm, c.pad_mode) == ("slaney", "slaney", "zeros") for c in GRID)
+    assert all((c.mel_scale, c.mel_norm, c.pad_mode) == ("slaney", "slaney", "zeros") for c in PAPER_CONFIGS)
 
 
-@pytest.mark.parametrize("config", GRID, ids=lambda c: c.slug)
-def test_a_grid_slug_reads_back(config: MelConfig) -> None:
+@pytest.mark.parametrize("config", PAPER_CONFIGS, ids=lambda c: c.slug)
+def test_a_slug_of_the_paper_reads_back(config: MelConfig) -> None:
     assert MelConfig.from_slug(config.slug) == config
-    assert MelConfig(**config.to_dict()) == config
+    plain = config.to_dict()
+    assert plain["kind"] == MelConfig.kind == "mel"
+    assert plain == {"kind": "mel", **dataclasses.asdict(config)}
+    assert config_from_dict(plain) == config
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_a_grid_slug_reads_back(config: MelConfig) -> None:
         (MelConfig(16_000, 96, 1, "db", pad_mode="reflect"), "16k-mel96-x1-db-reflect"),
     ],
 )
-def test_slugs_are_the_authors(config: MelConfig, slug: str) -> None:
+def test_slugs_are_as_documented(config: MelConfig, slug: str) -> None:
     assert config.slug == slug
     assert MelConfig.from_slug(slug) == config
 
@@ -95,7 +98,7 @@ def test_every_slug_reads_back(sr: int, n_mels: int, hop_factor: int, options: d
         (" 16k-mel128-x5-db", "16k-mel128-x5-db"),
     ],
 )
-def test_a_slug_with_a_typo_is_told_the_nearest(typo: str, suggestion: str) -> None:
+def test_the_nearest_slug_is_suggested_for_a_typo(typo: str, suggestion: str) -> None:
     with pytest.raises(ConfigError, match=f"Did you mean '{suggestion}'"):
         MelConfig.from_slug(typo)
 
@@ -207,6 +210,46 @@ def test_reflected_frames_are_those_centred_within_the_sound(samples: int, hop_f
     assert config.n_frames(samples) == len(range(0, samples + 1, config.hop_length))
 
 
+@given(st.integers(1, 10**6), st.integers(1, 12), st.integers(1, 12))
+def test_thinned_frames_are_every_nth(samples: int, hop_factor: int, keep: int) -> None:
+    config = MelConfig(16_000, 48, hop_factor, "log")
+    thin = config.thinned(keep)
+    assert thin == MelConfig(16_000, 48, hop_factor * keep, "log")
+    assert thin.n_frames(samples) == len(range(0, config.n_frames(samples), keep))
+    assert config.thinning(thin) == (keep if keep > 1 else None)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        MelConfig(16_000, 48, 2),
+        MelConfig(16_000, 48, 1),
+        MelConfig(16_000, 48, 3),
+        MelConfig(16_000, 48, 4, "log"),
+        MelConfig(16_000, 24, 4),
+        MelConfig(12_000, 48, 4),
+        MelConfig(16_000, 48, 4, mel_scale="htk"),
+        MelConfig(16_000, 48, 4, mel_norm="none"),
+        MelConfig(16_000, 48, 4, pad_mode="reflect"),
+    ],
+    ids=lambda c: c.slug,
+)
+def test_only_a_multiple_of_the_hop_is_a_thinning(other: MelConfig) -> None:
+    assert MelConfig(16_000, 48, 2).thinning(other) is None
+    assert MelConfig(16_000, 48, 2).thinning(MelConfig(16_000, 48, 4)) == 2
+
+
+def test_no_configuration_keeps_no_frames() -> None:
+    with pytest.raises(ConfigError, match="hop factor of 0"):
+        MelConfig(16_000, 48, 2).thinned(0)
+
+
+def test_rows_and_shape_are_bands_and_frames() -> None:
+    config = MelConfig(16_000, 48, 2)
+    assert config.rows == 48
+    assert config.shape(16_000) == (48, config.n_frames(16_000)) == config.input_shape(1.0)
+
+
 def test_bytes_of_a_clip() -> None:
     config = MelConfig(12_000, 96, 1, "log")
     assert config.clip_bytes() == 96 * 1366 * 4
@@ -217,7 +260,7 @@ def test_bytes_of_a_clip() -> None:
 
 
 def test_band_edges_rise_from_zero_to_half_the_rate() -> None:
-    for config in GRID:
+    for config in PAPER_CONFIGS:
         edges = config.band_edges()
         assert len(edges) == config.n_mels + 2
         assert edges[0] == 0

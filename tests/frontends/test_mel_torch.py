@@ -15,13 +15,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightmel import GRID, MelConfig, MelFrontend
+from lightmel import PAPER_CONFIGS, MelConfig, MelFrontend
 from lightmel.errors import ConfigError, ShapeError
-from lightmel.frontends.mel_torch import mel_filter_bank
+from lightmel.frontends import mel_filter_bank
 
 SAMPLES = 24_001  # not a multiple of any hop
 TEACHERS = {"mel_scale": "htk", "mel_norm": "none", "pad_mode": "reflect"}
-by_slug = pytest.mark.parametrize("config", GRID, ids=lambda config: config.slug)
+by_slug = pytest.mark.parametrize("config", PAPER_CONFIGS, ids=lambda config: config.slug)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -70,7 +70,7 @@ def librosa_mel(wave: np.ndarray, config: MelConfig) -> np.ndarray:
         center=True,
         pad_mode="constant",
         power=2,
-        dtype=wave.dtype,  # the filter bank's, which is float32 unless one says so
+        dtype=wave.dtype,  # the filter bank's, which is float32 by default
     )
     if config.log == "log":
         return np.log10(1 + 10_000 * power)
@@ -91,13 +91,13 @@ def same_as_librosa(wave: np.ndarray, config: MelConfig) -> None:
     narrow = wave.astype(np.float32)
     single = frontend(torch.from_numpy(narrow)).numpy()
     assert single.dtype == np.float32
-    for truth in (theirs, librosa_mel(narrow, config)):
-        off = np.abs(single[..., :common] - truth[..., :common])
+    for expected in (theirs, librosa_mel(narrow, config)):
+        off = np.abs(single[..., :common] - expected[..., :common])
         if config.log == "log":
             assert off.max() <= 1e-4
             assert off.mean() <= 2e-6
-        else:  # float32 knows a quiet bin beside a loud one by its power only
-            power = 10 ** (truth[..., :common].astype(np.float64) / 10)
+        else:  # float32 resolves a quiet bin beside a loud one by its power only
+            power = 10 ** (expected[..., :common].astype(np.float64) / 10)
             loudest = power.max(axis=-2, keepdims=True)
             near = power > 1e-4 * loudest
             assert off[near].max() <= 1e-4
@@ -115,7 +115,7 @@ def test_every_configuration_equals_librosa_on_music(config: MelConfig, music: n
     same_as_librosa(music, config)
 
 
-@pytest.mark.parametrize("config", [c for c in GRID if c.log == "db"], ids=lambda c: c.slug)
+@pytest.mark.parametrize("config", [c for c in PAPER_CONFIGS if c.log == "db"], ids=lambda c: c.slug)
 def test_filter_bank_is_librosas(config: MelConfig) -> None:
     slaney = librosa.filters.mel(sr=config.sr, n_fft=512, n_mels=config.n_mels, dtype=np.float64)
     np.testing.assert_allclose(mel_filter_bank(config).numpy(), slaney, rtol=1e-10, atol=1e-15)
@@ -156,7 +156,7 @@ def test_reflection_equals_torch_stft(samples: int, hop_factor: int) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(samples=st.integers(1, 9000), hop_factor=st.integers(1, 40), log=st.sampled_from(["log", "db"]))
-def test_only_every_rth_frame_and_as_many_as_the_paper_says(samples: int, hop_factor: int, log: str) -> None:
+def test_only_every_rth_frame_and_as_many_as_in_the_paper(samples: int, hop_factor: int, log: str) -> None:
     wave = noise(samples, seed=samples)
     every = MelFrontend(12_000, 48, 1, log)(wave)
     some = MelFrontend(12_000, 48, hop_factor, log)(wave)
@@ -352,7 +352,7 @@ def test_the_wave_is_left_alone_and_threads_may_share_a_front_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wave", "says"),
+    ("wave", "message"),
     [
         (np.zeros(1000, np.float32), "torch.as_tensor"),
         ([0.0] * 1000, "torch.as_tensor"),
@@ -366,8 +366,8 @@ def test_the_wave_is_left_alone_and_threads_may_share_a_front_end() -> None:
         (torch.zeros(1000, device="meta"), "on meta"),
     ],
 )
-def test_a_wave_that_cannot_be_used_is_refused(wave: object, says: str) -> None:
-    with pytest.raises(ShapeError, match=says):
+def test_a_wave_that_cannot_be_used_is_refused(wave: object, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
         MelFrontend(16_000, 96)(wave)
 
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lightmel.errors import ConfigError, ShapeError
-from lightmel.frontends.mel import GRID
-from lightmel.models import build_musicnn
+from lightmel.frontends import PAPER_CONFIGS
+from lightmel.models import build_musicnn, counted_cost, network_cost
 from lightmel.models.musicnn import Musicnn
 
-SHAPES = sorted({config.input_shape(3.0) for config in GRID})
+SHAPES = sorted({config.input_shape(3.0) for config in PAPER_CONFIGS})
 LITTLE = {
     "timbre": [(0.9, 7, 4), (0.4, 3, 5), (0.4, 1, 2)],
     "temporal": [(32, 3), (165, 2)],
@@ -24,7 +24,7 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def stirred(model: Musicnn) -> Musicnn:
+def randomized(model: Musicnn) -> Musicnn:
     """Give every normalisation values of its own, about half of the scales negative."""
     for i, layer in enumerate(m for m in model.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))):
         with torch.no_grad():
@@ -45,7 +45,7 @@ def normalise(x: torch.Tensor, bn: nn.Module, training: bool) -> torch.Tensor:
 
 
 def written_out(model: Musicnn, mel: torch.Tensor, training: bool = False) -> torch.Tensor:
-    """The paper's and Pons's networks as their texts have them, without lightmel's short cuts or dropout."""
+    """The paper's and Pons's networks in the order of their texts, without dropout."""
     paper = model.variant == "paper"
 
     def activate(y: torch.Tensor, bn: nn.Module) -> torch.Tensor:
@@ -79,17 +79,92 @@ def written_out(model: Musicnn, mel: torch.Tensor, training: bool = False) -> to
 
 
 @pytest.mark.parametrize("variant", ["paper", "pons"])
-def test_it_computes_what_its_text_says(variant):
-    model = stirred(build_musicnn((24, 30), 5, variant=variant, **LITTLE, generator=seeded(0))).eval()
+def test_it_computes_what_its_text_describes(variant):
+    model = randomized(build_musicnn((24, 30), 5, variant=variant, **LITTLE, generator=seeded(0))).eval()
     mel = torch.randn(3, 24, 30, generator=seeded(1))
     torch.testing.assert_close(model(mel), written_out(model, mel))
+
+
+SCALES = {
+    "negative": lambda w: w.uniform_(-2, -0.5, generator=seeded(9)),
+    "zero": lambda w: w.zero_(),
+    "mixed": lambda w: w.copy_(torch.tensor([-1.5, 0.0, 0.7, -0.2, 1.0]).repeat(len(w))[: len(w)]),
+    "positive": lambda w: w.uniform_(0.5, 2, generator=seeded(9)),
+}
+
+
+@pytest.mark.parametrize("scales", SCALES)
+@pytest.mark.parametrize("variant", ["paper", "pons"])
+def test_the_maximum_may_be_taken_first_with_scales_of_any_sign(variant, scales):
+    """Against the order of the texts: convolution, normalisation and ReLU, maximum over the bands."""
+    model = randomized(build_musicnn((24, 30), 5, variant=variant, **LITTLE, generator=seeded(0))).eval()
+    with torch.no_grad():
+        for layer in model.timbre:
+            SCALES[scales](layer.bn.weight)
+    mel = torch.randn(3, 24, 30, generator=seeded(1))
+    x = mel[:, None]
+    with torch.inference_mode():
+        for layer in model.timbre:
+            n = layer.conv.weight.shape[-1]
+            padded = nn.functional.pad(x, ((n - 1) // 2, n // 2))
+            y = nn.functional.conv2d(padded, layer.conv.weight, layer.conv.bias)
+            plain = layer.bn(y.relu()) if variant == "paper" else layer.bn(y).relu()
+            torch.testing.assert_close(layer(x), plain.amax(dim=2), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(model(mel), written_out(model, mel), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["paper", "pons"])
+def test_its_graph_does_not_depend_on_its_weights(variant):
+    model, other = (
+        randomized(build_musicnn((24, 30), 5, variant=variant, **LITTLE, generator=seeded(seed))).eval()
+        for seed in (0, 1)
+    )
+    with torch.no_grad():
+        for layer in model.timbre:
+            layer.bn.weight.abs_()
+        for layer in other.timbre:
+            layer.bn.weight.abs_().neg_()
+    shape = model.input_shape
+    exported = torch.export.export(model, (torch.zeros(2, *shape),)).module()
+    mel = torch.randn(2, *shape, generator=seeded(1))
+    with torch.no_grad():
+        torch.testing.assert_close(exported(mel), model(mel))
+        exported.load_state_dict(other.state_dict())
+        torch.testing.assert_close(exported(mel), other(mel))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("variant", ["paper", "pons"])
+def test_hooks_on_its_convolutions_fire_once_a_pass(variant, training):
+    model = build_musicnn((24, 30), 5, variant=variant, **LITTLE, generator=seeded(0)).train(training)
+    seen = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Linear)):
+            layer.register_forward_hook(
+                lambda _l, _i, out, name=name: seen.setdefault(name, []).append(tuple(out.shape))
+            )
+    model(torch.randn(2, 24, 30, generator=seeded(1)))
+    assert sum(isinstance(layer, nn.Conv2d) for layer in model.modules()) == len(LITTLE["timbre"])
+    assert set(seen) == {
+        *(f"timbre.{i}.conv" for i in range(3)),
+        *(f"temporal.{i}.conv" for i in range(2)),
+        *(f"middle.{i}.conv" for i in range(3)),
+        "dense",
+        "head",
+    }
+    assert {len(shapes) for shapes in seen.values()} == {1}
+    for layer, (part, _, filters), i in zip(model.timbre, LITTLE["timbre"], range(3), strict=True):
+        height = max(1, int(part * 24))
+        assert layer.conv.weight.shape[2] == height
+        assert seen[f"timbre.{i}.conv"] == [(2, filters, 24 - height + 1, 30)]
+    assert counted_cost(model) == network_cost(model)
 
 
 @pytest.mark.parametrize("variant", ["paper", "pons"])
 def test_in_training_too_with_its_gradients_and_statistics(variant):
     """In float64: several of these gradients are zero but for rounding."""
     model = build_musicnn((24, 30), 5, variant=variant, **LITTLE, dropout=0.0, generator=seeded(0))
-    stirred(model).double().train()
+    randomized(model).double().train()
     for layer in model.modules():  # fresh statistics, so that one step shows the batch's own
         if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
             layer.reset_running_stats()
@@ -118,7 +193,7 @@ def test_in_training_too_with_its_gradients_and_statistics(variant):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("variant", ["paper", "pons"])
-def test_every_segment_of_the_grid_is_tagged(shape, variant):
+def test_every_segment_of_the_paper_is_tagged(shape, variant):
     model = build_musicnn(shape, 6, variant=variant, size="small", width=8, generator=seeded(0)).eval()
     mel = torch.randn(2, *shape, generator=seeded(1))
     with torch.inference_mode():
@@ -177,7 +252,7 @@ def test_dropout_is_for_training_only():
     [
         ({"variant": "pon"}, ConfigError, "Did you mean 'pons'"),
         ({"size": "smal"}, ConfigError, "Did you mean 'small'"),
-        ({"input_shape": (0, 30)}, ShapeError, "at least 1"),
+        ({"input_shape": (0, 30)}, ShapeError, r"whole numbers from 1 on, not \(0, 30\)"),
         ({"n_tags": 0}, ShapeError, "at least one tag"),
     ],
 )

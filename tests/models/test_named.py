@@ -1,4 +1,4 @@
-"""Names of networks: what they stand for, and what is said on one that stands for nothing."""
+"""Names of networks: what they stand for, and the errors for those that stand for nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from lightmel.distillation.config import DistillConfig
 from lightmel.errors import ConfigError, ShapeError
-from lightmel.frontends.mel import GRID, MelConfig
+from lightmel.frontends import PAPER_CONFIGS, MelConfig
 from lightmel.models.named import build_named, parse_name
 from lightmel.models.registry import build
 
@@ -43,7 +43,7 @@ def test_a_name_is_a_network_and_its_input(name: str, spec: dict[str, str], conf
 
 @pytest.mark.parametrize("architecture", ["vgg", "musicnn-pons"])
 def test_every_configuration_of_the_paper_has_a_name(architecture: str) -> None:
-    for config in GRID:
+    for config in PAPER_CONFIGS:
         _, found = parse_name(f"{architecture}-small-{config.slug}")
         assert found == config
 
@@ -84,11 +84,14 @@ def test_the_default_student_has_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
-        ("musicn-16k-mel48-x2-db", r"names no network: it begins with vgg or musicnn.*mean 'musicnn'"),
+        (
+            "musicn-16k-mel48-x2-db",
+            r"names no network: it begins with vgg or musicnn or fcn, as in.*mean 'musicnn'",
+        ),
         ("resnet-16k-mel48-x2-db", r"'resnet-16k-mel48-x2-db' names no network"),
-        ("fcn-16k-mel48-x2-db", r"names no network"),
+        ("fcn-small-16k-mel48-x2-db", r"fcn has no option 'small'; it has none\."),
         ("", r"'' names no network"),
         ("musicnn-smal-16k-mel48-x2-db", r"no option 'smal'; it has pons and small\. Did you mean 'small'"),
         ("musicnn-pon-small-16k-mel48-x2-db", r"no option 'pon'.*Did you mean 'pons'"),
@@ -97,9 +100,19 @@ def test_the_default_student_has_a_name() -> None:
         ("vgg", r"is not a mel configuration; one looks like '16k-mel48-x2-db'"),
     ],
 )
-def test_a_name_that_stands_for_nothing_is_refused_with_the_nearest(name: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
+def test_a_name_that_stands_for_nothing_is_refused_with_the_nearest(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         build_named(name, 3.0, 5)
+
+
+def test_fcn_has_names_too_for_the_segments_that_its_pools_fit() -> None:
+    name = "fcn-16k-mel96-x1-db-htk-peak-reflect"
+    config = MelConfig(16_000, 96, 1, "db", mel_scale="htk", mel_norm="none", pad_mode="reflect")
+    assert parse_name(name) == ({"architecture": "fcn"}, config)
+    network, _ = build_named(name, 29.0, 7, torch.Generator().manual_seed(0))
+    assert (network.architecture, network.input_shape) == ("fcn", (96, 1813))
+    with pytest.raises(ShapeError, match="FCN's pools leave 0x0 of an input of"):
+        build_named("fcn-16k-mel48-x2-db", 3.0, 7)
 
 
 def test_segments_that_no_network_fits_are_refused() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightmel.errors import ShapeError
-from lightmel.frontends.mel import GRID
+from lightmel.frontends import PAPER_CONFIGS
 from lightmel.models import pooling
 from lightmel.models.pooling import PoolingPlan, plan
 
@@ -50,7 +50,7 @@ def walk(size: int, pools: tuple[int, ...]) -> list[int]:
     return sizes
 
 
-@pytest.mark.parametrize("config", GRID, ids=lambda c: c.slug)
+@pytest.mark.parametrize("config", PAPER_CONFIGS, ids=lambda c: c.slug)
 def test_the_papers_shapes_get_the_papers_pools(config):
     found = plan(config.input_shape())
     assert found.freq == FREQ[config.n_mels]

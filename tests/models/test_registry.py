@@ -3,11 +3,25 @@ from __future__ import annotations
 import inspect
 import json
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lightmel.errors import ConfigError, LightmelError, ShapeError, UnknownModelError
-from lightmel.models import TaggingNetwork, build, names, registry
+from lightmel.frontends import MelConfig
+from lightmel.models import (
+    TaggingNetwork,
+    build,
+    build_named,
+    counted_cost,
+    layer_costs,
+    names,
+    parse_name,
+    register,
+    registry,
+)
+from lightmel.models.base import whole_numbers
 
 SPECS = {
     "vgg": {"input_shape": (24, 91), "n_tags": 4, "widths": (2, 3, 4, 5)},
@@ -49,7 +63,7 @@ def test_a_spec_holds_every_argument_or_what_replaces_it(name):
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_network_keeps_the_promises_of_a_tagging_network(name):
+def test_every_network_does_what_a_tagging_network_does(name):
     model = build(small(name), generator=seeded(0)).eval()
     assert isinstance(model, TaggingNetwork)
     assert model.architecture == name
@@ -112,7 +126,7 @@ def test_the_nearest_key_is_suggested():
 def test_a_spec_without_the_essentials_is_refused():
     with pytest.raises(ConfigError, match=r"'architecture'.*this has 'input_shape'"):
         build({"input_shape": (8, 20)})
-    with pytest.raises(ConfigError, match="needs 'input_shape'"):
+    with pytest.raises(ConfigError, match="needs an 'input_shape', its front end's; this has nothing"):
         build({"architecture": "vgg"})
 
 
@@ -131,7 +145,7 @@ def test_a_spec_without_the_essentials_is_refused():
     ],
     ids=str,
 )
-def test_nonsense_values_are_never_a_traceback_from_inside_torch(spec):
+def test_impossible_values_are_never_a_traceback_from_inside_torch(spec):
     with pytest.raises(LightmelError):
         build(spec)
 
@@ -141,3 +155,143 @@ def test_no_builder_swallows_keywords(name):
     kinds = {parameter.kind for parameter in inspect.signature(registry.BUILDERS[name]).parameters.values()}
     assert inspect.Parameter.VAR_KEYWORD not in kinds
     assert inspect.Parameter.VAR_POSITIONAL not in kinds
+
+
+# Input shapes
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("shape", [(20,), (1, 8, 20), ()], ids=str)
+def test_every_network_refuses_a_shape_that_is_not_two_axes(name, shape):
+    with pytest.raises(ShapeError, match=r"An input shape is .*whole numbers from 1 on, not"):
+        build(small(name) | {"input_shape": shape})
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("shape", [(0, 20), (8, -1), (8.0, 20), ("8", "20"), (None, 20), "820", 8], ids=repr)
+def test_every_network_refuses_a_shape_that_is_not_whole_numbers(name, shape):
+    with pytest.raises(ShapeError, match=r"An input shape is .*whole numbers from 1 on, not"):
+        build(small(name) | {"input_shape": shape})
+
+
+@pytest.mark.parametrize(
+    ("given", "shape"),
+    [
+        ((8, 20), (8, 20)),
+        ([1, 48_000], (1, 48_000)),
+        (np.array([8, 20]), (8, 20)),
+        ((np.int32(8), torch.tensor(20)), (8, 20)),
+        (torch.zeros(8, 20).shape, (8, 20)),
+        ((7,), (7,)),
+        ((2, 3, 4), (2, 3, 4)),
+    ],
+    ids=repr,
+)
+def test_whole_numbers_become_pythons_own(given, shape):
+    found = whole_numbers(given)
+    assert found == whole_numbers(given, axes=len(shape)) == shape
+    assert {type(n) for n in found} == {int}
+    with pytest.raises(ShapeError, match=f"is {len(shape) + 1} whole numbers from 1 on"):
+        whole_numbers(given, axes=len(shape) + 1)
+
+
+# A network of one's own
+
+
+class Mean(TaggingNetwork):
+    """A linear layer on the means over the last axis, of inputs with one axis or more."""
+
+    architecture = "mean_net"
+
+    def __init__(self, input_shape, n_tags, width):
+        super().__init__(input_shape, n_tags)
+        self.embed_dim = width
+        self.body = nn.Linear(self.input_shape[0], width)
+        self.head = nn.Linear(width, self.n_tags)
+
+    def spec(self):
+        return {
+            "architecture": self.architecture,
+            "input_shape": list(self.input_shape),
+            "n_tags": self.n_tags,
+            "width": self.embed_dim,
+        }
+
+    def features(self, x):
+        return self.body(x.flatten(2).mean(-1))
+
+
+def build_mean(input_shape, n_tags=50, *, width=3, generator=None):
+    model = Mean(input_shape, n_tags, width)
+    for parameter in model.parameters():
+        nn.init.uniform_(parameter, generator=generator)
+    return model
+
+
+@pytest.fixture
+def _own_registry(monkeypatch):
+    monkeypatch.setattr(registry, "BUILDERS", dict(registry.BUILDERS))
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_registered_network_is_built_from_its_spec_and_from_its_name():
+    with pytest.raises(UnknownModelError):
+        build({"architecture": "mean_net", "input_shape": (8, 20)})
+    register("mean_net", build_mean)
+    assert names() == ("vgg", "musicnn", "fcn", "mean_net")
+    assert registry.arguments("mean_net") == ("input_shape", "n_tags", "width")
+    model = build({"architecture": "mean_net", "input_shape": (8, 20)}, generator=seeded(0))
+    assert isinstance(model, Mean)
+    again = build(json.loads(json.dumps(model.spec())), generator=seeded(0))
+    assert torch.equal(again.head.weight, model.head.weight)
+    assert model(torch.zeros(2, 8, 20)).shape == (2, 50)
+    with pytest.raises(ConfigError, match=r"mean_net has no argument 'widht'.*Did you mean 'width'"):
+        build({"architecture": "mean_net", "input_shape": (8, 20), "widht": 4})
+
+    config = MelConfig(16_000, 48, 2, "db")
+    assert parse_name("mean_net-16k-mel48-x2-db") == ({"architecture": "mean_net"}, config)
+    named, _ = build_named("mean_net-16k-mel48-x2-db", 1.0, 4, seeded(0))
+    assert (named.input_shape, named.n_tags) == (config.input_shape(1.0), 4)
+    with pytest.raises(ConfigError, match="mean_net has no option 'small'; it has none"):
+        parse_name("mean_net-small-16k-mel48-x2-db")
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_registered_network_takes_shapes_of_any_number_of_axes():
+    register("mean_net", build_mean)
+    for shape in [(1, 16_000), (8, 5, 4), (7, 1)]:
+        model = build({"architecture": "mean_net", "input_shape": shape, "n_tags": 4})
+        assert model(torch.zeros(2, *shape)).shape == (2, 4)
+        wanted = ", ".join(map(str, shape))
+        with pytest.raises(ShapeError, match=rf"wants \(batch, {wanted}\); it was given \(2, 9, 9\)"):
+            model(torch.zeros(2, 9, 9))
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_registered_network_is_counted_and_has_no_formula():
+    register("mean_net", build_mean)
+    model = build({"architecture": "mean_net", "input_shape": (8, 20), "n_tags": 5})
+    cost = counted_cost(model)
+    assert (cost.parameters, cost.macs, cost.activation_bytes) == (
+        8 * 3 + 3 + 3 * 5 + 5,
+        8 * 3 + 3 * 5,
+        4 * 8,
+    )
+    with pytest.raises(UnknownModelError, match=r"no cost formula for 'mean_net'.*`counted_cost` counts any"):
+        layer_costs(model)
+
+
+@pytest.mark.usefixtures("_own_registry")
+def test_a_name_is_registered_once_and_stands_before_a_hyphen():
+    register("mean_net", build_mean)
+    register("mean_net", build_mean)
+    with pytest.raises(ConfigError, match="a network 'mean_net' already"):
+        register("mean_net", lambda input_shape, n_tags=50, *, generator=None: None)
+    with pytest.raises(ConfigError, match="a network 'vgg' already"):
+        register("vgg", build_mean)
+    for name in ("mean-net", "", "mean net", "2mean", "mean.net"):
+        with pytest.raises(
+            ConfigError, match="is no name for a network: letters, digits and underscores are"
+        ):
+            register(name, build_mean)
+    assert names() == ("vgg", "musicnn", "fcn", "mean_net")

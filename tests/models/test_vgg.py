@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lightmel.errors import ConfigError, LightmelError, ShapeError
-from lightmel.frontends.mel import GRID
+from lightmel.frontends import PAPER_CONFIGS
 from lightmel.models import build_vgg, plan
 
 TINY = (2, 3, 4, 5)
-SHAPES = sorted({config.input_shape() for config in GRID})
+SHAPES = sorted({config.input_shape() for config in PAPER_CONFIGS})
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -19,7 +19,7 @@ def seeded(seed: int) -> torch.Generator:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_full_network_ends_at_1x1_on_every_shape_of_the_grid(shape):
+def test_the_full_network_ends_at_1x1_on_every_shape_of_the_paper(shape):
     with torch.device("meta"):
         model = build_vgg(shape).eval()
         mel = torch.zeros(2, *shape)
@@ -40,7 +40,7 @@ def test_any_shape_and_any_number_of_tags_works(n_mels, n_frames, n_tags):
         assert model(torch.zeros(3, n_mels, n_frames)).shape == (3, n_tags)
 
 
-def test_it_computes_what_the_paper_says():
+def test_it_computes_what_the_paper_describes():
     """Against the layers written out: normalise, then four times convolve, normalise, ELU, pool."""
     model = build_vgg((48, 137), 7, widths=TINY, generator=seeded(0))
     for layer in model.modules():  # normalisations that do something
@@ -110,14 +110,14 @@ def test_it_learns():
     """Both normalisations and every weight get a gradient, and a few steps fit a few clips."""
     model = build_vgg((8, 20), 3, widths=(8, 8, 8, 8), generator=seeded(0))
     mel = torch.randn(16, 8, 20, generator=seeded(1))
-    truth = (torch.rand(16, 3, generator=seeded(2)) > 0.5).float()
-    optimiser = torch.optim.Adam(model.parameters(), 0.01)
+    labels = (torch.rand(16, 3, generator=seeded(2)) > 0.5).float()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
     losses = []
     for _ in range(60):
-        optimiser.zero_grad()
-        loss = nn.functional.binary_cross_entropy_with_logits(model(mel), truth)
+        optimizer.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(model(mel), labels)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert all(
         p.grad is not None and p.grad.abs().sum() > 0 for n, p in model.named_parameters() if "bias" not in n

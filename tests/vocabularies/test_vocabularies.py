@@ -42,6 +42,6 @@ def test_an_unknown_vocabulary_is_refused_with_those_there_are(name: str) -> Non
         tags.read(name)
 
 
-def test_a_near_miss_is_told_the_name() -> None:
+def test_the_name_is_suggested_for_a_near_miss() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'jamendo'"):
         tags.read("jamedno")

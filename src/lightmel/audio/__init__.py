@@ -1,11 +1,11 @@
-"""The one door to sound: files, arrays and tensors become mono float32 at the rate that is asked for.
+"""Sound input: files, arrays and tensors become mono float32 at the rate that is asked for.
 
 libsndfile (soundfile) decodes .wav .flac .ogg .opus .mp3 .aiff; what it refuses goes to FFmpeg (PyAV, the
-extra ``ffmpeg``). Mono is the mean of the channels and the resampler is soxr HQ, whoever decodes.
-`load` is the concatenation of `stream`, so a long file and a short one walk the same path.
+extra ``ffmpeg``). Mono is the mean of the channels and the resampler is soxr HQ with either decoder.
+`load` is the concatenation of `stream`, so that long files and short ones take the same path.
 
-Neither a header's frame count nor its length in seconds is believed: what decodes is what counts.
-A file that is damaged half-way gives what decodes, and a warning in ``logging.getLogger("lightmel")``.
+A file is as long as what decodes, whatever frame count or length in seconds its header gives. A file that is
+corrupt from some point on gives what decodes, and a warning in ``logging.getLogger("lightmel")``.
 libmpg123, inside libsndfile, may print notes on odd MP3 frames to stderr by itself.
 
 Every function opens the file anew, so threads may call them at the same time.

@@ -26,7 +26,7 @@ def from_array(wave: Any, sr_in: int | None, sr: int) -> Wave:
         Floats are taken as they are; int8, int16 and int32 are divided by their full scale, uint8 is
         centred at 128 first.
     sr_in
-        Rate of `wave` in Hz. It is required: an array does not know its own.
+        Rate of `wave` in Hz. It is required: an array has none of its own.
     sr
         Rate of the result in Hz.
 
@@ -68,7 +68,7 @@ def from_array(wave: Any, sr_in: int | None, sr: int) -> Wave:
 
 
 def _as_numpy(wave: Any) -> npt.NDArray[Any]:
-    """Return an array of a type that sound comes in; a tensor is known by its ``detach``."""
+    """Return an array of a type that sound comes in; what has a ``detach`` is a tensor."""
     if isinstance(wave, (str, bytes, os.PathLike)):
         raise ShapeError(f"{wave!r} is no array: audio.load reads files.")
     if hasattr(wave, "detach"):

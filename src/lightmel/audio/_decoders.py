@@ -1,7 +1,7 @@
-"""Who opens a file, and mono float32 blocks at its own rate out of libsndfile or FFmpeg.
+"""The decoders: mono float32 blocks at a file's own rate, from libsndfile or FFmpeg.
 
-`lightmel.audio` is the door that people use; here is what stands behind it. Both decoders give the mean
-of the channels (FFmpeg's own downmix is louder by the root of two) and neither trusts a frame count.
+They are internals of `lightmel.audio`. Both give the mean of the channels (FFmpeg's own downmix is louder
+by the root of two) and what decodes, whatever frame count the header gives.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ log = logging.getLogger("lightmel")
 
 
 class Decoder(Protocol):
-    """One open file: what it claims, and its mono blocks from a sample on (in samples of the file).
+    """One open file: what its header gives, and its mono blocks from a sample on (in samples of the file).
 
-    `seeks` says whether a part costs less than all that is before it.
+    `claimed` is the header's number of samples, None where it gives none; `seeks` is whether a part can be
+    read without decoding all that is before it.
     """
 
     label: str
@@ -118,13 +119,13 @@ def checked(file: Any) -> tuple[str, Path | BinaryIO]:
 
 
 class _RefusedError(Exception):
-    """What libsndfile opens, but would not play to the end; the text says why."""
+    """A file that libsndfile opens, but would not play to the end; the text is the reason."""
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """A SoundFile that is read from front to back.
 
-    Where `seekable` says yes, soundfile seeks after each block to where it already is. In MP3 files of low
+    Where `seekable` is true, soundfile seeks after each block to where it already is. In MP3 files of low
     bit rate that empties the bit reservoir, and the next frame comes out wrong; in FLAC files without a
     length it fails at the end. `seek` itself works all the same.
     """
@@ -140,7 +141,7 @@ def _inspect(file: BinaryIO) -> tuple[Mend | None, float | None]:
 
 @lru_cache(maxsize=256)
 def _inspect_once(path: Path, *_state: int) -> tuple[Mend | None, float | None]:
-    """Look into a file anew only if its state has changed: excerpts are often many of one file."""
+    """Inspect a file anew only if its state has changed: excerpts are often many of one file."""
     with path.open("rb") as file:
         return _inspect(file)
 
@@ -210,7 +211,7 @@ class SndfileDecoder:
                 if self.position == 0:
                     raise AudioError(f"{self.label}: nothing in it decodes (libsndfile: {reason}).") from None
                 log.warning(
-                    "%s: damaged: libsndfile stops at %.2f s (%s); the sound up to there is used.",
+                    "%s: cut short: libsndfile stops at %.2f s (%s); the sound up to there is used.",
                     self.label,
                     self.position / self.sr,
                     reason,
@@ -224,7 +225,7 @@ class SndfileDecoder:
             raise AudioError(f"{self.label}: nothing in it decodes. Fetch or export it again.")
         if self.claimed is not None and self.claimed - self.position > self.sr / 2:
             log.warning(
-                "%s: cut short: its header promises %.2f s, %.2f s decode.",
+                "%s: cut short: its header gives %.2f s, %.2f s decode.",
                 self.label,
                 self.claimed / self.sr,
                 self.position / self.sr,
@@ -342,14 +343,14 @@ class FFmpegDecoder:
                     left_out += 1
         except self._failures as error:
             log.warning(
-                "%s: damaged: FFmpeg stops after %d samples (%s); the sound up to there is used.",
+                "%s: cut short: FFmpeg stops after %d samples (%s); the sound up to there is used.",
                 self.label,
                 self.position,
                 error.strerror,
             )
         if left_out and self.position:
             log.warning(
-                "%s: damaged: %d packets do not decode and are left out, the first at %.2f s.",
+                "%s: %d packets do not decode and are left out, the first at %.2f s.",
                 self.label,
                 left_out,
                 where / self.sr,
@@ -359,7 +360,7 @@ class FFmpegDecoder:
 def mean_of_channels(channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the mean over the first axis: by additions, ten times quicker than mean() on stereo.
 
-    What is not finite passes without a warning: `lightmel.audio` looks for it and says where it is.
+    What is not finite passes without a warning: the callers look for it and name its place.
     """
     mono: npt.NDArray[np.float32] = channels[0].copy()
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""What codecs and players make of sound: through an MP3, or played faster or slower."""
+"""Sound as codecs and players change it: through an MP3, or played faster or slower."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 MP3_32K = 0.85
 MP3_LEVELS = (0.7, 0.8, MP3_32K, 0.9)
 """libsndfile's compression levels: 56, 40, 32 and 24 kbit/s at 16 kHz mono."""
-
-
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """Sample rates in Hz that MP3 has."""
 
@@ -24,10 +22,10 @@ def mp3_rate(sr: int) -> int:
 
 
 def as_mp3(wave: NDArray[np.int16], sr: int, level: float) -> NDArray[np.int16]:
-    """Return `wave` ``(samples,)`` as LAME leaves it at a constant rate, of the same length.
+    """Return `wave` ``(samples,)`` coded by LAME at a constant bit rate and decoded, of the same length.
 
-    At the lowest rates it is late by LAME's and the decoder's delay of 1,105 samples, as it is for all who
-    play such a file: the header that would tell a player of it does not fit into so small a frame.
+    At the lowest bit rates it is late by LAME's and the decoder's delay of 1,105 samples, as it is in every
+    player: the header that holds the delay does not fit into so small a frame.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Parts of a file, and the one rule of where its middle is."""
+"""Parts of a file: excerpts, its middle, several at places that depend on its length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ._decoders import open_decoder
 from ._read import Source, Wave, decoded, load, rate_in_hz, seconds_of, stream
 
 _WARM_UP = 256
-"""Samples, of the lower of both rates, after which soxr HQ has forgotten what came before the excerpt."""
+"""Samples, at the lower of both rates, after which what came before the excerpt has no effect in soxr HQ."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def excerpt(path: Source, sr: int, start: float, seconds: float) -> Wave:
 def middle(path: Source, sr: int, seconds: float) -> Wave:
     """Return `seconds` from the middle of a file, or all of it where it is shorter, at `sr` Hz.
 
-    The header's length is believed as long as the sound is where it says; otherwise the file is decoded to
-    find out how long it is.
+    The length is the header's if there is sound in the middle of it; otherwise the file is decoded to
+    measure it.
 
     Raises
     ------
@@ -70,15 +70,16 @@ def middle_start(samples: int, length: int) -> int:
 
 
 def even_starts(samples: int, length: int, count: int) -> list[int]:
-    """Return where `count` excerpts of `length` begin, evenly from the start, as Won et al. (2020) evaluate."""
+    """Return where `count` excerpts of `length` begin, evenly from the start, as in Won et al. (2020)."""
     return [i * ((samples - length) // count) for i in range(count)]
 
 
 def placed(path: Source, sr: int, length: int, starts: Callable[[int], Sequence[int]]) -> Excerpts:
-    """Return excerpts of `length` samples, at the rising `starts` of however many samples a file has at `sr`.
+    """Return excerpts of `length` samples from a file at `sr`, or all of it, once, where it is shorter.
 
-    All of a file that is shorter, once. The header's length is believed as in `middle`; the waves are read one
-    by one, as they are asked for.
+    `starts` gives the rising places where they begin, from the number of samples that the file has. That
+    number is the header's if the last excerpt is there; otherwise the file is decoded to count it. The waves
+    are read one by one, as they are asked for.
 
     Raises
     ------
@@ -98,7 +99,10 @@ def placed(path: Source, sr: int, length: int, starts: Callable[[int], Sequence[
 
 
 def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterator[Wave]:
-    """Yield `length` samples from each of the rising `starts` of sound that comes in blocks."""
+    """Yield `length` samples from each of the rising `starts` of sound that comes in blocks.
+
+    It keeps no more than it needs for the next one, and stops reading after the last.
+    """
     buffer, base, waiting = np.zeros(0, dtype=np.float32), 0, list(starts)
     for block in blocks:
         buffer = np.concatenate([buffer, block])
@@ -114,7 +118,7 @@ def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterat
 def _is_there(path: Source, sr: int, begin: int, length: int) -> bool:
     try:
         return len(_cut(path, sr, begin, length)) == length
-    except AudioError:  # nothing there; what decodes will show whether that is the header's fault
+    except AudioError:  # nothing there: the header's length is wrong, or the file cannot be read at all
         return False
 
 

@@ -1,4 +1,4 @@
-"""Which files are sound, by their names."""
+"""Sound files below a folder, by their names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import AudioError
 
 SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aif", ".m4a")
-"""What a file of sound is called, in small or capital letters."""
+"""The suffixes of sound files, in small or capital letters."""
 
 
 def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:

@@ -1,9 +1,9 @@
-"""What an MP3 file says about its own length, and a view of the file that says what is true.
+"""The number of frames in an MP3 file, and a view of the file whose header has that number.
 
 libsndfile plays no more frames than the Xing header counts and, where there is none, no more than it
-guesses from the first frame's bit rate. For a file of variable bit rate without that header the guess
-can drop most of the music; for files put end to end everything behind the first is lost. Walking the
-frame headers gives the true count, at a small part of the cost of decoding.
+estimates from the first frame's bit rate. For a file of variable bit rate without that header the estimate
+can drop most of the music; of files put end to end everything behind the first is lost. Stepping through
+the frame headers gives the right count, at a small part of the cost of decoding.
 
 The header fields are those of ISO/IEC 11172-3 and 13818-3; Xing's are frames and bytes behind flags.
 """
@@ -52,7 +52,7 @@ def parse_frame(header: bytes) -> Frame | None:
 
 
 class Mend(NamedTuple):
-    """What makes a file tell its true length: `head` in place of all that is before byte `tail_start`."""
+    """The correction of a file's frame count: `head` in place of all that is before byte `tail_start`."""
 
     head: bytes
     tail_start: int
@@ -67,11 +67,11 @@ class MendedFile(io.RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """Say yes: that is what it is for."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
@@ -97,10 +97,11 @@ class MendedFile(io.RawIOBase):
 
 
 def find_mend(file: BinaryIO) -> Mend | None:
-    """Return what puts the true number of frames into the first frame of an MP3 file.
+    """Return what puts the right number of frames into the first frame of an MP3 file.
 
-    None where the file's own count can be believed, and where it is no MP3 file. A first frame that
-    holds no count gets one in front of it; decoders that see it also drop their own delay of 529 samples.
+    None where the file's own count covers all its frames, and where it is no MP3 file. A first frame that
+    holds no count gets a frame with one in front of it; decoders that read it also drop their own delay of
+    529 samples.
     """
     start = _next_frame(file, _skip_id3(file, 0))
     if start is None:
@@ -125,7 +126,7 @@ def find_mend(file: BinaryIO) -> Mend | None:
 
 
 def _info_frame(header: bytes, count: int) -> bytes:
-    """Make a silent frame like the one of `header` that says how many frames follow."""
+    """Make a silent frame like the one of `header` that holds the number of frames that follow."""
     # No checksum, no padding, and index 9 (128 or 80 kbit/s): long enough for the fields at every rate.
     header = bytes((header[0], header[1] | 1, header[2] & 0x0C | 0x90, header[3]))
     frame = parse_frame(header)

@@ -1,8 +1,8 @@
-"""Whether libsndfile will play an Ogg/Opus file to its end.
+"""Where libsndfile will stop in an Ogg/Opus file, if it does not play it to the end.
 
 It stops for good at a page (other than the last) whose time stamp is smaller than the one before it plus
-the packets on it. FFmpeg writes such pages where it dropped or moved a few milliseconds, and no other
-player minds. It is better known before the first sample than after nineteen seconds.
+the packets on it. FFmpeg writes such pages where it dropped or moved a few milliseconds, and other players
+ignore them. The pages are read before decoding begins, so that such a file goes to FFmpeg from its start.
 
 Pages are those of RFC 3533, packets those of RFC 6716, section 3.1; time is counted at 48 kHz.
 """
@@ -60,7 +60,7 @@ def _frame_samples(toc: int) -> int:
     return _HYBRID[mode % 2] if mode < 16 else _CELT[mode % 4]
 
 
-# Samples by first byte, for the packets of one or two frames; the others say how many in their second.
+# Samples by first byte, for the packets of one or two frames; the others have their number in the second.
 _SAMPLES = [_frame_samples(toc) * (1, 2, 2, 0)[toc & 3] for toc in range(256)]
 
 
@@ -79,6 +79,8 @@ def _pages(file: BinaryIO) -> Iterator[Page]:
         flags, granule, serial = struct.unpack_from("<BqI", header, 5)
         lacing = file.read(header[26])
         body = file.read(sum(lacing))
+        if len(body) < sum(lacing):  # the file ends within the page
+            return
         samples = start = end = 0
         for size in lacing:
             end += size

@@ -1,4 +1,4 @@
-"""Sound files, read from front to back: what they claim, blocks at a rate that is asked for, all of it."""
+"""Sound files from front to back: what the header gives, blocks at a rate that is asked for, all of it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Wave: TypeAlias = npt.NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 
 MIN_SOURCE_SR, MAX_SOURCE_SR = 1_000, 768_000
-"""Rates in Hz outside of which sound is taken for a mistake (kHz for Hz, say)."""
+"""Rates in Hz outside of which a rate is taken for a mistake (kHz for Hz, say)."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file says about itself before anything is decoded.
+    """What is known of a file before it is decoded.
 
-    `seconds` is the header's claim (for MP3 files the frames were counted), not a number where it makes
-    none; `sr` is in Hz; `format` is the decoder's own name; `decoder` is "libsndfile" or "ffmpeg".
+    `seconds` is the header's length (for MP3 files the frames were counted), NaN where it gives none; `sr` is
+    in Hz; `format` is the decoder's own name for it; `decoder` is "libsndfile" or "ffmpeg".
     """
 
     path: str
@@ -42,12 +42,12 @@ class AudioInfo:
 
 
 def info(path: Source) -> AudioInfo:
-    """Return what the header of a sound file claims.
+    """Return what the header of a sound file gives: rate, channels, length, format.
 
     Raises
     ------
     AudioError
-        If the file cannot be read as sound; the message says why, and what to do.
+        If the file cannot be read as sound; the message gives the reason, and what to do.
     MissingExtraError
         If only FFmpeg may read it and PyAV is not installed.
     """

@@ -1,4 +1,4 @@
-"""Front ends: from waves to what a network sees, and what there is to know of one without computing it."""
+"""Front ends: the features that a network takes, computed from waves; configurations, registry, modules."""
 
 from __future__ import annotations
 

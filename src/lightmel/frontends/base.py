@@ -1,6 +1,6 @@
-"""What a front end must say about itself, as plain data: no torch, no NumPy.
+"""`FrontendConfig`: the description of a front end, as plain data, without torch or NumPy.
 
-A front end turns waves into what a network sees. All that the other rooms know of one is its configuration:
+A front end turns waves into the features that a network takes. The other rooms see its configuration only:
 weights files and stores keep it, taggers and trainings compare it, and `lightmel.frontends.build_frontend`
 makes the module that computes it. A new one is a file with two classes, a child of `FrontendConfig` and a
 child of `lightmel.frontends.Frontend`, and a line in the registry.
@@ -22,14 +22,14 @@ class FrontendConfig(ABC):
     Attributes
     ----------
     kind
-        The registry's word for it.
+        Its name in the registry.
     sr
         Sample rate of the waves in Hz.
     """
 
     kind: ClassVar[str]
     slug_pattern: ClassVar[re.Pattern[str]]
-    """What a slug of this kind looks like, its parts named. Every slug begins with a number, the rate."""
+    """Matches the slugs of this kind and no others. Every slug begins with a number, the rate."""
     sr: int
 
     @property
@@ -50,11 +50,11 @@ class FrontendConfig(ABC):
 
     @abstractmethod
     def shape(self, n_samples: int) -> tuple[int, int]:
-        """``(rows, frames)`` of the output for `n_samples` samples: bands and frames; 1 and samples of a wave."""
+        """``(rows, frames)`` of the output for `n_samples` samples, bands by frames for mels."""
 
     @property
     def rows(self) -> int:
-        """First dimension of the output: the bands; it does not depend on the length of the sound."""
+        """First dimension of the output, such as bands, which does not depend on the length of the sound."""
         return self.shape(self.sr)[0]
 
     def n_samples(self, seconds: float) -> int:
@@ -80,5 +80,5 @@ class FrontendConfig(ABC):
         raise ConfigError(f"Of {self.slug} no frames can be left out: compute what you want from the sound.")
 
     def thinning(self, other: FrontendConfig) -> int | None:
-        """Return the number that makes `thinned` give `other`; None where none does, or it would be this one."""
+        """Return the number, above 1, with which `thinned` gives `other`; None where there is none."""
         return None

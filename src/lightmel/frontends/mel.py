@@ -1,6 +1,6 @@
-"""`MelConfig`: the one description of a model's input, its slug, and every size that follows from it.
+"""`MelConfig`: a mel-spectrogram as a front end, its slug, and every size that follows from it.
 
-Facts are those of Ferraro, Bogdanov, Serra and Yoon, "How Low Can You Go? Reducing Frequency and
+The sizes are those of Ferraro, Bogdanov, Serra and Yoon, "How Low Can You Go? Reducing Frequency and
 Time Resolution in Current CNN Architectures for Music Auto-tagging", EUSIPCO 2020.
 """
 
@@ -52,9 +52,9 @@ class MelConfig(FrontendConfig):
     log
         ``"log"``: ``log10(1 + 10000 x)``; ``"db"``: ``10 log10(max(x, 1e-10))``, with x the mel power.
     mel_scale, mel_norm, pad_mode
-        The paper's front end is ``"slaney"``, ``"slaney"``, ``"zeros"``. Importers of other people's
-        checkpoints set ``"htk"`` (2595 log10(1 + f / 700)), ``"none"`` (triangles of peak one) and
-        ``"reflect"`` (the signal is mirrored at both ends, and frames stop at its last sample).
+        The paper's front end is ``"slaney"``, ``"slaney"``, ``"zeros"``. The public checkpoints have
+        ``"htk"`` (2595 log10(1 + f / 700)), ``"none"`` (triangles of peak one) and ``"reflect"`` (the signal
+        is mirrored at both ends, and frames stop at its last sample).
 
     Raises
     ------
@@ -86,7 +86,7 @@ class MelConfig(FrontendConfig):
             value = getattr(self, name)
             if isinstance(value, bool) or not _is_whole(value):
                 raise ConfigError(f"{name} must be a whole number, not {value!r}.")
-            object.__setattr__(self, name, int(value))  # numpy integers and 16000.0 are welcome
+            object.__setattr__(self, name, int(value))  # from NumPy's integers and 16000.0 too
         workable = _nearest_workable(self)
         if workable != (self.sr, self.n_mels, self.hop_factor):
             raise ConfigError(self._refusal(*workable))
@@ -154,7 +154,7 @@ class MelConfig(FrontendConfig):
         return replace(self, **changes)
 
     def n_samples(self, seconds: float = CLIP_SECONDS) -> int:
-        """Samples in `seconds` of sound at `sr`; the paper's clip where nothing is said."""
+        """Samples in `seconds` of sound at `sr`, by default of the paper's clip."""
         return super().n_samples(seconds)
 
     def shape(self, n_samples: int) -> tuple[int, int]:
@@ -174,14 +174,14 @@ class MelConfig(FrontendConfig):
         """Frames of `n_samples` samples.
 
         Zero-padded: ``ceil((ceil(N / 256) + 1) / hop_factor)``, the paper's count. Reflected:
-        ``1 + N // hop``, for there is nothing to mirror past the last sample.
+        ``1 + N // hop``, the frames whose centres lie within the sound.
         """
         if self.pad_mode == "reflect":
             return 1 + n_samples // self.hop_length
         return -(-(-(-n_samples // BASE_HOP) + 1) // self.hop_factor)
 
     def input_shape(self, seconds: float = CLIP_SECONDS) -> tuple[int, int]:
-        """``(n_mels, n_frames)`` of an excerpt of `seconds`; the paper's clip where nothing is said."""
+        """``(n_mels, n_frames)`` of an excerpt of `seconds`, by default of the paper's clip."""
         return super().input_shape(seconds)
 
     def clip_bytes(self, dtype: StorageType = "float32", seconds: float = CLIP_SECONDS) -> int:

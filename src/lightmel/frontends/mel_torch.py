@@ -33,8 +33,8 @@ class MelFrontend(Frontend):
     Parameters
     ----------
     sr, n_mels, hop_factor, log, mel_scale, mel_norm, pad_mode
-        The fields of `MelConfig`, which checks them. The keyword-only ones are for importers of other
-        people's checkpoints: ``"htk"``, ``"none"`` and ``"reflect"`` together are the front end of
+        The fields of `MelConfig`, which checks them. The keyword-only ones are for imported checkpoints:
+        ``"htk"``, ``"none"`` and ``"reflect"`` together are the front end of
         ``torchaudio.transforms.MelSpectrogram`` as it is by default.
 
     Raises
@@ -169,7 +169,7 @@ class MelFrontend(Frontend):
         return sound[:, n - 1 - (n - 1 - mirrored).abs()]
 
     def _checked(self, wave: Tensor) -> Tensor:
-        """Return `wave` in the precision it is computed in, or say why it cannot be used."""
+        """Return `wave` in the precision it is computed in, or raise the reason why it cannot be used."""
         if not isinstance(wave, Tensor):
             raise ShapeError(
                 f"The front end takes a torch.Tensor, not {type(wave).__name__}: "
@@ -343,7 +343,7 @@ def rescaled(mel: Tensor, power: Tensor, log: Log) -> Tensor:
 
 
 def _no_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Half precision has too few digits for the power of a spectrum."""
-    if device_type != "meta" and torch.is_autocast_enabled(device_type):  # meta knows no autocast
+    """Switch autocast off: half precision has too few digits for the power of a spectrum."""
+    if device_type != "meta" and torch.is_autocast_enabled(device_type):  # meta has no autocast
         return torch.autocast(device_type, enabled=False)
     return nullcontext()

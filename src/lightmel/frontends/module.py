@@ -1,4 +1,4 @@
-"""What computes a front end with PyTorch: a module from waves to features, also for sound that comes in blocks."""
+"""`Frontend`: a PyTorch module from waves to features, also for sound that comes in blocks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ class FrontendStream(Protocol):
     """The features of one sound that arrives in blocks."""
 
     def push(self, block: Tensor) -> Tensor:
-        """Take the next ``(..., samples)``, return the frames ``(..., rows, k)`` that are complete; k may be 0."""
+        """Take the next ``(..., samples)``, return the frames ``(..., rows, k)`` that are now complete.
+
+        k may be 0.
+        """
 
     def flush(self) -> Tensor:
         """End the sound and return its last frames; the next `push` begins another."""
@@ -24,15 +27,15 @@ class FrontendStream(Protocol):
 class Frontend(nn.Module):
     """Waves ``(..., samples)`` at ``config.sr`` Hz in, features ``(..., rows, frames)`` out.
 
-    A child sets `config`, computes `forward` in float32 whatever autocast says, and overrides `stream` where
-    it can do better than wait for the whole sound. It has no state between calls, so that threads may share
-    it, and no weights: what it is follows from its configuration.
+    A child sets `config`, computes `forward` in float32 even under autocast, and overrides `stream` where it
+    need not wait for the whole sound. It has no state between calls, so that threads may share it, and no
+    weights: its configuration determines it.
     """
 
     config: FrontendConfig
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Return features ``(..., rows, frames)``; ``config.shape(samples)`` says how many."""
+        """Return features ``(..., rows, frames)``, in number ``config.shape(samples)``."""
         raise NotImplementedError
 
     def stream(self) -> FrontendStream:
@@ -41,14 +44,17 @@ class Frontend(nn.Module):
 
 
 class _Whole:
-    """Keeps the blocks, and computes everything at the end: right for every front end, but not for long sound."""
+    """A stream that keeps its blocks and computes everything at the end.
+
+    It is right for every front end, but holds the whole sound.
+    """
 
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
         self._blocks: list[Tensor] = []
 
     def push(self, block: Tensor) -> Tensor:
-        self._blocks.append(block)
+        self._blocks.append(block.clone())  # the caller may fill the same memory again
         return block.new_empty(*block.shape[:-1], self._frontend.config.rows, 0)
 
     def flush(self) -> Tensor:

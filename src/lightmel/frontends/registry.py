@@ -1,7 +1,7 @@
 """Front ends by kind: from the plain data of a file, or from a slug, back to a configuration and its module.
 
-Classes are known by where they are (``"lightmel.frontends.mel:MelConfig"``) and imported when they are asked
-for, so that reading a configuration needs no torch.
+Classes are kept by their place (``"lightmel.frontends.mel:MelConfig"``) and imported when they are needed, so
+that reading a configuration takes no torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrontendKind:
-    """Where the two classes of a kind are: ``module:class`` of its configuration and of its module."""
+    """The places of a kind's two classes: ``module:class`` of its configuration and of its module."""
 
     config: str
     module: str
@@ -32,9 +32,9 @@ KINDS: dict[str, FrontendKind] = {
 
 
 def register(config: type[FrontendConfig], module: type[Frontend]) -> None:
-    """Make a front end known by its ``config.kind``, in this process and in those that it starts.
+    """Register a front end under its ``config.kind``, for this process and the workers that it starts.
 
-    Both classes must be importable where they say that they are: not defined in a function, nor in a script.
+    Both classes must be importable from their modules: not defined in a function, nor in a script.
 
     Raises
     ------
@@ -47,18 +47,18 @@ def register(config: type[FrontendConfig], module: type[Frontend]) -> None:
 
 
 def known_kinds() -> dict[str, list[str]]:
-    """Return all kinds as plain data, for `make_known` in another process."""
+    """Return every kind with its classes' places, as plain data for `make_known` in another process."""
     return {kind: [entry.config, entry.module] for kind, entry in KINDS.items()}
 
 
 def make_known(kinds: Mapping[str, Sequence[str]]) -> None:
-    """Register what `known_kinds` gave in another process."""
+    """Register what `known_kinds` returned in another process."""
     for kind, (config, module) in kinds.items():
         KINDS.setdefault(kind, FrontendKind(config, module))
 
 
 def kinds() -> tuple[str, ...]:
-    """Return the kinds that there are."""
+    """Return the names of the registered kinds."""
     return tuple(KINDS)
 
 
@@ -68,18 +68,19 @@ def config_from_dict(plain: Mapping[str, Any]) -> FrontendConfig:
     Raises
     ------
     ConfigError
-        If its kind is not known here, or its fields are not those of its kind.
+        If its kind is not registered here, or its fields are not those of its kind.
     """
     fields = dict(plain)
     kind = fields.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
+        hint = nearest(kind, KINDS) if isinstance(kind, str) else ""
         raise ConfigError(
-            f"There is no front end {kind!r} here; there are {', '.join(KINDS)}.{nearest(str(kind), KINDS)} "
+            f"There is no front end {kind!r} here; there are {', '.join(KINDS)}.{hint} "
             "One of your own is made known with lightmel.frontends.register; a newer lightmel may have it."
         )
     try:
         return config_class(kind)(**fields)
-    except TypeError as error:  # a field that there is not, or one that is missing
+    except TypeError as error:  # an unknown field, or one that is missing
         raise ConfigError(f"These are not the fields of a {kind} front end: {error}.") from error
 
 
@@ -89,12 +90,12 @@ def config_from_slug(slug: str) -> FrontendConfig:
     Raises
     ------
     ConfigError
-        If it is none; the nearest of the paper's 88 is suggested.
+        If it is no slug; the nearest of the paper's 88 is suggested.
     """
     for kind in KINDS:
         if config_class(kind).slug_pattern.fullmatch(slug):
             return config_class(kind).from_slug(slug)
-    return config_class("mel").from_slug(slug)  # which says what one looks like
+    return config_class("mel").from_slug(slug)  # its error gives an example
 
 
 def config_class(kind: str) -> type[FrontendConfig]:

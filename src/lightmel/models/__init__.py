@@ -1,4 +1,4 @@
-"""Networks: a front end's output in, logits out. They know nothing of sound or files."""
+"""Networks: a front end's output in, logits out; their registry, names, pools and cost."""
 
 from __future__ import annotations
 

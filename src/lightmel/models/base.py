@@ -1,4 +1,4 @@
-"""What every tagging network shares: its input shape, its head, its description of itself.
+"""`TaggingNetwork`, what all networks share: input shape, head, and the spec that builds one again.
 
 The input shape is the front end's: ``(n_mels, n_frames)`` of a mel-spectrogram, ``(1, samples)`` of a wave.
 """
@@ -92,7 +92,7 @@ def whole_numbers(input_shape: Sequence[int], axes: int | None = None) -> tuple[
         If they are not whole numbers from 1 on, or not as many as the network has `axes`.
     """
     try:
-        shape = tuple(operator.index(n) for n in input_shape)  # NumPy's integers are welcome
+        shape = tuple(operator.index(n) for n in input_shape)  # of NumPy's integers too
     except TypeError:
         shape = ()
     if not shape or min(shape) < 1 or (axes is not None and len(shape) != axes):

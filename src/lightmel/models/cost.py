@@ -1,8 +1,8 @@
-"""What a network costs: parameters, multiply-accumulates and activation bytes, by formula and by counting.
+"""The cost of a network: parameters, multiply-accumulates and activation bytes, by formula and by counting.
 
 As in the paper (GMAC, 1e9 multiply-accumulates of one forward pass), only convolutions and linear layers
 are counted: a bias, a normalisation, an ELU or a pool costs no multiply-accumulate here. Activation bytes
-are those of the outputs of the same layers in float32 for one input: what a training step keeps at least.
+are those of the outputs of the same layers in float32 for one input: a training step keeps at least these.
 
 `network_cost` computes all three from a network's description, `counted_cost` hooks a real forward pass;
 they agree.
@@ -127,7 +127,7 @@ def layer_costs(model: TaggingNetwork | Mapping[str, Any]) -> dict[str, Cost]:
     if isinstance(model, TaggingNetwork):
         described = model.spec()
     else:
-        with torch.device("meta"):  # fills in the defaults and refuses nonsense, without memory for weights
+        with torch.device("meta"):  # fills in and checks the arguments, without memory for weights
             described = build(model).spec()
     architecture = described["architecture"]
     if architecture not in _FORMULAS:
@@ -250,7 +250,7 @@ def paper_costs(
 
 @dataclass(frozen=True)
 class Claim:
-    """Something the paper says about cost: one field of the configuration changes, and so do the MACs.
+    """A statement of the paper on cost: what a change of one field does to the multiply-accumulates.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ class Claim:
     before, after
         Its values.
     said
-        Multiply-accumulates after, as a part of those before.
+        Multiply-accumulates after the change, as a part of those before.
     """
 
     text: str
@@ -276,7 +276,7 @@ CLAIMS = (
     Claim("x2 costs half of x1", "hop_factor", 1, 2, 1 / 2),
     Claim("x10 costs a tenth of x1", "hop_factor", 1, 10, 1 / 10),
 )
-"""What the paper says a smaller mel-spectrogram saves in one forward pass.
+"""The paper's statements on what a smaller mel-spectrogram saves in one forward pass.
 
 All hold for VGG-CNN, and the two on time for MUSICNN. Of MUSICNN as the paper's text describes it, 48 bands
 save a quarter and not half: its three middle convolutions run over time alone, so that only the timbre
@@ -292,7 +292,7 @@ class Checked:
     Parameters
     ----------
     claim
-        What is said.
+        The paper's statement.
     architecture
         Of which network.
     ratios
@@ -316,7 +316,7 @@ class Checked:
 
 
 def check_claims(rows: Sequence[Row] | None = None) -> tuple[Checked, ...]:
-    """Return every claim for every network in `rows` (by default all of `paper_costs`) that has such a pair."""
+    """Return each claim for each network in `rows` (by default all of `paper_costs`) with such a pair."""
     rows = paper_costs() if rows is None else rows
     macs = {(r.architecture, r.config): r.cost.macs for r in rows if isinstance(r.config, MelConfig)}
     checked = []

@@ -58,7 +58,7 @@ def _pad_same(x: torch.Tensor, length: int) -> torch.Tensor:
 
 
 class _SignedConv2d(nn.Conv2d):
-    """A convolution whose filters may be negated on the way, ``sign`` being 1 or -1 for each."""
+    """A convolution that can negate its filters: ``sign`` is 1 or -1 for each of them."""
 
     def forward(self, x: torch.Tensor, sign: torch.Tensor | None = None) -> torch.Tensor:
         if sign is None:
@@ -72,8 +72,8 @@ class _TimbreFilters(nn.Module):
 
     ``(batch, 1, n_mels, frames) -> (batch, filters, frames)``. Normalisation and ReLU are monotone in each
     channel, so that in evaluation the maximum is taken before both: the same values at a fraction of the
-    memory traffic. Where a channel's scale is negative its minimum is wanted, which is the maximum of the
-    negated filter, negated. So nothing is decided by a branch, and the graph is the same for all weights.
+    memory traffic. A channel of negative scale needs the minimum instead, which is the maximum of the negated
+    filter, negated. No branch depends on the weights, so that the graph is the same for all of them.
     """
 
     def __init__(self, height: int, length: int, filters: int, relu_first: bool) -> None:

@@ -13,7 +13,7 @@ _WORDS: dict[str, dict[str, dict[str, str]]] = {
     "vgg": {"small": {"size": "small"}},
     "musicnn": {"pons": {"variant": "pons"}, "small": {"size": "small"}},
 }
-"""What may stand between architecture and slug, and the arguments that it stands for."""
+"""The words that may stand between architecture and slug, and the arguments that they stand for."""
 
 
 def parse_name(name: str) -> tuple[dict[str, str], FrontendConfig]:
@@ -22,7 +22,7 @@ def parse_name(name: str) -> tuple[dict[str, str], FrontendConfig]:
     Raises
     ------
     ConfigError
-        If it is no such name; the message says which part is wrong.
+        If it is no such name; the message names the part that is wrong.
     """
     architecture, *words = name.split("-")
     if architecture not in names():

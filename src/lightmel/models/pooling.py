@@ -1,4 +1,4 @@
-"""Which pools bring an input to 1x1: the paper's tables, and a rule for every other shape.
+"""Pools that bring an input to 1x1: the paper's tables, and a rule for every other shape.
 
 The rule of Ferraro et al. (EUSIPCO 2020) in words: change the later layers first, match the pool to the
 input, pad only where nothing fits. Bands and frames are independent, so everything here is about one axis
@@ -114,7 +114,7 @@ class PoolingPlan:
         return n_mels - math.prod(self.freq), n_frames - math.prod(self.time)
 
     def explain(self) -> str:
-        """Say in a line what is pooled, where it comes from, and what flooring leaves over."""
+        """Return a line on what is pooled, where the pools come from, and what flooring leaves over."""
         n_mels, n_frames = self.input_shape
         steps = " -> ".join(f"{bands}x{frames}" for bands, frames in self.sizes)
         bands_over, frames_over = self.left_over
@@ -146,7 +146,7 @@ def plan(input_shape: Sequence[int]) -> PoolingPlan:
     (2, 4, 4, 2)
     """
     try:
-        n_mels, n_frames = (operator.index(n) for n in input_shape)  # numpy's integers are welcome
+        n_mels, n_frames = (operator.index(n) for n in input_shape)  # of NumPy's integers too
     except (TypeError, ValueError):
         n_mels = n_frames = 0
     if n_mels < 1 or n_frames < 1:

@@ -27,12 +27,13 @@ SEGMENT_SECONDS: dict[str, float] = {"vgg": CLIP_SECONDS, "musicnn": 3.0}
 
 
 def register(name: str, builder: Callable[..., TaggingNetwork]) -> None:
-    """Make a network known: ``builder(input_shape, n_tags, *, ..., generator)``, for `build` and for files.
+    """Register a network, ``builder(input_shape, n_tags, *, ..., generator)``, for `build` and for files.
 
     Raises
     ------
     ConfigError
-        If another network has that name, or it cannot be one: it stands in slugs, before a hyphen.
+        If another network has that name, or it is not letters, digits and underscores: in the name of a
+        configured network a hyphen follows it.
     """
     if not name.isidentifier():
         raise ConfigError(f"{name!r} is no name for a network: letters, digits and underscores are.")
@@ -41,7 +42,7 @@ def register(name: str, builder: Callable[..., TaggingNetwork]) -> None:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `build` knows."""
+    """Return the names of the registered networks."""
     return tuple(BUILDERS)
 
 
@@ -51,7 +52,7 @@ def arguments(architecture: str) -> tuple[str, ...]:
     Raises
     ------
     UnknownModelError
-        If nobody knows the architecture.
+        If there is no such architecture.
     """
     return tuple(name for name in inspect.signature(_builder(architecture)).parameters if name != "generator")
 
@@ -62,15 +63,15 @@ def build(spec: Mapping[str, Any], *, generator: torch.Generator | None = None) 
     Parameters
     ----------
     spec
-        ``{"architecture": name, "input_shape": shape, ...}``, the shape being the front end's, with any argument of that
-        architecture's ``build_`` function.
+        ``{"architecture": name, "input_shape": shape, ...}``, the shape being the front end's, with any
+        argument of that architecture's ``build_`` function.
     generator
         Draws the initial weights; without one, torch's global generator does.
 
     Raises
     ------
     UnknownModelError
-        If nobody knows the architecture; the nearest name is suggested.
+        If there is no such architecture; the nearest name is suggested.
     ConfigError
         If a key is missing, is not an argument of the architecture, or has a value that cannot be one.
     ShapeError

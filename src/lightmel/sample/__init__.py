@@ -1,7 +1,7 @@
 """A short piece of music to try a tagger on: guitar, strings, bass and brushes, 24 s.
 
 It is the project's own, rendered bit for bit by ``examples/render_sample.py`` in the source repository:
-nothing in it was recorded. Everybody may do anything with it (CC0 1.0; the text lies beside the file).
+nothing in it was recorded. Anybody may do anything with it (CC0 1.0; the text lies beside the file).
 """
 
 from __future__ import annotations

@@ -1,0 +1,44 @@
+"""Sound files below a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightmel import audio
+from lightmel.errors import AudioError
+
+
+def test_sound_files_are_found_below_a_folder_in_their_order(tmp_path: Path) -> None:
+    for name in ("b/2.MP3", "b/1.wav", "a.flac", "c/d/e.ogg", "notes.txt", "cover.jpg", "mp3"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.wav").mkdir()
+    found = audio.find(tmp_path)
+    assert found == [tmp_path / name for name in ("a.flac", "b/1.wav", "b/2.MP3", "c/d/e.ogg")]
+    assert audio.find(str(tmp_path)) == found
+
+
+@pytest.mark.parametrize("suffix", audio.SUFFIXES)
+def test_every_suffix_is_found(suffix: str, tmp_path: Path) -> None:
+    paths = [tmp_path / f"a{suffix}", tmp_path / f"b{suffix.upper()}"]
+    for path in paths:
+        path.touch()
+    assert audio.find(tmp_path) == paths
+
+
+def test_a_folder_without_sound_is_refused_unless_it_may_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(AudioError, match=r"no sound below .*: it looks for \.mp3 \.flac .*\.m4a"):
+        audio.find(tmp_path)
+    assert audio.find(tmp_path, empty=True) == []
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_what_is_no_folder_is_refused(empty: bool, tmp_path: Path) -> None:
+    file = tmp_path / "song.wav"
+    file.touch()
+    for path in (file, tmp_path / "nowhere"):
+        with pytest.raises(AudioError, match=r"no folder .*(song\.wav|nowhere)"):
+            audio.find(path, empty=empty)
