@@ -254,3 +254,26 @@ def test_the_memory_of_a_block_may_be_used_again() -> None:
 def test_a_front_end_without_a_forward_pass_is_none() -> None:
     with pytest.raises(NotImplementedError):
         Frontend()(noise(100))
+
+
+def test_blocks_of_other_sounds_do_not_belong_to_a_stream() -> None:
+    stream = Loudness(CONFIG).stream()
+    stream.push(noise(2, 100))
+    with pytest.raises(ShapeError, match=r"began with blocks of \(2,\) sounds, and now come \(3,\)"):
+        stream.push(noise(3, 100))
+
+
+def test_a_class_that_nobody_can_import_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Local(LoudnessConfig):
+        kind: ClassVar[str] = "local"
+
+    with pytest.raises(ConfigError, match="cannot be imported here"):
+        register(Local, Loudness)
+    assert "local" not in kinds()
+
+
+def test_another_process_says_what_it_cannot_import() -> None:
+    make_known({"elsewhere": ["no.such.module:Config", "no.such.module:Module"]})
+    with pytest.raises(ConfigError, match=r"no\.such\.module:Config cannot be imported here"):
+        config_from_dict({"kind": "elsewhere", "sr": 16_000})

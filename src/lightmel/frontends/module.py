@@ -54,6 +54,11 @@ class _Whole:
         self._blocks: list[Tensor] = []
 
     def push(self, block: Tensor) -> Tensor:
+        if self._blocks and block.shape[:-1] != self._blocks[0].shape[:-1]:
+            raise ShapeError(
+                f"This stream began with blocks of {tuple(self._blocks[0].shape[:-1])} sounds, and now come "
+                f"{tuple(block.shape[:-1])}: keep to one, or start a stream for each sound."
+            )
         self._blocks.append(block.clone())  # the caller may fill the same memory again
         return block.new_empty(*block.shape[:-1], self._frontend.config.rows, 0)
 

@@ -34,14 +34,18 @@ KINDS: dict[str, FrontendKind] = {
 def register(config: type[FrontendConfig], module: type[Frontend]) -> None:
     """Register a front end under its ``config.kind``, for this process and the workers that it starts.
 
-    Both classes must be importable from their modules: not defined in a function, nor in a script.
+    Both classes must be importable from their modules, not defined in a function. What a script or a notebook
+    defines itself is known to this process only: build stores with ``workers=0`` there.
 
     Raises
     ------
     ConfigError
-        If another front end has that kind.
+        If a class cannot be imported, or another front end has that kind.
     """
     entry = FrontendKind(_place(config), _place(module))
+    for place, given in ((entry.config, config), (entry.module, module)):
+        if _load(place) is not given:
+            raise ConfigError(f"{place} is another class than the one given: import it from there.")
     if KINDS.setdefault(config.kind, entry) != entry:
         raise ConfigError(f"There is a front end {config.kind!r} already: {KINDS[config.kind].config}.")
 
@@ -116,4 +120,10 @@ def _place(kind: type) -> str:
 
 def _load(place: str) -> Any:
     module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"The front end's class {place} cannot be imported here ({error}): define it at the top of a "
+            "module of its own."
+        ) from error
