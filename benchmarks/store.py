@@ -4,12 +4,13 @@
 
 Stores of three configurations and three types are built in a temporary folder, of synthetic clips or of
 those below FOLDER, 29.1 s from the middle of each, as in the paper. Reading is compared with a plain loop
-over one .npz file of float32 a clip, the paper's way, and a step of training (MUSICNN small, batches of 32)
-with the same step on mels in memory. In each round every contender has its turn, one after another, so that
-a busy neighbour slows all of them; the figures are medians over the rounds, a ratio's of the ratios round by
-round. The clock is by default the processor time of this process, its threads included: on one thread of an
-idle machine it is the time on the wall. What is read lies in the system's cache after the round that warms
-up. ``--check`` ends with an error if a step from a store takes more than 1.1 of a step from memory.
+over one .npz file of float32 for each clip, the paper's way, and a step of training (MUSICNN small, batches
+of 32) with the same step on features in memory. In each round every contender has its turn, one after
+another, so that a busy neighbour slows all of them; the figures are medians over the rounds, a ratio's of
+the ratios round by round. The clock is by default the processor time of this process, its threads included:
+on one thread of an idle machine it is the time on the wall. The files lie in the system's cache after the
+round that warms up. ``--check`` ends with an error if a step from a store takes more than 1.1 of a step from
+memory.
 """
 
 from __future__ import annotations
@@ -28,14 +29,11 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from lightmel import MelConfig
-from lightmel.features import FeatureStore, MemoryFeatures
-from lightmel.features.build import build_store, sound_files
-from lightmel.features.examples import FeatureExamples
-from lightmel.frontends import CLIP_SECONDS, StorageType
+from lightmel import audio
+from lightmel.features import FeatureExamples, Features, FeatureStore, MemoryFeatures, build_store
+from lightmel.frontends import CLIP_SECONDS, MelConfig, StorageType
 from lightmel.models import build_musicnn
-from lightmel.training import Trainer
-from lightmel.training.config import TrainConfig
+from lightmel.training import TrainConfig, Trainer
 
 CONFIGS = [MelConfig.from_slug(s) for s in ("16k-mel96-x1-db", "16k-mel48-x1-db", "16k-mel48-x4-db")]
 DTYPES: tuple[StorageType, ...] = ("float32", "float16", "uint8")
@@ -47,8 +45,8 @@ AT_MOST = 1.1
 Clock = Callable[[], float]
 
 
-def synthetic(folder: Path, clips: int) -> dict[str, Path]:
-    """Write tones under noise, some loud and some soft, and return them by name."""
+def synthetic(folder: Path, clips: int) -> None:
+    """Write tones under noise, some loud and some soft."""
     sr = 16_000
     time = np.arange(round((CLIP_SECONDS + 1) * sr)) / sr
     for i in range(clips):
@@ -56,7 +54,6 @@ def synthetic(folder: Path, clips: int) -> dict[str, Path]:
         wave = sum(np.sin(2 * np.pi * hz * time) for hz in rng.uniform(80, 4_000, 3))
         wave = 0.1 * wave + rng.uniform(0.001, 0.2) * rng.standard_normal(len(time))
         soundfile.write(folder / f"{i:04d}.wav", wave, sr, subtype="PCM_16")
-    return sound_files(folder)
 
 
 def interleaved(
@@ -103,7 +100,7 @@ def from_npz(
         batch = []
         for row, start in zip(rows[i : i + BATCH], starts[i : i + BATCH], strict=True):
             with np.load(files[row]) as clip:
-                batch.append(clip["mel"][:, start : start + n_frames])
+                batch.append(clip["features"][:, start : start + n_frames])
         batches.append(np.stack(batch))
     return batches
 
@@ -112,8 +109,8 @@ def reading(stores: list[FeatureStore], folder: Path, rounds: int, clock: Clock)
     """Print the rows of one configuration; `stores` are of all types, float32 first."""
     config, n_frames = stores[0].config, stores[0].config.input_shape(SECONDS)[1]
     files = [folder / f"{config.slug} {row}.npz" for row in range(len(stores[0]))]
-    for file, mel in zip(files, stores[0], strict=True):
-        np.savez(file, mel=mel)
+    for file, features in zip(files, stores[0], strict=True):
+        np.savez(file, features=features)
     rows, starts = draw(stores[0], n_frames)
     for mine, theirs in zip(
         from_store(stores[0], rows, starts, n_frames), from_npz(files, rows, starts, n_frames), strict=True
@@ -134,27 +131,27 @@ def reading(stores: list[FeatureStore], folder: Path, rounds: int, clock: Clock)
         )
 
 
-def epoch(mels: Mels, n_clips: int) -> None:
+def epoch(features: Features, hop_factor: int) -> None:
     """Train for a few steps, from the same weights on the same excerpts."""
-    shape = mels.config.input_shape(SECONDS)
+    shape = features.config.input_shape(SECONDS)
     network = build_musicnn(shape, TAGS, size="small", generator=torch.Generator().manual_seed(0))
-    rows = np.arange(STEPS[mels.config.hop_factor] * BATCH) % n_clips
+    rows = np.arange(STEPS[hop_factor] * BATCH) % len(features)
     labels = np.random.default_rng(0).random((len(rows), TAGS)) < 0.1
     Trainer(network, TrainConfig(epochs=1, batch_size=BATCH), device="cpu").fit(
-        FeatureExamples(mels, rows, labels, shape[1])
+        FeatureExamples(features, rows, labels, shape[1])
     )
 
 
-def training(stores: list[FeatureStore], rounds: int, clock: Clock) -> float:
-    """Print what a step takes from each store and from memory; return the largest ratio."""
-    memory = MemoryFeatures(stores[0].config, dict(zip(stores[0].keys, stores[0], strict=True)))
+def training(config: MelConfig, stores: list[FeatureStore], rounds: int, clock: Clock) -> float:
+    """Print what a step takes from each store of `config` and from memory; return the largest ratio."""
+    memory = MemoryFeatures(config, dict(zip(stores[0].keys, stores[0], strict=True)))
     contenders: dict[str, Callable[[], object]] = {
-        store.dtype: lambda store=store: epoch(store, len(store))  # type: ignore[misc]
+        store.dtype: lambda store=store: epoch(store, config.hop_factor)  # type: ignore[misc]
         for store in stores
     }
-    times = interleaved({**contenders, "memory": lambda: epoch(memory, len(memory))}, rounds, clock)
+    times = interleaved({**contenders, "memory": lambda: epoch(memory, config.hop_factor)}, rounds, clock)
     ratios = [ratio(times, store.dtype, "memory") for store in stores]
-    steps = STEPS[memory.config.hop_factor]
+    steps = STEPS[config.hop_factor]
     for store, part in zip(stores, ratios, strict=True):
         mine, theirs = (1000 * median(times[name]) / steps for name in (store.dtype, "memory"))
         print(f"| {store.config.slug} | {store.dtype} | {mine:.1f} | {theirs:.1f} | {part:.3f} |", flush=True)
@@ -175,10 +172,10 @@ def main() -> None:
     with threadpool_limits(1), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "sound").mkdir()
-        found = (
-            sound_files(arguments.audio) if arguments.audio else synthetic(folder / "sound", arguments.clips)
-        )
-        sources = dict(list(found.items())[: arguments.clips])
+        if not arguments.audio:
+            synthetic(folder / "sound", arguments.clips)
+        found = audio.find(arguments.audio or folder / "sound")[: arguments.clips]
+        sources = {str(path): path for path in found}
         stores = {
             config: [
                 build_store(
@@ -186,7 +183,7 @@ def main() -> None:
                     sources,
                     config,
                     dtype=dtype,
-                    seconds=CLIP_SECONDS,
+                    excerpt_seconds=CLIP_SECONDS,
                     workers=0,
                 )
                 for dtype in DTYPES
@@ -205,7 +202,7 @@ def main() -> None:
             "| configuration | type | ms, from the store | ms, from memory | ratio |\n"
             "| --- | --- | ---: | ---: | ---: |"
         )
-        worst = max(training(stores[config], arguments.rounds, clock) for config in CONFIGS[1:])
+        worst = max(training(config, stores[config], arguments.rounds, clock) for config in CONFIGS[1:])
     if arguments.check and worst > AT_MOST:
         sys.exit(
             f"Not kept: a step from a store takes {worst:.2f} of one from memory, not {AT_MOST} at most."

@@ -1,7 +1,6 @@
 """Settings: frozen dataclasses of plain values, each field with its help.
 
-What a field is for is said once, where the field is: the docstring, the command line and the errors read it
-from there.
+The help stands once, at the field; docstring and command line take it from there.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ def setting(default: Value, help: str) -> Value:  # noqa: A002 - as in argparse 
 
 
 def help_of(field: dataclasses.Field[Any]) -> str:
-    """Return the text that explains a field; empty where it has none."""
+    """Return the text that explains a field, or an empty one."""
     return str(field.metadata.get(_HELP, ""))
 
 
 def documented(kind: Kind) -> Kind:
-    """Add what the fields' help says to the docstring of a dataclass, as its section of parameters."""
+    """Add the help of its fields to the docstring of a dataclass, as its section of parameters."""
     lines = []
     for field in dataclasses.fields(kind):
         if text := help_of(field):
             lines += [field.name, textwrap.indent(textwrap.fill(text, 96), "    ")]
-    if kind.__doc__ is not None:  # python -OO has none
+    if kind.__doc__ is not None:  # docstrings may have been dropped (python -OO)
         head, mark, rest = inspect.cleandoc(kind.__doc__).partition("\nRaises\n")
         section = "\n".join(["Parameters", "----------", *lines])
         kind.__doc__ = f"{head.rstrip()}\n\n{section}\n" + (f"{mark}{rest}" if mark else "")
@@ -62,15 +61,15 @@ def _choices(kind: Any) -> dict[str, tuple[str, ...]]:
 
 
 def check_plain(config: Any) -> None:
-    """Make the numbers of a frozen dataclass Python's own, and check its words, flags and choices.
+    """Convert the numbers of a frozen dataclass to Python's own, and check its texts, flags and choices.
 
-    A checkpoint or JSON takes no other numbers.
+    Checkpoints and JSON take no other numbers.
 
     Raises
     ------
     ConfigError
-        If a number is none, is not finite, or is not whole where it must be; if a text is none, or a flag; if
-        a word is not one of those that a field allows.
+        If a number, text or flag is something else, a number is not finite, or not whole where it must be, or
+        a word is not among those that its field allows.
     """
     for name, kind in get_type_hints(type(config)).items():
         value = getattr(config, name)

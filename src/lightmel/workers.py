@@ -1,11 +1,11 @@
-"""Work done in child processes: on all cores, in order, and going on where a decoder crashes.
+"""Work in child processes: on all cores, with answers in order, and going on where a decoder crashes.
 
-A child is started with one thread and talks over its standard input and output, one task after another. It
-needs no import of the program that started it, and it may crash: a C library that does so on a broken file
-takes only the child along, which is then replaced. Tasks, settings and answers are plain data.
+A child has one thread and reads tasks from its standard input, one after another; answers go to its standard
+output. It does not import the program that started it. It may crash: a C library that does so on a broken
+file ends only the child, which is replaced. Tasks, settings and answers are plain data.
 
-A kind of work is a function in a module, named ``module:function``: given the settings, it returns a function
-from a task to an answer and the bytes that go with it.
+A kind of work is a function in a module, named ``module:function``: from the settings it makes a handler, a
+function from a task to an answer and the bytes that go with it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Handler: TypeAlias = Callable[[Any], tuple[dict[str, Any], bytes]]
 """From a task to an answer and its bytes."""
 
 _AHEAD = 4
-"""Tasks a worker that may be done, and held in memory, before it is their turn."""
+"""Tasks of each child that may be done before their turn; their answers are held in memory."""
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _PROGRAM = "from lightmel.workers import main; main()"
 _READY = b"ready\n"
@@ -54,7 +54,7 @@ class Work:
     settings
         Plain data that it is called with.
     error
-        What is raised where a child cannot be started, or was ended from outside.
+        Error that is raised where a child cannot be started or was ended from outside.
     """
 
     function: str
@@ -62,7 +62,7 @@ class Work:
     error: type[LightmelError]
 
     def start(self) -> Handler:
-        """Return the handler of tasks, in this process."""
+        """Return the handler, in this process."""
         module, _, name = self.function.partition(":")
         handler: Handler = getattr(import_module(module), name)(self.settings)
         return handler
@@ -70,7 +70,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a task: answer and bytes, or how the child crashed; and what was logged meanwhile."""
+    """The result of a task: answer and bytes, or how the child crashed; and warnings logged meanwhile."""
 
     answer: Mapping[str, Any]
     data: bytes = b""
@@ -79,13 +79,13 @@ class Done:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 class Pool:
-    """So many children, each with a thread here that waits for it; with 0, the work is done here."""
+    """A number of children, each with a thread here that waits for it; with 0 the work is done here."""
 
     def __init__(self, work: Work, count: int) -> None:
         self._work, self._count = work, count
@@ -96,7 +96,7 @@ class Pool:
         self._closed = False
 
     def map(self, tasks: Iterable[Any]) -> Iterator[Done]:
-        """Yield what became of each task, in their order."""
+        """Yield the result of each task, in the order of the tasks."""
         if self._count == 0:
             handler = self._work.start()
             for task in tasks:
@@ -178,12 +178,12 @@ class Child:
         self._work = work
 
     def do(self, task: Any) -> Done:
-        """Return what became of a task; that it crashed the process is an answer, too.
+        """Return the result of a task; a crash of the process is a result, too.
 
         Raises
         ------
         LightmelError
-            Of the work's kind: if the process did not start, or was ended from outside.
+            If the process did not start or was ended from outside: the error that the work names.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -194,7 +194,7 @@ class Child:
             self._process.stdin.write(json.dumps(task).encode() + b"\n")
             self._process.stdin.flush()
         if not self._ready:
-            # What a site's start-up prints comes before it.
+            # Lines before it are printed by the start-up of Python.
             self._ready = _READY in iter(self._process.stdout.readline, b"")
         header = self._process.stdout.readline() if self._ready else b""
         if header.endswith(b"\n"):
@@ -206,7 +206,7 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it can do another task."""
+        """Whether the process can do another task."""
         return self._process.poll() is None
 
     def _ended(self, task: Any) -> Done:
@@ -222,11 +222,11 @@ class Child:
         )
 
     def kill(self) -> None:
-        """End the process, whatever it does; a thread that waits for its answer goes on."""
+        """End the process at once; a thread that waits for its answer goes on."""
         self._process.kill()
 
     def close(self) -> None:
-        """End the process and give back what it held here."""
+        """End the process and close its pipes."""
         self.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._said):
@@ -236,7 +236,7 @@ class Child:
 
 
 class _Notes(logging.Handler):
-    """Keeps what is logged, for the process that shows it."""
+    """Keeps warnings for the parent process, which shows them."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -247,10 +247,10 @@ class _Notes(logging.Handler):
 
 
 def main() -> None:
-    """Be a `Child`: an order, then tasks, a line each; for each an answer line and the bytes that go with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    """Run as a `Child`: read work and tasks, a line each, and write a line and bytes for each task."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes Ctrl-C
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a C library prints must not get among the answers
+    os.dup2(2, 1)  # keeps what a C library prints out of the answers
     notes = _Notes()
     log.addHandler(notes)
     order = json.loads(sys.stdin.buffer.readline())

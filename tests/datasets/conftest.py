@@ -1,4 +1,4 @@
-"""Small files of the very form of the official ones: quotes, tabs, CRLF, ragged rows, Python 2 pickles."""
+"""Small files of the very form of the published ones: quotes, tabs, CRLF, ragged rows, Python 2 pickles."""
 
 from __future__ import annotations
 

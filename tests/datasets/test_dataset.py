@@ -25,7 +25,7 @@ def dataset(root: Path, **changes: object) -> Dataset:
         "tags": ("a", "b"),
         "splits": {"train": split("x/1.wav", "x/2.wav"), "test": split("3.wav")},
         "citation": "c",
-        "licence": "l",
+        "license": "l",
         "source": "s",
     }
     return Dataset(**{**fields, **changes})  # type: ignore[arg-type]
@@ -33,7 +33,7 @@ def dataset(root: Path, **changes: object) -> Dataset:
 
 @pytest.mark.parametrize("module", [jamendo, magnatagatune, msd, table], ids=lambda m: m.__name__)
 def test_every_data_set_says_what_it_is(module: ModuleType) -> None:
-    for name in ("NAME", "CITATION", "LICENCE", "SOURCE"):
+    for name in ("NAME", "CITATION", "LICENSE", "SOURCE"):
         assert isinstance(getattr(module, name), str), name
         assert getattr(module, name).strip(), name
     for counts in module.COUNTS.values():

@@ -19,9 +19,9 @@ TRACKS = {
 }
 
 
-def make(folder: Path, forms: SimpleNamespace, split: int = 0, *, packed: bool = False) -> Path:
+def make(folder: Path, forms: SimpleNamespace, fold: int = 0, *, packed: bool = False) -> Path:
     for part, tracks in TRACKS.items():
-        name = f"data/splits/split-{split}/autotagging_top50tags-{part}.tsv"
+        name = f"data/splits/split-{fold}/autotagging_top50tags-{part}.tsv"
         forms.write(folder / name, forms.jamendo_list(tracks), packed=packed)
     return folder
 
@@ -51,7 +51,7 @@ def test_the_smaller_download_has_other_names(tmp_path: Path, forms: SimpleNames
 
 
 def test_each_subset_and_split_is_a_protocol(tmp_path: Path, forms: SimpleNamespace) -> None:
-    found = load_jamendo(make(tmp_path, forms, split=3), split=3)
+    found = load_jamendo(make(tmp_path, forms, fold=3), fold=3)
     assert found.label == "mtg-jamendo (top50tags, split 3)"
     assert found.check(sound=False) == []
     assert {p.kind for p in load_jamendo(make(tmp_path, forms)).check(sound=False)} == {"altered"}
@@ -99,7 +99,7 @@ def test_a_damaged_list_is_refused(
 
 
 @pytest.mark.parametrize("subset", jamendo.COUNTS)
-def test_the_official_counts_come_out(subset: str, shared: Path) -> None:
+def test_the_published_counts_come_out(subset: str, shared: Path) -> None:
     folder = shared / "annotations" / "jamendo"
     found = load_jamendo("sound", subset, 0, annotations=folder)
     assert {name: len(split) for name, split in found.splits.items()} == jamendo.COUNTS[subset]

@@ -17,7 +17,7 @@ TRAIN, VALID, TEST = IDS[:4], IDS[4:6], IDS[6:]
 
 
 def vector(track: str) -> np.ndarray:
-    """(50, 1), as the official dictionary has it."""
+    """(50, 1), as the published dictionary has it."""
     return (np.arange(50).reshape(50, 1) + IDS.index(track)) % 7 == 0
 
 
@@ -87,7 +87,7 @@ def test_clips_without_a_known_path_are_looked_for_by_their_id(
     with caplog.at_level(logging.WARNING, "lightmel"):
         found = load_msd(root)
     assert found.test.paths == ("4/2/42.clip.mp3", f"H/B/C/{TEST[1]}.mp3")
-    assert "do not know the path of 1 of 2 clips" in caplog.text
+    assert "lack the path of 1 of 2 clips" in caplog.text
 
 
 def test_files_of_another_form_are_refused(root: Path, forms: SimpleNamespace) -> None:
@@ -121,15 +121,15 @@ def test_missing_lists_say_where_they_come_from(tmp_path: Path) -> None:
         load_msd(tmp_path)
 
 
-# The official files.
+# The published files.
 
 
-def test_the_official_counts_come_out(tmp_path: Path, shared: Path, forms: SimpleNamespace) -> None:
+def test_the_published_counts_come_out(tmp_path: Path, shared: Path, forms: SimpleNamespace) -> None:
     folder = shared / "annotations" / "msd"
     for file in folder.iterdir():
         if file.is_file():
             (tmp_path / file.name).symlink_to(file)
-    # The official labels of train are not in the folder: ours are made up, the list of clips is not.
+    # The labels of train are not in the folder: ours are made up, the list of clips is not.
     forms.write(tmp_path / "labels_train.npy", npy(np.zeros((201_680, 50), dtype=bool)))
     found = load_msd(tmp_path)
     assert {name: len(split) for name, split in found.splits.items()} == msd.COUNTS["lee"]

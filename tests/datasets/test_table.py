@@ -75,7 +75,7 @@ def test_one_column_a_tag_keeps_the_order_of_the_columns(tmp_path: Path) -> None
     assert found.tags == ("rock", "pop", "loud")
     assert clips(found) == {"a.wav": {"rock", "loud"}, "b.wav": {"pop"}, "c.wav": {"pop"}}
     assert found.train.groups == ("g",)
-    assert load_table(table(tmp_path, WIDE), tags=["loud", "pop"]).tags == ("loud", "pop")
+    assert load_table(table(tmp_path, WIDE), tag_columns=["loud", "pop"]).tags == ("loud", "pop")
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_one_column_a_tag_keeps_the_order_of_the_columns(tmp_path: Path) -> None
 )
 def test_one_column_of_flags_is_one_tag_and_no_list(tmp_path: Path, cells: tuple[str, ...]) -> None:
     rows = [f"{i}.wav,{cell},train" for i, cell in enumerate(cells)]
-    found = load_table(table(tmp_path, "\n".join(["path,vocals,split", *rows])), tags="vocals")
+    found = load_table(table(tmp_path, "\n".join(["path,vocals,split", *rows])), tag_columns="vocals")
     assert found.tags == ("vocals",)
     assert found.train.labels[:, 0].tolist() == [cell in ("1", "yes", "TRUE") for cell in cells]
 
 
 def test_a_column_with_any_other_word_is_a_list(tmp_path: Path) -> None:
     text = "path,era,split\na,1,train\nb,0,train\nc,2,train\n"
-    assert load_table(table(tmp_path, text), tags="era").tags == ("0", "1", "2")
+    assert load_table(table(tmp_path, text), tag_columns="era").tags == ("0", "1", "2")
 
 
 def test_the_index_that_pandas_writes_is_no_tag(tmp_path: Path) -> None:
@@ -101,7 +101,12 @@ def test_the_index_that_pandas_writes_is_no_tag(tmp_path: Path) -> None:
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
     text = "file,genre,part,artist\na.wav,rock,train,x\nb.wav,pop,dev,\n"
     found = load_table(
-        table(tmp_path, text), path="file", tags="genre", split="part", group="artist", root="/sound"
+        table(tmp_path, text),
+        path_column="file",
+        tag_columns="genre",
+        split_column="part",
+        group_column="artist",
+        root="/sound",
     )
     assert clips(found) == {"a.wav": {"rock"}, "b.wav": {"pop"}}
     assert found.train.groups == ("x",)
@@ -119,9 +124,9 @@ def test_other_columns_do_no_harm_beside_a_list(tmp_path: Path) -> None:
     [
         ("file,tags\na,b\n", {}, r"no column 'path'; there are 'file', 'tags'"),
         ("Path,tags\na,b\n", {}, r"no column 'path'; there are 'Path', 'tags'\. Did you mean 'Path'"),
-        ("path,tags\na,b\n", {"group": "artist"}, "no column 'artist'"),
-        ("path,tags\na,b\n", {"split": "part"}, "no column 'part'"),
-        ("path,rock\na,1\n", {"tags": ["rock", "pop"]}, "no column 'pop'; there are 'path', 'rock'"),
+        ("path,tags\na,b\n", {"group_column": "artist"}, "no column 'artist'"),
+        ("path,tags\na,b\n", {"split_column": "part"}, "no column 'part'"),
+        ("path,rock\na,1\n", {"tag_columns": ["rock", "pop"]}, "no column 'pop'; there are 'path', 'rock'"),
         ("", {}, "no column 'path'; there are none"),
         ("path,tags\n", {}, "a header and no clips"),
         ("path,tags,tags\na,b,c\n", {}, "more than one column 'tags'"),
@@ -140,13 +145,13 @@ def test_other_columns_do_no_harm_beside_a_list(tmp_path: Path) -> None:
         (
             "path,rock,title\na,1,Hello\n",
             {},
-            r"line 2: the column 'title' holds 'Hello'.*--tag-columns.*--group",
+            r"line 2: the column 'title' holds 'Hello'.*--tag-columns.*--group-column",
         ),
         ("path,tags,split\na,x,tset\n", {}, r"line 2: 'tset' is no split; .*Did you mean 'test'"),
         ("path,tags,split\na,x,\n", {}, "line 2: '' is no split"),
         ("path,tags\na,x\nb,y\n", {}, "2 groups cannot be split into 3 parts"),
-        ("path,tags\na,x\nb,y\nc,z\n", {"parts": (0.5, 0.2)}, "three numbers"),
-        ("path,tags\na,x\nb,y\nc,z\n", {"parts": (0.5, 0.2, 0.2)}, "no shares that sum to 1"),
+        ("path,tags\na,x\nb,y\nc,z\n", {"shares": (0.5, 0.2)}, "three numbers"),
+        ("path,tags\na,x\nb,y\nc,z\n", {"shares": (0.5, 0.2, 0.2)}, "no shares that sum to 1"),
         ("path,tags\na,x\n".encode("utf-16"), {}, "is not UTF-8"),
     ],
 )
@@ -155,7 +160,7 @@ def test_bad_tables_are_refused_with_what_to_do(
 ) -> None:
     with pytest.raises(DataError, match=message) as caught:
         load_table(table(tmp_path, text), **options)  # type: ignore[arg-type]
-    assert str(tmp_path / "mine.csv") in str(caught.value) or "parts" in options
+    assert str(tmp_path / "mine.csv") in str(caught.value) or "shares" in options
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
@@ -189,7 +194,7 @@ def many(folder: Path, n: int = 200, name: str = "mine.csv") -> Path:
 
 
 def test_made_splits_keep_groups_whole_and_hold_every_tag(tmp_path: Path) -> None:
-    found = load_table(many(tmp_path), group="artist")
+    found = load_table(many(tmp_path), group_column="artist")
     groups = [set(split.groups) for split in found.splits.values()]
     assert sum(map(len, groups)) == len(set().union(*groups)) == 50
     assert all(found.without_positives(name) == () for name in ("train", "valid", "test"))
@@ -198,10 +203,10 @@ def test_made_splits_keep_groups_whole_and_hold_every_tag(tmp_path: Path) -> Non
 
 
 def test_made_splits_depend_on_the_seed_alone(tmp_path: Path) -> None:
-    first, again = (load_table(many(tmp_path), group="artist") for _ in range(2))
+    first, again = (load_table(many(tmp_path), group_column="artist") for _ in range(2))
     assert first.train.paths == again.train.paths
     same_protocol(first, again)
-    other = load_table(many(tmp_path), group="artist", seed=1)
+    other = load_table(many(tmp_path), group_column="artist", split_seed=1)
     assert first.train.paths != other.train.paths
     with pytest.raises(DataError, match=r"seed 0.*seed 1"):
         same_protocol(first, other)
@@ -216,7 +221,7 @@ def test_another_table_of_the_same_name_is_another_protocol(tmp_path: Path) -> N
 
 
 def test_a_share_of_nothing_leaves_a_part_out(tmp_path: Path) -> None:
-    found = load_table(many(tmp_path), parts=(0.75, 0.25, 0))
+    found = load_table(many(tmp_path), shares=(0.75, 0.25, 0))
     assert {name: len(split) for name, split in found.splits.items()} == {"train": 150, "valid": 50}
 
 

@@ -15,9 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lightmel.errors import DataError
-from lightmel.features import journal
-from lightmel.features.journal import DESCRIPTION, INDEX, MELS, Appender, Description, checksum, read_index
-from lightmel.frontends.mel import GRID, MelConfig
+from lightmel.features import FeatureStore, journal
+from lightmel.features.journal import (
+    DESCRIPTION,
+    FEATURES,
+    INDEX,
+    Appender,
+    Description,
+    checksum,
+    read_index,
+)
+from lightmel.frontends import PAPER_CONFIGS, MelConfig
 
 ABOUT = Description(MelConfig(16_000, 8, 1, "db"), "float32", 29.1)
 CLIPS = {f"clip {i}": bytes([i + 1]) * (32 * (1 + i % 3)) for i in range(8)}
@@ -48,14 +56,14 @@ def fill(
 
 
 def contents(folder: Path) -> tuple[bytes, bytes, bytes]:
-    description, mels, index = ((folder / name).read_bytes() for name in (DESCRIPTION, MELS, INDEX))
-    return description, mels, index
+    description, data, index = ((folder / name).read_bytes() for name in (DESCRIPTION, FEATURES, INDEX))
+    return description, data, index
 
 
 def sound_prefix(folder: Path) -> int:
     """Check that a reader sees the first clips, whole, and nothing else; return how many."""
-    index = read_index(folder, ABOUT.layout)
-    data = (folder / MELS).read_bytes() if (folder / MELS).exists() else b""
+    index = read_index(folder, ABOUT)
+    data = (folder / FEATURES).read_bytes() if (folder / FEATURES).exists() else b""
     seen = [*index.clips, *index.failed]
     assert sorted(seen) == list(CLIPS)[: len(seen)]
     for key, place in index.clips.items():
@@ -73,7 +81,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_added_is_read_in_its_order(whole: Path) -> None:
-    index = read_index(whole, ABOUT.layout)
+    index = read_index(whole, ABOUT)
     assert list(index.clips) == [key for key in CLIPS if key != "clip 4"]
     assert index.failed == {"clip 4": REASON}
     assert [place.frames for place in index.clips.values()] == [1, 2, 3, 1, 3, 1, 2]
@@ -92,7 +100,7 @@ def test_what_a_clip_was_made_of_is_kept_with_it(tmp_path: Path) -> None:
         store.fail("b", REASON, (4, 5))
         store.add("c", 1, CLIPS["clip 0"], (6, 7))
         store.add("c", 1, CLIPS["clip 0"])
-    index = read_index(tmp_path, ABOUT.layout)
+    index = read_index(tmp_path, ABOUT)
     assert index.origins == store.index.origins == {"a": (3, 2**62), "b": (4, 5)}
     assert json.loads((tmp_path / INDEX).read_text().splitlines()[0])["origin"] == [3, 2**62]
 
@@ -108,7 +116,7 @@ def test_killed_after_any_byte_nothing_is_lost_and_the_end_is_the_same(
     real = os.write
 
     def note(descriptor: int, data: Any) -> int:
-        names = {(tmp_path / "first" / name).stat().st_ino: name for name in (MELS, INDEX)}
+        names = {(tmp_path / "first" / name).stat().st_ino: name for name in (FEATURES, INDEX)}
         written.append((names[os.fstat(descriptor).st_ino], bytes(data)))
         return real(descriptor, data)
 
@@ -141,7 +149,7 @@ def test_data_are_on_the_disk_before_the_lines_that_name_them(
     real = os.write
 
     def name_of(descriptor: int) -> str:
-        return MELS if os.fstat(descriptor).st_ino == (tmp_path / MELS).stat().st_ino else INDEX
+        return FEATURES if os.fstat(descriptor).st_ino == (tmp_path / FEATURES).stat().st_ino else INDEX
 
     def write(descriptor: int, data: Any) -> int:
         done.append(("write", name_of(descriptor)))
@@ -154,7 +162,13 @@ def test_data_are_on_the_disk_before_the_lines_that_name_them(
         )
         store.add("a", 1, CLIPS["clip 0"])
         store.add("b", 1, CLIPS["clip 0"])
-    assert done == [("write", MELS), ("write", MELS), ("sync", MELS), ("write", INDEX), ("sync", INDEX)]
+    assert done == [
+        ("write", FEATURES),
+        ("write", FEATURES),
+        ("sync", FEATURES),
+        ("write", INDEX),
+        ("sync", INDEX),
+    ]
 
 
 def test_lines_are_written_every_few_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +179,7 @@ def test_lines_are_written_every_few_seconds(tmp_path: Path, monkeypatch: pytest
         for key, clip in CLIPS.items():
             now += 0.9
             store.add(key, len(clip) // 32, clip)
-            seen.append(len(read_index(tmp_path, ABOUT.layout).clips))
+            seen.append(len(read_index(tmp_path, ABOUT).clips))
     assert seen == [0, 0, 3, 3, 3, 6, 6, 6]
 
 
@@ -183,14 +197,14 @@ def test_a_torn_last_line_is_not_seen_and_is_cut_off(junk: bytes, whole: Path, t
 
 def test_data_that_no_line_names_are_cut_off(whole: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(whole, tmp_path / "torn")
-    with (folder / MELS).open("ab") as file:
+    with (folder / FEATURES).open("ab") as file:
         file.write(b"half a clip")
     assert sound_prefix(folder) == len(CLIPS)
     fill(folder)
     assert contents(folder) == contents(whole)
 
 
-@pytest.mark.parametrize("left", [[], [MELS], [f".{DESCRIPTION}.abc"], [MELS, f".{DESCRIPTION}.abc"]])
+@pytest.mark.parametrize("left", [[], [FEATURES], [f".{DESCRIPTION}.abc"], [FEATURES, f".{DESCRIPTION}.abc"]])
 def test_what_a_writer_leaves_that_was_killed_at_once_is_no_hindrance(
     left: list[str], whole: Path, tmp_path: Path
 ) -> None:
@@ -224,12 +238,12 @@ def test_of_two_lines_with_one_key_the_later_counts(tmp_path: Path) -> None:
         store.add("a", 3, CLIPS["clip 2"])
         store.fail("c", REASON)
         store.fail("c", "still not.")
-    index = read_index(tmp_path, ABOUT.layout)
+    index = read_index(tmp_path, ABOUT)
     assert {key: place.frames for key, place in index.clips.items()} == {"b": 2, "a": 3}
     assert index.failed == {"c": "still not."}
     with Appender(tmp_path, ABOUT) as store:
         store.fail("a", REASON)
-    index = read_index(tmp_path, ABOUT.layout)
+    index = read_index(tmp_path, ABOUT)
     assert (list(index.clips), list(index.failed)) == (["b"], ["c", "a"])
 
 
@@ -243,7 +257,7 @@ class Disk:
         self.folder, self.room, self.write = folder, room, os.write
 
     def __call__(self, descriptor: int, data: Any) -> int:
-        used = sum((self.folder / name).stat().st_size for name in (MELS, INDEX))
+        used = sum((self.folder / name).stat().st_size for name in (FEATURES, INDEX))
         if used >= self.room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return self.write(descriptor, bytes(data)[: self.room - used])
@@ -320,16 +334,16 @@ def test_lines_that_were_half_written_are_written_again_once_there_is_room(
     ],
     ids=str,
 )
-def test_a_store_of_other_mels_is_refused_and_left_alone(
+def test_a_store_of_other_features_is_refused_and_left_alone(
     other: Description, whole: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(whole, tmp_path / "store")
-    with pytest.raises(DataError, match=r"is a store of other mels .*wanted: .*choose another folder"):
+    with pytest.raises(DataError, match=r"is a store of other features .*wanted: .*choose another folder"):
         Appender(folder, other)
     assert contents(folder) == contents(whole)
 
 
-@pytest.mark.parametrize("name", ["song.mp3", MELS, INDEX, ".hidden"])
+@pytest.mark.parametrize("name", ["song.mp3", FEATURES, INDEX, ".hidden"])
 def test_a_folder_of_other_things_is_refused_and_left_alone(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"mine")
     with pytest.raises(DataError, match="holds files, but no feature store"):
@@ -355,7 +369,7 @@ def test_two_writers_at_once_are_refused(whole: Path, tmp_path: Path) -> None:
     assert contents(tmp_path) == contents(whole)
 
 
-def test_of_two_who_begin_at_once_the_second_does_not_say_what_the_mels_are(
+def test_of_two_who_begin_at_once_the_second_does_not_say_what_the_features_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Description(ABOUT.config, "uint8", None)
@@ -389,7 +403,7 @@ def test_a_reader_does_not_mind_a_writer_between_its_looks(
             return real(path)
 
         monkeypatch.setattr(Path, "read_bytes", more)
-        assert len(read_index(tmp_path, ABOUT.layout).clips) == 1
+        assert len(read_index(tmp_path, ABOUT).clips) == 1
 
 
 @pytest.mark.parametrize(
@@ -416,7 +430,7 @@ def test_a_damaged_line_is_named(line: bytes, whole: Path, tmp_path: Path) -> No
     lines = (folder / INDEX).read_bytes().splitlines(keepends=True)
     (folder / INDEX).write_bytes(b"".join([*lines[:2], line, *lines[3:]]))
     with pytest.raises(DataError, match=r"index\.jsonl, line 3 is damaged: cut the file before"):
-        read_index(folder, ABOUT.layout)
+        read_index(folder, ABOUT)
     (folder / INDEX).write_bytes(b"".join(lines[:2]))  # what the message says
     fill(folder)
     assert contents(folder) == contents(whole)
@@ -424,11 +438,11 @@ def test_a_damaged_line_is_named(line: bytes, whole: Path, tmp_path: Path) -> No
 
 def test_data_shorter_than_the_index_says_are_refused(whole: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(whole, tmp_path / "store")
-    size = (folder / MELS).stat().st_size
-    os.truncate(folder / MELS, size - 1)
-    with pytest.raises(DataError, match=rf"mels\.bin has {size - 1} bytes where its index names {size}"):
-        read_index(folder, ABOUT.layout)
-    (folder / MELS).unlink()
+    size = (folder / FEATURES).stat().st_size
+    os.truncate(folder / FEATURES, size - 1)
+    with pytest.raises(DataError, match=rf"features\.bin has {size - 1} bytes where its index names {size}"):
+        read_index(folder, ABOUT)
+    (folder / FEATURES).unlink()
     with pytest.raises(DataError, match="has 0 bytes"):
         Appender(folder, ABOUT)
 
@@ -439,15 +453,17 @@ def broken_descriptions() -> Iterator[bytes]:
     yield b"[]"
     yield b"\xff"
     for change in (
-        {"format": "lightmel-store-2"},
+        {"format": "lightmel-store-3"},
         {"dtype": "int8"},
-        {"config": {"sr": 1}},
-        {"config": {"n": 1}},
-        {"config": None},
+        {"frontend": {"kind": "mel", "sr": 1}},
+        {"frontend": {"kind": "mel", "n": 1}},
+        {"frontend": {"sr": 16_000}},
+        {"frontend": None},
+        {"frontend": "16k-mel8-x1-db"},
     ):
         yield json.dumps(good | change).encode()
-    del good["seconds"]
-    yield json.dumps(good).encode()
+    for name in good:
+        yield json.dumps({key: value for key, value in good.items() if key != name}).encode()
 
 
 @pytest.mark.parametrize("text", list(broken_descriptions()))
@@ -455,6 +471,54 @@ def test_a_description_that_cannot_be_read_is_refused(text: bytes, tmp_path: Pat
     (tmp_path / DESCRIPTION).write_bytes(text)
     with pytest.raises(DataError, match=r"store\.json cannot be read"):
         journal.read_description(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"format": "lightmel-store-3"},
+            r"its format is 'lightmel-store-3', and this version of lightmel reads 'lightmel-store-2' and "
+            r"'lightmel-store-1'; a newer one may read it\)",
+        ),
+        (
+            {"frontend": {"kind": "mell", "sr": 16_000}},
+            r"no front end 'mell' .*Did you mean 'mel'\?.*lightmel\.frontends\.register.*a newer lightmel",
+        ),
+        ({"frontend": {"kind": "mel", "sr": 1}}, "MelConfig"),
+        ({"dtype": "int8"}, "dtype is one of float32, float16, uint8, not 'int8'"),
+    ],
+    ids=str,
+)
+def test_why_a_description_cannot_be_read_is_said(
+    change: dict[str, Any], message: str, whole: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(whole, tmp_path / "store")
+    document = json.loads((folder / DESCRIPTION).read_text())
+    (folder / DESCRIPTION).write_text(json.dumps(document | change))
+    before = contents(folder)
+    for read in (FeatureStore.open, lambda folder: Appender(folder, ABOUT)):
+        with pytest.raises(DataError, match=rf"store\.json cannot be read \(.*{message}"):
+            read(folder)
+    assert contents(folder) == before
+
+
+def test_the_description_is_of_format_2_and_holds_the_front_end_with_its_kind() -> None:
+    assert json.loads(ABOUT.to_json()) == {
+        "format": "lightmel-store-2",
+        "frontend": {
+            "kind": "mel",
+            "sr": 16_000,
+            "n_mels": 8,
+            "hop_factor": 1,
+            "log": "db",
+            "mel_scale": "slaney",
+            "mel_norm": "slaney",
+            "pad_mode": "zeros",
+        },
+        "dtype": "float32",
+        "excerpt_seconds": 29.1,
+    }
 
 
 def test_a_folder_without_description_is_no_store(tmp_path: Path) -> None:
@@ -468,7 +532,7 @@ def test_a_folder_without_description_is_no_store(tmp_path: Path) -> None:
 @given(
     st.builds(
         Description,
-        st.sampled_from(GRID),
+        st.sampled_from(PAPER_CONFIGS),
         st.sampled_from(["float32", "float16", "uint8"]),
         st.none() | st.floats(0.01, 1e4),
     )
@@ -486,7 +550,7 @@ def test_any_text_is_a_key(keys: list[str], reason: str, tmp_path_factory: pytes
         for key in keys[1:]:
             store.add(key, 1, CLIPS["clip 0"])
         store.fail(keys[0], reason)
-    index = read_index(folder, ABOUT.layout)
+    index = read_index(folder, ABOUT)
     assert list(index.clips) == keys[1:]
     assert index.failed == {keys[0]: reason}
 

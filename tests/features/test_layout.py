@@ -1,4 +1,4 @@
-"""How mels become bytes: what comes back is within the bounds promised, and thinning adds no error."""
+"""How features become bytes: what comes back is within the bounds promised, and thinning adds no error."""
 
 from __future__ import annotations
 
@@ -19,93 +19,98 @@ EPS = 2.0**-23  # of float32
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 40))
 # What logarithms of sound come to, and numbers near 0, which float16 holds less well.
 values = st.floats(-400, 400, width=32) | st.floats(-(2**-13), 2**-13, width=32)
-mels = hnp.arrays(np.float32, shapes, elements=values)
+clips = hnp.arrays(np.float32, shapes, elements=values)
 
 
-def clip_of(mel: np.ndarray, dtype: Any) -> np.ndarray:
-    return np.frombuffer(Layout(len(mel), dtype).pack(mel), np.uint8)
+def clip_of(features: np.ndarray, dtype: Any) -> np.ndarray:
+    return np.frombuffer(Layout(len(features), dtype).pack(features), np.uint8)
 
 
-def read(clip: np.ndarray, dtype: Any, n_mels: int, frames: int, first: int = 0) -> np.ndarray:
-    out = np.empty((n_mels, frames), np.float32)
-    Layout(n_mels, dtype).copy(clip, first, out)
+def read(clip: np.ndarray, dtype: Any, rows: int, frames: int, first: int = 0) -> np.ndarray:
+    out = np.empty((rows, frames), np.float32)
+    Layout(rows, dtype).copy(clip, first, out)
     return out
 
 
-def bound(mel: np.ndarray, dtype: str) -> np.ndarray:
+def bound(features: np.ndarray, dtype: str) -> np.ndarray:
     """What `build_store` promises of each value."""
-    magnitude = np.abs(mel).astype(np.float64)
+    magnitude = np.abs(features).astype(np.float64)
     if dtype == "float32":
         return np.zeros_like(magnitude)
     if dtype == "float16":
         return np.maximum(magnitude / 2048, 3e-8)
-    span = np.ptp(mel.astype(np.float64), axis=1, keepdims=True)
+    span = np.ptp(features.astype(np.float64), axis=1, keepdims=True)
     # Half a step, and the rounding of `low + step * byte` in float32.
     return span / 255 / 2 + 3 * EPS * magnitude.max(axis=1, keepdims=True) + 1e-37
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(mel=mels)
-def test_what_comes_back_is_within_the_promised_bound(dtype: str, mel: np.ndarray) -> None:
-    back = read(clip_of(mel, dtype), dtype, *mel.shape)
-    assert (np.abs(back.astype(np.float64) - mel) <= bound(mel, dtype)).all()
+@given(features=clips)
+def test_what_comes_back_is_within_the_promised_bound(dtype: str, features: np.ndarray) -> None:
+    back = read(clip_of(features, dtype), dtype, *features.shape)
+    assert (np.abs(back.astype(np.float64) - features) <= bound(features, dtype)).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_bound_holds_in_long_clips(dtype: str) -> None:
-    mel = np.random.default_rng(0).normal(-40, 20, (3, 9_001)).astype(np.float32)
-    assert (np.abs(read(clip_of(mel, dtype), dtype, *mel.shape) - mel) <= bound(mel, dtype)).all()
+    features = np.random.default_rng(0).normal(-40, 20, (3, 9_001)).astype(np.float32)
+    back = read(clip_of(features, dtype), dtype, *features.shape)
+    assert (np.abs(back - features) <= bound(features, dtype)).all()
 
 
-@given(mel=mels)
-def test_bytes_span_a_band_from_its_lowest_to_its_highest(mel: np.ndarray) -> None:
-    levels = clip_of(mel, "uint8")[8 * len(mel) :][: mel.size].reshape(mel.T.shape)
-    wide = np.ptp(mel, axis=1) > 1e-3
+@given(features=clips)
+def test_bytes_span_a_row_from_its_lowest_to_its_highest(features: np.ndarray) -> None:
+    levels = clip_of(features, "uint8")[8 * len(features) :][: features.size].reshape(features.T.shape)
+    wide = np.ptp(features, axis=1) > 1e-3
     assert (levels.min(0) == 0).all()
     assert (levels.max(0)[wide] == 255).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(mel=mels)
-def test_a_clip_takes_the_bytes_that_are_said_and_the_next_is_aligned(dtype: Any, mel: np.ndarray) -> None:
-    layout = Layout(len(mel), dtype)
-    assert len(layout.pack(mel)) == layout.n_bytes(mel.shape[1])
-    assert layout.n_bytes(mel.shape[1]) % 4 == 0
-    least = mel.size * np.dtype(dtype).itemsize
-    assert least <= layout.n_bytes(mel.shape[1]) < least + 4 + (8 * len(mel) if dtype == "uint8" else 0)
+@given(features=clips)
+def test_a_clip_takes_the_bytes_that_are_said_and_the_next_is_aligned(
+    dtype: Any, features: np.ndarray
+) -> None:
+    layout = Layout(len(features), dtype)
+    taken = layout.n_bytes(features.shape[1])
+    assert len(layout.pack(features)) == taken
+    assert taken % 4 == 0
+    least = features.size * np.dtype(dtype).itemsize
+    assert least <= taken < least + 4 + (8 * len(features) if dtype == "uint8" else 0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(mel=mels, data=st.data())
+@given(features=clips, data=st.data())
 def test_any_frames_of_a_clip_are_those_of_the_whole(
-    dtype: str, mel: np.ndarray, data: st.DataObject
+    dtype: str, features: np.ndarray, data: st.DataObject
 ) -> None:
-    clip = clip_of(mel, dtype)
-    first = data.draw(st.integers(0, mel.shape[1] - 1))
-    count = data.draw(st.integers(1, mel.shape[1] - first))
-    some = read(clip, dtype, len(mel), count, first)
-    np.testing.assert_array_equal(some, read(clip, dtype, *mel.shape)[:, first : first + count])
+    clip = clip_of(features, dtype)
+    first = data.draw(st.integers(0, features.shape[1] - 1))
+    count = data.draw(st.integers(1, features.shape[1] - first))
+    some = read(clip, dtype, len(features), count, first)
+    np.testing.assert_array_equal(some, read(clip, dtype, *features.shape)[:, first : first + count])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(mel=mels, keep=st.integers(2, 10))
+@given(features=clips, keep=st.integers(2, 10))
 def test_thinning_keeps_every_nth_frame_and_rounds_nothing_again(
-    dtype: Any, mel: np.ndarray, keep: int
+    dtype: Any, features: np.ndarray, keep: int
 ) -> None:
-    clip, kept = clip_of(mel, dtype), np.ascontiguousarray(mel[:, ::keep])
-    thinned = Layout(len(mel), dtype).thin(clip, mel.shape[1], keep)
-    assert len(thinned) == Layout(len(mel), dtype).n_bytes(kept.shape[1])
+    clip, kept = clip_of(features, dtype), np.ascontiguousarray(features[:, ::keep])
+    thinned = Layout(len(features), dtype).thin(clip, features.shape[1], keep)
+    assert len(thinned) == Layout(len(features), dtype).n_bytes(kept.shape[1])
     np.testing.assert_array_equal(
-        read(np.frombuffer(thinned, np.uint8), dtype, *kept.shape), read(clip, dtype, *mel.shape)[:, ::keep]
+        read(np.frombuffer(thinned, np.uint8), dtype, *kept.shape),
+        read(clip, dtype, *features.shape)[:, ::keep],
     )
     if dtype != "uint8":
-        assert thinned == Layout(len(mel), dtype).pack(kept)
+        assert thinned == Layout(len(features), dtype).pack(kept)
 
 
 @given(level=values, frames=st.integers(1, 9))
-def test_a_band_that_never_changes_comes_back_exactly(level: float, frames: int) -> None:
-    mel = np.full((2, frames), level, np.float32)
-    np.testing.assert_array_equal(read(clip_of(mel, "uint8"), "uint8", 2, frames), mel)
+def test_a_row_that_never_changes_comes_back_exactly(level: float, frames: int) -> None:
+    features = np.full((2, frames), level, np.float32)
+    np.testing.assert_array_equal(read(clip_of(features, "uint8"), "uint8", 2, frames), features)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +123,8 @@ def test_a_band_that_never_changes_comes_back_exactly(level: float, frames: int)
     ],
 )
 def test_the_bytes_are_those_of_every_version_and_machine(dtype: str, expected: str) -> None:
-    mel = np.array([[1, 1.5, 3], [-5, 2, 10]], np.float32)
-    assert clip_of(mel, dtype).tobytes() == bytes.fromhex(expected)
+    features = np.array([[1, 1.5, 3], [-5, 2, 10]], np.float32)
+    assert clip_of(features, dtype).tobytes() == bytes.fromhex(expected)
 
 
 def test_another_type_is_refused() -> None:

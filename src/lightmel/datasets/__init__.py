@@ -1,6 +1,6 @@
-"""Data sets of music and tags, each as its authors distribute it, and tables of anyone's own.
+"""Data sets of music and tags: published ones, as their authors distribute them, and tables of one's own.
 
-One file a data set, all with the same constants. Nothing is downloaded: a loader reads what lies in a folder.
+Each data set has a module, all with the same constants. Nothing is downloaded: a loader reads a folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files as their authors publish them: plain or as their ``.gz`` twin, and compared by what is inside."""
+"""Reading published annotation files, plain or with ``.gz`` added, and comparing their contents."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def find(folder: Path, name: str) -> Path | None:
 
 
 def require(folder: Path, name: str, source: str) -> Path:
-    """Return the file `name` below `folder`; where it is missing, say where it comes from.
+    """Return the file `name` below `folder`, plain or with ``.gz`` added.
 
     Raises
     ------
     DataError
-        If neither it nor its ``.gz`` twin is there.
+        If it is missing; the message names the `source` that it comes from.
     """
     found = find(folder, name)
     if found is None:
@@ -49,7 +49,7 @@ def require(folder: Path, name: str, source: str) -> Path:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading, through gzip if it is named so.
+    """Open a file for reading, unpacked if its name ends in ``.gz``.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def text(path: Path) -> str:
-    """Return a text file with its line ends as they are; a byte order mark is left out.
+    """Return the text of a file, without a byte order mark, its line ends as they are.
 
     Raises
     ------
@@ -83,12 +83,12 @@ def text(path: Path) -> str:
 
 
 def array(path: Path) -> NDArray[Any]:
-    """Return the array of a ``.npy`` file; one that would have to be unpickled is refused.
+    """Return the array of a ``.npy`` file, unless it is an array of objects.
 
     Raises
     ------
     DataError
-        If it cannot be read, or holds objects.
+        If it cannot be read, or would have to be unpickled.
     """
     with opened(path) as file:
         data = io.BytesIO(file.read())
@@ -100,7 +100,7 @@ def array(path: Path) -> NDArray[Any]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of what the file holds, unpacked."""
+    """Return the SHA-256 of a file's contents, unpacked."""
     digest = hashlib.sha256()
     with opened(path) as file:
         while block := file.read(_CHUNK):
@@ -109,17 +109,17 @@ def sha256(path: Path) -> str:
 
 
 def counted(name: str, protocol: str, splits: Mapping[str, Sized], published: Mapping[str, int]) -> str:
-    """Return the name of a protocol; where the clips are not as many as published, it says how many.
+    """Return the name of a protocol, with the numbers of clips added where they are not the published ones.
 
-    A warning in the log says so, too.
+    A warning in the log names both.
     """
     found = {part: len(split) for part, split in splits.items()}
     if found == published:
         return protocol
     there, known = ("/".join(str(n) for n in counts.values()) for counts in (found, published))
     log.warning(
-        "%s (%s): the annotations list %s clips (%s), and those that were published %s. If they are no part "
-        "on purpose, fetch them again.",
+        "%s (%s): the annotations list %s clips (%s), and the published ones %s. Unless they are a part on "
+        "purpose, fetch them again.",
         name,
         protocol,
         there,

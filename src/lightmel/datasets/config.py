@@ -1,4 +1,4 @@
-"""Which data set is meant, and what to keep of it, as data. Nothing here needs numpy."""
+"""The settings of a data set, as plain data, without NumPy."""
 
 from __future__ import annotations
 
@@ -24,46 +24,58 @@ _SETS: Mapping[str, tuple[str, ...]] = {
     "msd": ("annotations",),
     "jamendo": ("annotations", "subset", "fold", "low"),
 }
-"""Which options count for which sets."""
+"""The options of each kind of set."""
 
 
 @documented
 @dataclass(frozen=True)
 class DataConfig:
-    """How to read a data set; an option that is not for the set named is refused.
+    """The settings of a data set: its kind, and options of that kind.
 
     Raises
     ------
     ConfigError
-        If a value cannot be, or is for another kind of set.
+        If a value is not allowed, or an option is of another kind of set.
     """
 
     dataset: Literal["table", "magnatagatune", "msd", "jamendo"] = setting(
-        "table", "table (also a folder with a folder a tag), magnatagatune, msd or jamendo."
+        "table",
+        "The kind of data set: a table (also a folder with a folder for each tag), or the sound of "
+        "magnatagatune, msd or jamendo.",
     )
     annotations: str = setting(
-        "", "Folder of the published tag and split files, where they lie apart from the sound."
+        "", "Folder of the published tag and split files, if they lie apart from the sound."
     )
-    protocol: Literal["full", "clean"] = setting("full", "Of magnatagatune.")
-    subset: Literal["top50tags", "genre", "instrument", "moodtheme"] = setting("top50tags", "Of jamendo.")
+    protocol: Literal["full", "clean"] = setting(
+        "full", "Of magnatagatune: full, or clean, without the clips that have none of the 50 tags."
+    )
+    subset: Literal["top50tags", "genre", "instrument", "moodtheme"] = setting(
+        "top50tags", "Of jamendo: which tags, and with them which tracks."
+    )
     fold: int = setting(0, "Of jamendo: which of its five splits, 0 to 4.")
-    root: str = setting(
-        "", "Of a table: the folder that its paths are relative to; empty is the table's own."
-    )
-    path_column: str = setting("path", "Of a table.")
+    root: str = setting("", "Of a table: folder that its paths are relative to; empty: the table's own.")
+    path_column: str = setting("path", "Of a table: column of the paths.")
     tag_columns: str = setting(
         "",
-        "Of a table: one column with a list of tags, or several that are tags, a comma between them; empty "
-        "finds out.",
+        "Of a table: column with a list of tags, or columns that are a tag each, with commas between their "
+        "names; empty: the column tags, or else every column that has no other use.",
     )
-    split_column: str = setting("", "Of a table; empty takes split if it is there.")
-    group_column: str = setting("", "Of a table; empty takes group if it is there.")
+    split_column: str = setting(
+        "", "Of a table: column of train, valid and test; empty: split, if it is there."
+    )
+    group_column: str = setting(
+        "", "Of a table: column of what must not be split, such as the artist; empty: group, if it is there."
+    )
     valid_share: float = setting(
-        0.15, "Of a table without splits: share of the clips to validate on, by group."
+        0.15, "Of a table without splits: share of the clips for validation; groups stay together."
     )
-    test_share: float = setting(0.15, "Of a table without splits: share of the clips to test on, by group.")
-    split_seed: int = setting(0, "Of a table without splits: another number makes another split.")
-    low: bool = setting(False, "Of jamendo: the sound is its smaller download.")
+    test_share: float = setting(
+        0.15, "Of a table without splits: share of the clips for testing; groups stay together."
+    )
+    split_seed: int = setting(
+        0, "Of a table without splits: seed of the split; another number makes another one."
+    )
+    low: bool = setting(False, "Of jamendo: the sound is that of the smaller download, audio-low.")
 
     def __post_init__(self) -> None:
         check_plain(self)

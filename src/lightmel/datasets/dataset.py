@@ -1,4 +1,4 @@
-"""What every data set is, whoever made it: clips in splits, tags in order, and the protocol they follow."""
+"""Data sets in general: clips in splits, tags in order, and the protocol that they follow."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The clips of one part of a data set.
+    """The clips of one split of a data set.
 
     Parameters
     ----------
     paths
-        Of the sound, relative to the data set's root, with forward slashes.
+        Sound files, relative to the data set's root, with forward slashes.
     labels
         ``(clips, tags)``; it becomes read-only.
     groups
-        What must stay together, one a clip: the artist; the path itself where nothing is known.
+        The group of each clip, such as its artist, which must not be divided; the path itself where no group
+        is known.
 
     Raises
     ------
     DataError
-        If paths, labels and groups are not of as many clips.
+        If paths, labels and groups differ in number.
     """
 
     paths: tuple[str, ...]
@@ -57,7 +58,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Problem:
-    """One file that is missing or altered, and what is known about it."""
+    """A file that is missing or altered, with details."""
 
     kind: Literal["missing", "altered"]
     path: Path
@@ -74,26 +75,27 @@ class Dataset:
     Parameters
     ----------
     name, protocol
-        What results are signed with: numbers of two protocols must never stand in one table.
+        Names of the data set and of the protocol, which results carry: results on different protocols must
+        not stand in one table.
     root
-        The folder that the paths are relative to.
+        Folder that the paths are relative to.
     tags
-        One for each column of the labels.
+        Name of each column of the labels.
     splits
-        ``"train"``, ``"valid"``, ``"test"``: those that exist.
+        The splits that exist, of ``"train"``, ``"valid"`` and ``"test"``.
     citation, license, source
-        How to cite it, under what terms it stands, where its files come from.
+        How to cite it, its terms, and where its files come from.
     annotations
-        The folder of the files that `sums` names.
+        Folder of the files that `sums` names.
     sums
-        SHA-256 of published files, unpacked, by their name below `annotations`.
+        SHA-256 of published files, unpacked, by their names below `annotations`.
     absent
-        Why a split is not there, by its name.
+        Reason why a split is missing, by its name.
 
     Raises
     ------
     DataError
-        If a tag or a path stands twice, or labels and tags differ in number.
+        If a tag or a path occurs twice, or labels and tags differ in number.
     """
 
     name: str
@@ -126,7 +128,7 @@ class Dataset:
 
     @property
     def label(self) -> str:
-        """Name and protocol in a line, ``magnatagatune (clean)``."""
+        """Name and protocol, as in ``magnatagatune (clean)``."""
         return f"{self.name} ({self.protocol})"
 
     def split(self, name: str) -> Split:
@@ -135,7 +137,7 @@ class Dataset:
         Raises
         ------
         DataError
-            If it is not there; the message says why, or which there are.
+            If it is missing; the message names the reason, or the splits that exist.
         """
         if name in self.splits:
             return self.splits[name]
@@ -148,42 +150,42 @@ class Dataset:
 
     @property
     def train(self) -> Split:
-        """The clips to learn from."""
+        """The clips for training."""
         return self.split("train")
 
     @property
     def valid(self) -> Split:
-        """The clips to decide by."""
+        """The clips for validation."""
         return self.split("valid")
 
     @property
     def test(self) -> Split:
-        """The clips to report."""
+        """The clips for testing."""
         return self.split("test")
 
     def files(self, split: str) -> list[Path]:
-        """Return where the sound of each clip of a split should lie, in order."""
+        """Return the path of the sound of each clip of a split, in order; the files may be missing."""
         return [self.root / path for path in self.split(split).paths]
 
     def sources(self) -> dict[str, Path]:
-        """Return the sound of every clip by its path in the data set: sources of a feature store."""
+        """Return the sound file of every clip by its path in the data set, as sources of a feature store."""
         return {path: self.root / path for split in self.splits.values() for path in split.paths}
 
     def without_positives(self, split: str) -> tuple[str, ...]:
-        """Return the tags that no clip of a split has: nothing can be learnt of them or measured there."""
+        """Return the tags that no clip of a split has, which can be neither learned nor evaluated there."""
         counts = self.split(split).labels.sum(axis=0)
         return tuple(tag for i, tag in enumerate(self.tags) if not counts[i])
 
     def check(self, *, sound: bool = True) -> list[Problem]:
-        """Return what is missing or altered; an empty list is what one hopes for.
+        """Return the files that are missing or altered.
 
-        Annotation files that are there are compared with the published SHA-256, and each sound
-        file is looked for and must not be empty. What sound files hold is not read.
+        Annotation files that exist are compared with their published SHA-256. Sound files must exist and not
+        be empty; their contents are not read.
 
         Parameters
         ----------
         sound
-            Whether to look for the sound, which takes a while over a network.
+            Whether to look for the sound files, which takes a while over a network.
         """
         problems = [Problem("missing", self.root / name, why) for name, why in self.absent.items()]
         for name, expected in self.sums.items() if self.annotations is not None else ():
@@ -202,19 +204,19 @@ class Dataset:
 
 
 class Signed(Protocol):
-    """Anything that carries a data set's name and protocol: the set itself, results on it."""
+    """An object with a data set's name and protocol: the data set itself, or results on it."""
 
     @property
     def name(self) -> str:
-        """Of the data set."""
+        """Name of the data set."""
 
     @property
     def protocol(self) -> str:
-        """Which clips count."""
+        """Name of the protocol."""
 
 
 def same_protocol(*signed: Signed) -> None:
-    """Refuse to bring together what does not follow one protocol of one data set.
+    """Check that all follow one protocol of one data set, so that their results can be compared.
 
     Raises
     ------

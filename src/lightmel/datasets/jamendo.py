@@ -1,4 +1,4 @@
-"""MTG-Jamendo: 55,000 whole tracks with the tags of those who uploaded them, in five splits by artist."""
+"""MTG-Jamendo: 55,000 whole tracks with tags by those who uploaded them, in five splits by artist."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SUMS: Mapping[str, str] = {
     "top50tags-validation": "4f5f0f0a7662f523b45727476f67d799d6e98151b2c585a8e94e19d980ad93c1",
     "top50tags-test": "3ede06a35e6cb27e1dbe8cfc84708a607622e30e5cd0a7199fce6c081124bc35",
 }
-"""SHA-256 of the lists of split 0, unpacked. None were published with the other four."""
+"""SHA-256 of the lists of split 0, unpacked; none are published with the other four."""
 PARTS: Mapping[str, str] = {"train": "train", "valid": "validation", "test": "test"}
 HEADER = ("TRACK_ID", "ARTIST_ID", "ALBUM_ID", "PATH", "DURATION", "TAGS")
 
@@ -57,28 +57,28 @@ def load_jamendo(
 ) -> Dataset:
     """Read one subset of MTG-Jamendo in one of its five splits.
 
-    Tags carry their category (``genre---rock``) and stand in the order of their code points, which is that
-    of the public checkpoints. Groups are artists. Where the lists of split 0 hold other numbers of tracks
-    than `COUNTS`, the protocol adds them, and the log warns.
+    Tags begin with their category (``genre---rock``) and are in the order of their code points, which is that
+    of the public checkpoints. Groups are artists. Where the lists of split 0 have other numbers of tracks
+    than `COUNTS`, the protocol names them, and the log has a warning.
 
     Parameters
     ----------
     root
-        The folder of the sound: ``<root>/41/241.mp3``.
+        Folder of the sound: ``<root>/41/241.mp3``.
     subset
         ``"top50tags"``, ``"genre"``, ``"instrument"`` or ``"moodtheme"``.
     fold
-        Which of its splits, 0 to 4.
+        Number of the split, 0 to 4.
     annotations
-        A checkout of the authors' repository, with ``data/splits/split-0/autotagging_top50tags-train.tsv``
-        and the others (or ``.gz``); `root` where not said.
+        Checkout of the authors' repository, with ``data/splits/split-0/autotagging_top50tags-train.tsv`` and
+        the others (or ``.gz``); by default `root`.
     low
-        The sound is the smaller download, whose files are called ``241.low.mp3``.
+        Whether the sound is the smaller download, whose files are called ``241.low.mp3``.
 
     Raises
     ------
     DataError
-        If there is no such subset or fold, or its lists are missing or not of this form.
+        If the subset or fold is unknown, or its lists are missing or of another form.
     """
     if subset not in COUNTS:
         raise DataError(
@@ -122,7 +122,7 @@ def _list(subset: str, fold: int, part: str) -> str:
 
 
 def _read(file: Path) -> list[tuple[str, str, list[str]]]:
-    """Return path, artist and tags of each track; every further tag is a further column, so no csv reader."""
+    """Return path, artist and tags of each track; rows differ in length, for each tag is a column."""
     lines = annotation_files.text(file).splitlines()
     if not lines or tuple(lines[0].split("\t")) != HEADER:
         raise DataError(f"{file} does not begin with the columns {' '.join(HEADER)}. Fetch it again.")

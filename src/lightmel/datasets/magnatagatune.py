@@ -42,7 +42,7 @@ SUMS: Mapping[str, str] = {
     "lee_split/y_valid_pub.npy": "f6e4d6c5b51c47766dd1c611be423d92a266d8b974990d38e6201953be080411",
     "lee_split/y_test_pub.npy": "80af41037ae7ad8285864a5e91cbd31e59cdda0d86ab5e1d7124d1afc3cc1821",
 }
-"""SHA-256 of the published files, unpacked. The first is read; the others are compared if they are there."""
+"""SHA-256 of the published files, unpacked. Only the first is read; the others are compared if they exist."""
 FOLDERS: Mapping[str, str] = {"train": "0123456789ab", "valid": "c", "test": "def"}
 """The folders of the sound, one hexadecimal digit each, of each split."""
 BROKEN = frozenset(
@@ -53,7 +53,7 @@ BROKEN = frozenset(
         "-88-117.mp3",
     }
 )
-"""Clips whose sound does not decode; all three would be in train."""
+"""Clips whose sound cannot be decoded; all three are in the folders of train."""
 
 
 def load_magnatagatune(
@@ -64,24 +64,24 @@ def load_magnatagatune(
 ) -> Dataset:
     """Read MagnaTagATune with its 50 most frequent tags, in the order of the published label matrices.
 
-    Groups are artists, whom the file names begin with. (The published splits do not keep them apart.)
+    Groups are artists, with whom the file names begin. The published splits do not keep them apart.
 
     Parameters
     ----------
     root
-        The folder of the sound: ``<root>/<hexadecimal digit>/<name>.mp3``.
+        Folder of the sound: ``<root>/<hexadecimal digit>/<name>.mp3``.
     protocol
-        ``"full"``: every clip but the three broken ones, those without any of the 50 tags included.
-        ``"clean"``: only clips with at least one of the 50; the lists of Won et al. 2020, in their order.
-        Where the annotations list other numbers of clips than `COUNTS`, the protocol of what is returned adds
-        them, and the log warns.
+        ``"full"``: all clips but the three broken ones, also those without any of the 50 tags. ``"clean"``:
+        only clips with at least one of the 50 tags, as in the lists of Won et al. 2020 and in their order.
+        Where the annotations have other numbers of clips than `COUNTS`, the protocol of the result names
+        them, and the log has a warning.
     annotations
-        The folder of ``annotations_final.csv`` (or ``.gz``); `root` where not said.
+        Folder of ``annotations_final.csv`` (or ``.gz``); by default `root`.
 
     Raises
     ------
     DataError
-        If the protocol is unknown, or the annotations are missing or not of this form.
+        If the protocol is unknown, or the annotations are missing or of another form.
     """
     if protocol not in COUNTS:
         raise DataError(
@@ -122,8 +122,13 @@ def _artist(path: str) -> str:
 
 
 def _read(file: Path, tags: tuple[str, ...]) -> dict[str, list[bool]]:
-    """Return the labels of each clip by its path, in the file's order: tabs, quotes, CRLF, despite .csv."""
-    table = Rows(file, delimiter="\t")
+    """Return the labels of each clip by its path, in the order of the file, whose columns tabs separate."""
+    try:
+        table = Rows(file, delimiter="\t")
+    except DataError as error:
+        raise DataError(
+            f"{error} MagnaTagATune's own {ANNOTATIONS} is separated by tabs: fetch it again."
+        ) from None
     header = table.header
     missing = [name for name in (*tags, "mp3_path") if name not in header]
     if missing:

@@ -22,12 +22,12 @@ CITATION = (
     "The split: J. Lee, J. Park, K. L. Kim, J. Nam: Sample-level Deep Convolutional Neural Networks for "
     "Music Auto-tagging Using Raw Waveforms. Proc. SMC 2017."
 )
-LICENSE = "Split lists: MIT. Tags: Last.fm, for research. Audio: 30 s previews, which nobody may hand on."
+LICENSE = "Split lists: MIT. Tags: Last.fm, for research. Audio: 30 s previews, which may not be shared."
 SOURCE = "https://github.com/jongpillee/music_dataset_split/tree/master/MSD_split"
 COUNTS: Mapping[str, Mapping[str, int]] = {"lee": {"train": 201_680, "valid": 11_774, "test": 28_435}}
-"""Clips of the one protocol."""
+"""Clips of the only protocol."""
 TRAIN_CLIPS = 201_680
-"""Of the list of training clips these are for training; the rest is for validation."""
+"""Clips at the beginning of the training list that are for training; the rest are for validation."""
 SUMS: Mapping[str, str] = {
     "50tagList.txt": "3b0fd183e73f8a0e7e65b955f61ec3034e517a6427cacad8ec0c2f16394d0770",
     "filtered_list_train.cP": "70027dfacff194ffc2649e277c0a6f015d285e54d5394ddfc8db0a9ec244649b",
@@ -45,24 +45,23 @@ log = logging.getLogger("lightmel")
 def load_msd(root: str | os.PathLike[str], *, annotations: str | os.PathLike[str] | None = None) -> Dataset:
     """Read the Million Song Dataset's 50 Last.fm tags.
 
-    The two lists of track ids must be there. Labels are taken from ``labels_<split>.npy`` (rows as in the
-    lists), and where that is missing from ``msd_id_to_tag_vector.cP``; a split whose labels are in neither is
-    absent, and asking for it says so. Paths come from the two dictionaries ``MSD_id_to_7D_id.pkl`` and
-    ``7D_id_to_path.pkl``; a clip that they do not know is looked for where Lee's code puts it,
-    ``A/B/C/TRABC....mp3``, and a warning counts those. Every file may be a ``.gz``. Nothing is known of
-    artists: each clip is its own group.
+    The two lists of track ids are required. Labels are taken from ``labels_<split>.npy`` (rows as in the
+    lists), or where that is missing from ``msd_id_to_tag_vector.cP``; a split whose labels are in neither is
+    absent. Paths are taken from the dictionaries ``MSD_id_to_7D_id.pkl`` and ``7D_id_to_path.pkl``; a clip
+    that is not in them gets the path that Lee's code gives it, ``A/B/C/TRABC....mp3``, and a warning counts
+    those. Every file may be a ``.gz``. Artists are unknown, so each clip is its own group.
 
     Parameters
     ----------
     root
-        The folder of the sound.
+        Folder of the sound.
     annotations
-        The folder of the lists, labels and dictionaries; `root` where not said.
+        Folder of the lists, labels and dictionaries; by default `root`.
 
     Raises
     ------
     DataError
-        If a list is missing, or a file is not of its form.
+        If a list is missing, or a file is of another form.
     """
     folder = Path(root if annotations is None else annotations)
     both = _ids(annotation_files.require(folder, "filtered_list_train.cP", SOURCE))
@@ -117,10 +116,10 @@ def _dictionary(file: Path, values: type) -> dict[str, Any]:
 def _labels(
     folder: Path, ids: Mapping[str, Sequence[str]], n_tags: int
 ) -> tuple[dict[str, NDArray[np.bool_]], dict[str, str]]:
-    """Return the labels of each split for which they are known, and why not of the others."""
+    """Return the labels of each split that has them, and the reasons why the others have none."""
     files = {name: annotation_files.find(folder, f"labels_{name}.npy") for name in SPLITS}
     source = annotation_files.find(folder, VECTORS)
-    # A million small arrays: not read unless a split needs them.
+    # They are a million small arrays, and read only if a split needs them.
     vectors = _dictionary(source, np.ndarray) if source and not all(files.values()) else {}
     labels, absent = {}, {}
     for name in SPLITS:
@@ -162,13 +161,13 @@ def _paths(folder: Path, ids: Sequence[str]) -> dict[str, str]:
     if to_7d and to_path:
         numbers = _dictionary(to_7d, str)
         wanted = {i: numbers[i] for i in ids if i in numbers}
-        del numbers  # a million entries, of which a quarter is wanted
+        del numbers  # a million entries, of which a quarter is needed
         places = _dictionary(to_path, str)
         found = {i: places[n] for i, n in wanted.items() if n in places}
     if lost := len(ids) - len(found):
         log.warning(
-            "%s: %s and %s in %s do not know the path of %d of %d clips; these "
-            "are looked for as A/B/C/TRABC....mp3.",
+            "%s: %s and %s in %s lack the path of %d of %d clips; these are looked for as "
+            "A/B/C/TRABC....mp3.",
             NAME,
             TO_7D,
             TO_PATH,

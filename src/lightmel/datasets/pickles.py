@@ -1,7 +1,7 @@
-"""Pickles of plain data, and of nothing else: what Python 2 wrote into data sets can be read without fear.
+"""Reading pickles of plain data, such as Python 2 wrote into data sets, without running what they name.
 
-A pickle is a program that may call anything. Here no name in it is ever resolved: the few names that plain
-arrays need stand for small objects of ours, which check what they are given, and every other is refused.
+A pickle is a program that may call anything. No name in it is resolved here: the few names that plain arrays
+need stand for small objects of this module, which check their arguments, and every other name is refused.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _DAMAGE = (
     MemoryError,
     RecursionError,
 )
-"""What the standard library raises on a pickle that is cut or forged."""
+"""The errors of the standard library on a pickle that is cut or forged."""
 
 
 class _Dtype:
-    """Stands for a NumPy type; only booleans, numbers and strings."""
+    """Stands for a NumPy type, of booleans, numbers or strings only."""
 
     __slots__ = ("plain",)
 
@@ -45,19 +45,19 @@ class _Dtype:
         self.plain = np.dtype(spec)
 
     def __setstate__(self, state: Any) -> None:
-        order = state[1]  # of (version, byte order, and what only structured types have)
+        order = state[1]  # of (version, byte order, and fields of structured types)
         if order not in ("<", ">", "|", "="):
             raise ValueError(f"{order!r} is no byte order")
         self.plain = self.plain.newbyteorder(order)
 
 
 class _Array(np.ndarray):
-    """An array that fills itself only with as many bytes as its shape takes."""
+    """An array that can be filled only with as many bytes as its shape takes."""
 
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:
-        shape, dtype, fortran, raw = state[-4:]  # before them, from version 1 on, the version
+        shape, dtype, fortran, raw = state[-4:]  # from version 1 on, the version is before them
         super().__setstate__((1, *_checked(shape, dtype, raw, fortran)))  # type: ignore[arg-type]
 
 
@@ -95,7 +95,7 @@ class _FromBuffer(_Name):
     def __call__(self, raw: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> NDArray[Any]:
         shape, plain, fortran, data = _checked(shape, dtype, raw, order == "F")
         array = np.frombuffer(data, plain).reshape(shape, order="F" if fortran else "C")
-        return array.astype(plain.newbyteorder("="), order="K")  # as older pickles come back
+        return array.astype(plain.newbyteorder("="), order="K")  # as from older protocols
 
 
 class _Scalar(_Name):
@@ -138,7 +138,7 @@ _ADMITTED: dict[tuple[str, str], _Name] = {
     ("numpy._core.multiarray", "scalar"): _Scalar(),
     ("numpy.core.numeric", "_frombuffer"): _FromBuffer(),
     ("numpy._core.numeric", "_frombuffer"): _FromBuffer(),
-    ("_codecs", "encode"): _Encode(),  # how Python 3 writes bytes for Python 2
+    ("_codecs", "encode"): _Encode(),  # in bytes that Python 3 wrote for Python 2
     ("builtins", "bytes"): _EmptyBytes(),
     ("__builtin__", "bytes"): _EmptyBytes(),
 }
@@ -155,20 +155,20 @@ class _Unpickler(pickle.Unpickler):
         raise _Refused("an object outside of the file")
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this file
+class _Refused(Exception):  # noqa: N818 - not raised out of this module
     pass
 
 
 def load(path: Path) -> Any:
-    """Return what a pickle holds, if that is lists, dictionaries, strings, numbers and arrays.
+    """Return the contents of a pickle of lists, dictionaries, strings, numbers and arrays.
 
-    Strings of Python 2 become ``str`` (Latin-1), whatever the protocol; arrays have this machine's order of
+    Strings of Python 2 become ``str`` (Latin-1) from every protocol; arrays have this machine's order of
     bytes. ``path`` may be a ``.gz``.
 
     Raises
     ------
     DataError
-        If it names anything else (the message says what), or is damaged.
+        If it names anything else, which the message repeats, or is damaged.
     """
     with opened(path) as file:
         try:

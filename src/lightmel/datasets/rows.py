@@ -1,4 +1,4 @@
-"""The one reader of tables: CSV and TSV files, with the line in every complaint."""
+"""The reader of tables: CSV and TSV files, with file and line in every error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .annotation_files import text
 
 
 class Rows:
-    """The rows of a table as text, and their lines for those who look for a mistake.
+    """The rows of a table as text, and their lines in the file, for error messages.
 
     Cells are stripped; rows without any text are left out.
 
@@ -21,14 +21,14 @@ class Rows:
     file
         CSV or TSV in UTF-8 with a header, or its ``.gz``.
     key
-        The column that tells the delimiter, tab, comma or semicolon: the one that makes it appear.
+        A column of the header. The delimiter (tab, comma or semicolon) is the one with which it is found.
     delimiter
-        Where it is known.
+        The delimiter, if it is known.
 
     Attributes
     ----------
     header, rows, lines
-        Names of the columns; the cells; the line of the file that each row ends on.
+        Names of the columns; cells of each row; line of the file on which each row ends.
 
     Raises
     ------
@@ -64,7 +64,13 @@ class Rows:
             raise DataError(f"{file}, line {rows.line_num}: {error}. Look at the quotes there.") from error
 
     def column(self, name: str) -> list[str]:
-        """Return a column by its name."""
+        """Return the cells of a column.
+
+        Raises
+        ------
+        DataError
+            If there is no such column, or more than one; the message names the columns that there are.
+        """
         if name not in self.header:
             there = ", ".join(repr(n) for n in self.header) or "none"
             raise DataError(
@@ -77,28 +83,28 @@ class Rows:
 
 
 def _delimiter(content: str, key: str) -> str:
-    """Return what makes the column `key` in the header appear, or else the most columns."""
-    header = io.StringIO(content, newline=None).readline()  # of any line end, an old Mac's too
+    """Return the delimiter with which the header has a column `key`, or else the most columns."""
+    header = io.StringIO(content, newline=None).readline()  # whose line may end in \n, \r\n or \r
     found = {d: [name.strip() for name in next(csv.reader([header], delimiter=d), [])] for d in "\t,;"}
     return max(found, key=lambda d: (key in found[d], len(found[d])))
 
 
 def unique_paths(table: Rows, base: Path, cells: list[str]) -> list[str]:
-    """Return paths as they are written with forward slashes, once each.
+    """Return the paths of a table with forward slashes, and check that each names another file.
 
     Parameters
     ----------
     table
-        Where they are from.
+        Table that they are from.
     base
-        The folder that they are relative to.
+        Folder that they are relative to.
     cells
-        The column of the paths.
+        Column of the paths.
 
     Raises
     ------
     DataError
-        If there are none, one is empty, or two are the same file, however they are spelled.
+        If there are no paths, one is empty, or two name the same file, in whatever spelling.
     """
     if not cells:
         raise DataError(f"{table.file} has a header and no clips.")
@@ -108,8 +114,8 @@ def unique_paths(table: Rows, base: Path, cells: list[str]) -> list[str]:
     for cell, line in zip(cells, table.lines, strict=True):
         if not cell:
             raise DataError(f"{table.file}, line {line}: the path is empty.")
-        path = str(PurePosixPath(cell.replace("\\", "/")))  # ./a/b.mp3 and a\b.mp3 are a/b.mp3
-        file = os.path.normpath(root / path)  # b/../a.mp3 is a.mp3, too
+        path = str(PurePosixPath(cell.replace("\\", "/")))  # a/b.mp3 from ./a/b.mp3 and a\b.mp3
+        file = os.path.normpath(root / path)  # a.mp3 also from b/../a.mp3
         if file in first:
             raise DataError(
                 f"{table.file}: {file} stands in the lines {first[file]} and {line}. Each clip has one row; "

@@ -1,4 +1,4 @@
-"""One door to all data sets, for those who name theirs in a configuration."""
+"""Reading whatever data set a configuration names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .table import load_table
 
 
 def load_dataset(source: str | os.PathLike[str], config: DataConfig | None = None) -> Dataset:
-    """Read the data set in `source`: a table, a folder a tag, or the folder of a published set's sound.
+    """Read the data set in `source`: a table, a folder with a folder for each tag, or a published set.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Splitting clips by groups, which are never divided: with labels, or by their names alone.
+"""Splitting clips by groups, which are never divided: with their labels, or by the groups' names alone.
 
-`stratify` deals groups out so that rare tags come into every part where that can be; who adds clips deals anew.
-`hold_out` goes by a hash of each name: a group keeps its side as long as the share's border does not pass it.
+`stratify` brings rare tags into every part where that is possible; with further clips it splits anew.
+`hold_out` orders groups by a hash of their names; with further groups only the border may move.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def stratify(
     Parameters
     ----------
     groups
-        One a clip.
+        Group of each clip.
     labels
         ``(clips, tags)``.
     shares
-        Of the parts; they sum to 1. A share of 0 gets nothing.
+        Shares of the parts, which sum to 1. A part with a share of 0 gets no clips.
     split_seed
-        Of the order in which groups of one size are dealt out.
+        Seed of the order in which groups of one size are dealt out.
 
     Raises
     ------
     DataError
-        If the shares are none, or there are fewer groups than parts.
+        If the shares do not sum to 1 or one is negative, or there are fewer groups than parts.
     """
     wanted = np.asarray(shares, dtype=np.float64)
     if wanted.ndim != 1 or not (wanted >= 0).all() or abs(wanted.sum() - 1) > 1e-6:
@@ -48,8 +48,8 @@ def stratify(
     used = [i for i, share in enumerate(wanted) if share > 0]
     if len(names) < len(used):
         raise DataError(
-            f"{len(names)} groups cannot be split into {len(used)} parts. Add clips of other groups, say the "
-            "split of each clip in a column, or ask for fewer parts (a share of 0)."
+            f"{len(names)} groups cannot be split into {len(used)} parts. Add clips of other groups, give "
+            "the split of each clip in a column, or ask for fewer parts (a share of 0)."
         )
     counts = np.zeros((len(names), labels.shape[1]), dtype=np.int64)
     np.add.at(counts, member, labels)
@@ -68,24 +68,24 @@ def stratify(
 
 
 def hold_out(groups: Iterable[str], share: float, split_seed: int = 0) -> set[str]:
-    """Return the groups that are held out: about `share` of them, at least one.
+    """Return the groups that are held out: `share` of them, rounded, and at least one.
 
-    Those with the smallest hashes are, whatever their order. More groups move the border: a model is to be
-    evaluated on the groups that it was trained without.
+    They are the groups whose names have the smallest hashes; their order does not matter. With further groups
+    others may be held out: a model must be evaluated on the groups that it was trained without.
 
     Parameters
     ----------
     groups
-        Their names, as often as one likes.
+        Names of groups, in which a name may be repeated.
     share
-        Part of the groups.
+        Share of the groups.
     split_seed
-        Another number holds out other groups.
+        Seed of the hashes; another number holds out other groups.
 
     Raises
     ------
     DataError
-        If that would be all of them.
+        If all groups would be held out.
     """
     names = sorted(set(groups), key=lambda g: hashlib.sha256(f"{split_seed}{g}".encode()).digest())
     held = set(names[: max(1, round(share * len(names)))])
@@ -98,7 +98,7 @@ def hold_out(groups: Iterable[str], share: float, split_seed: int = 0) -> set[st
 
 
 class _Deal:
-    """Who has got which group, and what each part still wants."""
+    """The state of a split: the part of each group so far, and what each part still needs."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class _Deal:
     ) -> None:
         self.counts, self.sizes, self.shares, self.used = counts, sizes, shares, used
         self.has = counts > 0
-        self.holders = self.has.sum(axis=0)  # groups that have a tag and are not given yet
+        self.holders = self.has.sum(axis=0)  # groups with a tag that have no part yet
         self.part = np.full(len(sizes), -1, dtype=np.int64)
         self.wanted = shares * sizes.sum()
         self.wanted_tags = shares[:, None] * counts.sum(axis=0)
@@ -118,9 +118,9 @@ class _Deal:
         self.left = len(sizes)
 
     def give(self, group: int, tag: int | None) -> None:
-        """Give a group, for the sake of `tag`, to the part that needs it most."""
+        """Give a group to the part that needs it most, first of all because of `tag`."""
         rows = self.has[group]
-        # A tag is urgent where as many parts lack it as there are groups left that have it.
+        # A tag is urgent if the groups left that have it are no more than the parts that lack it.
         lacking = (~self.got[self.used]).sum(axis=0)
         urgent = rows & (self.holders <= lacking)
 

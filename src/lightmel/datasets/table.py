@@ -1,4 +1,4 @@
-"""Anyone's own data set: a table of paths and tags, or a folder a tag."""
+"""Data sets of one's own: a table of paths and tags, or a folder with a folder for each tag."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CITATION = "Your own."
 LICENSE = "That of your sound and tags."
 SOURCE = "the table that you made"
 COUNTS: dict[str, dict[str, int]] = {}
-"""Of a table of one's own nothing is known beforehand."""
+"""No numbers of clips are published."""
 
 SHARES = (0.7, 0.15, 0.15)
 """Shares of training, validation and test where the table has no split."""
@@ -42,7 +42,7 @@ class _Clips(NamedTuple):
     tags: tuple[str, ...]
     labels: NDArray[np.bool_]
     groups: list[str]
-    splits: list[str]  # empty where nothing is said
+    splits: list[str]  # empty where the table has none
 
 
 def load_table(
@@ -57,47 +57,48 @@ def load_table(
     shares: Sequence[float] = SHARES,
     split_seed: int = 0,
 ) -> Dataset:
-    """Read a table of one's own (CSV or TSV in UTF-8, with a header), or a folder with a folder a tag.
+    """Read a table of one's own (CSV or TSV in UTF-8, with a header), or a folder with a folder for each tag.
 
-    The delimiter is found out: tab, comma or semicolon. Quotes, CRLF and a byte order mark are allowed.
+    The delimiter may be tab, comma or semicolon. Quotes, CRLF and a byte order mark are allowed.
 
-    In a folder each folder in it is a tag and holds the sound, at any depth; what lies together in a folder
-    further down is one group.
+    In a folder, each folder is a tag and holds its sound files, at any depth; the files of a folder further
+    down are one group.
 
     Parameters
     ----------
     source
         The table or the folder.
     root
-        What the paths are relative to; the table's own folder where not said.
+        Folder that the paths are relative to; by default the table's own.
     path_column
-        The column of the paths.
+        Column of the paths.
     tag_columns
-        A name: the column with the list of each clip's tags; or one tag, where there is nothing in it but 1
-        or 0, yes or no, true or false. Several names: columns that are tags, with these words in them. Not
-        said: the column ``tags`` if there is one, otherwise every column that is not path, split or group
-        (and has a name) is a tag.
+        A name: the column with a list of each clip's tags; or, if it has only 1 and 0, yes and no, true and
+        false, the column of a single tag. Several names: columns of a tag each, with these words. By default
+        the column ``tags``, or without one, as a tag each, all columns that have a name and are not path,
+        split or group.
     separators
-        Characters any of which stands between the tags of a list.
+        Characters any of which separates the tags of a list.
     split_column
-        The column that says train, valid or test; ``split`` if there is one and nothing is said.
+        Column of train, valid and test; by default ``split``, if it exists.
     group_column
-        The column of what must stay together, the artist for example; ``group`` if there is one and nothing
-        is said. Without one each clip is its own group.
+        Column of the groups, which must not be divided, such as artists; by default ``group``, if it exists.
+        Without one each clip is its own group.
     shares, split_seed
-        Where no column says the split: shares of training, validation and test, made by group, the same for
-        the same seed, rare tags in each if that can be. A share of 0 leaves a split out.
+        Where there is no column of splits: shares of training, validation and test, and the seed of their
+        split. Groups stay together, and rare tags come into each split if that is possible. A share of 0
+        leaves a split out.
 
     Returns
     -------
-    A data set whose protocol holds a digest of paths, tags, labels and splits: other tables have others.
+    A data set whose protocol has a digest of paths, tags, labels and splits, by which tables differ.
 
     Raises
     ------
     DataError
-        If columns are missing (it names them and those there are), rows are damaged, a file stands twice,
-        however its path is spelled, or there are no clips or no tags. A tag without a clip in some split is
-        a warning in the log.
+        If columns are missing (the message names the columns that there are), rows are damaged, two paths
+        name the same file, in whatever spelling, or there are no clips or no tags. A tag without a clip in
+        some split gives a warning in the log.
     """
     place = Path(source)
     base = Path(root) if root is not None else place if place.is_dir() else place.parent
@@ -180,13 +181,13 @@ def _folder(folder: Path) -> _Clips:
             labels.append(len(tags) - 1)
     if not paths:
         raise DataError(
-            f"{folder} has no folders with sound in them: one a tag is looked for, with {' '.join(audio.SUFFIXES)}."
+            f"{folder} has no folders with sound: a tag is a folder of files {' '.join(audio.SUFFIXES)}."
         )
     return _Clips(paths, tuple(tags), np.eye(len(tags), dtype=np.bool_)[labels], groups, [])
 
 
 class _Columns(NamedTuple):
-    """Which column is what; None takes the usual name, if it is there."""
+    """Names of the columns; None: the usual name, if the table has it."""
 
     path: str
     tags: str | Sequence[str] | None
@@ -223,7 +224,7 @@ def _table(table: Rows, root: Path, columns: _Columns) -> _Clips:
 
 
 def _lists(cells: list[str], separators: str) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """Return the tags in the order of their code points, and the labels."""
+    """Return the tags of a column of lists, in the order of their code points, and the labels."""
     if separators:
         blank = str.maketrans(dict.fromkeys(separators, "\n"))
         cells = [cell.translate(blank) for cell in cells]
@@ -237,7 +238,7 @@ def _lists(cells: list[str], separators: str) -> tuple[tuple[str, ...], NDArray[
 
 
 def _is_flag(cells: list[str]) -> bool:
-    """Whether a column says yes or no of one tag, and is no list of tags."""
+    """Whether a column has yes or no for one tag, and no lists of tags."""
     return any(cells) and all(cell.lower() in TRUE + FALSE for cell in cells)
 
 
@@ -247,8 +248,9 @@ def _flags(table: Rows, tag: str) -> list[bool]:
         if cell.lower() not in TRUE + FALSE:
             raise DataError(
                 f"{table.file}, line {line}: the column {tag!r} holds {cell!r}, where a tag has 1 or 0. Name "
-                "the columns that are tags, or the one with lists of them, with tag_columns=... (--tag-columns); "
-                "the one that says what must stay together, an artist say, with group_column=... (--group-column)."
+                "the columns that are tags, or the one with lists of them, with tag_columns=... "
+                "(--tag-columns); the one of groups that must stay together, such as artists, with "
+                "group_column=... (--group-column)."
             )
         flags.append(cell.lower() in TRUE)
     return flags

@@ -32,48 +32,49 @@ def build_store(
     """Build the store of the features of sound files, or go on building it.
 
     Clips lie in the order of the sources, and their bytes do not depend on the number of workers. A file
-    that cannot be read is listed in the store's `failed`, and the rest go on. Killed at any moment and
-    called again, it goes on behind the last clip that was on the disk, and what comes out is the same.
-    What is in the store already, as a clip or as failed, is not made again unless `again` names it, or its
-    file is there with another size or modification time than it had then: a warning in the log counts those.
+    that cannot be read is listed in the store's `failed`, and the others are made. Killed at any moment and
+    called again, a build goes on behind the last clip on the disk, and its result is the same. What is in the
+    store already, as a clip or as failed, is not made again, unless `again` names it or its file has changed
+    in size or modification time; a warning in the log counts changed files.
 
     Parameters
     ----------
     folder
-        Of the store; it is made.
+        Folder of the store; it is made if it is missing.
     sources
-        A file for each key.
+        Sound files by key.
     config
-        What to make of them.
+        Front end that computes the features.
     dtype
-        float32; float16, off by 1/2048 of a value at most (by 3e-8 below 6e-5); or uint8, off by half of a
-        255th of what a band spans in the clip.
+        float32; float16, off by 1/2048 of a value at most (by 3e-8 below 6e-5); or uint8, off by at most half
+        of a 255th of what a row (a band) spans in the clip.
     excerpt_seconds
-        From the middle of each file, as in the paper (29.1), or less where a file is shorter; None is all of
-        it.
+        Seconds from the middle of each file, as in the paper (29.1), or all of a file that is shorter; None:
+        all of each file.
     workers
-        Processes, of one thread each; by default one a core. 0 is this process itself, with its threads.
+        Processes, of one thread each; by default one for each core. 0: this process itself, with its threads.
     again
-        Keys of clips to make again if they are there: ``store.verify()`` once they were damaged, or
-        ``store.failed`` to try once more. What is made again comes to lie behind the others, and the bytes of
-        the old clips stay in the file, unused.
+        Keys of clips to make again, such as those that ``store.verify()`` returns, or ``store.failed``. New
+        clips are put behind the others, and the bytes of the old ones stay in the file, unused.
     on_clip
-        Told of each clip that was made, in order.
+        Called for each clip that was made, in order.
 
     Raises
     ------
     ConfigError
-        If there is no such `dtype`.
+        If the `dtype` is unknown.
     DataError
-        If the folder holds other features or other things or is being written to, or if it cannot be written: the
-        disk is full, say. What was done stays valid.
+        If the folder holds other features or other files, is being written to, or cannot be written, for
+        example because the disk is full. What was done stays valid.
     """
     if excerpt_seconds is not None and not (
         math.isfinite(excerpt_seconds) and excerpt_seconds * config.sr >= 1
     ):
-        raise DataError(f"excerpt_seconds={excerpt_seconds!r}: how much of each file, or None for all of it.")
+        raise DataError(
+            f"excerpt_seconds={excerpt_seconds!r}: at least a sample of each file is wanted, or None for all."
+        )
     if workers is not None and workers < 0:
-        raise DataError(f"workers={workers}: 0 is this process, and there cannot be fewer.")
+        raise DataError(f"workers={workers}: 0, for this process, is the least.")
     description = Description(config, dtype, None if excerpt_seconds is None else float(excerpt_seconds))
     with Appender(Path(folder), description) as store:
         origins = {key: _origin(Path(path)) for key, path in sources.items()}
@@ -109,7 +110,7 @@ def build_store(
 
 
 def _origin(path: Path) -> Origin | None:
-    """Return what tells a file from another in its place, or None where there is none."""
+    """Return size and modification time of a file, or None where there is no file."""
     try:
         status = path.stat()
     except OSError:

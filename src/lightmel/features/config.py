@@ -1,4 +1,4 @@
-"""What a feature store keeps of sound, as data. Nothing here needs numpy."""
+"""The settings of a feature store, as plain data, without NumPy."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from ..frontends import StorageType
 @documented
 @dataclass(frozen=True)
 class StoreConfig:
-    """What a feature store keeps of sound.
+    """The settings of a feature store: front end, storage type, part of each file.
 
     Raises
     ------
     ConfigError
-        If a value cannot be.
+        If a value is not allowed.
     """
 
-    frontend: str = setting("16k-mel48-x1-db", "Slug of the front end.")
+    frontend: str = setting(
+        "16k-mel48-x1-db", "Which features: a slug of sample rate, mel bands, hop factor and scale."
+    )
     dtype: StorageType = setting(
-        "float32", "float32; float16; or uint8, with a scale for each row (band) of a clip."
+        "float32",
+        "How they are stored: float32, float16, or uint8 with a scale for each row (band) of a clip.",
     )
     excerpt_seconds: float = setting(
-        0.0, "Seconds from the middle of each file, as in the paper (29.1); 0 keeps all of it."
+        0.0, "Seconds from the middle of each file, as in the paper (29.1); 0: all of it."
     )
-    workers: int = setting(0, "Processes; 0: one a core.")
+    workers: int = setting(0, "Processes that compute; 0: one for each core.")
 
     def __post_init__(self) -> None:
         check_plain(self)

@@ -14,18 +14,18 @@ from .store import Features
 
 Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 Augment: TypeAlias = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-"""Features ``(batch, rows, frames)`` to augmented ones, drawn from a generator."""
+"""From features ``(batch, rows, frames)`` to augmented ones, with random numbers from the generator."""
 
 
 class Examples(Protocol):
-    """What a training draws its batches from.
+    """A source of training batches.
 
     Attributes
     ----------
     labels
         ``(examples, tags)``, float32.
     identity
-        What a training that is resumed must find as it was, beside the labels: plain data by name.
+        What must be the same, beside the labels, when a training is resumed: plain data by name.
     """
 
     labels: torch.Tensor
@@ -36,7 +36,7 @@ class Examples(Protocol):
     def batch(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         """Return inputs ``(batch, rows, n_frames)`` and targets ``(batch, tags)`` of the examples `chosen`.
 
-        Whatever is random comes from `rng`. It is called in a thread of its own.
+        All random numbers come from `rng`. A thread of its own calls it.
         """
         ...
 
@@ -50,15 +50,15 @@ class FeatureExamples:
     Parameters
     ----------
     features
-        Where they are.
+        Store, or features in memory.
     rows
-        Which clips of it.
+        Rows of the clips in `features`.
     labels
-        ``(clips, tags)``: 0 or 1, or anything between.
+        ``(clips, tags)``: from 0 to 1.
     n_frames
         Frames of one input of the network, and the step from one evaluated segment to the next.
     augment
-        Changes training batches; evaluation takes the features as they are.
+        Augmentation of training batches; segments for evaluation are not augmented.
 
     Raises
     ------
@@ -114,10 +114,10 @@ class FeatureExamples:
         return x, self.labels[torch.from_numpy(chosen)]
 
     def segments(self, clip: int) -> torch.Tensor:
-        """Return all of a clip, ``(segments, rows, n_frames)``; the last ends where the clip ends.
+        """Return all of a clip, ``(segments, rows, n_frames)``; the last segment ends where the clip ends.
 
-        One begins `n_frames` frames after the one before. That is somewhat more than the samples that make
-        so many frames, which is how far apart `Tagger.tag` cuts the sound.
+        Segments begin `n_frames` frames apart. That is slightly more than in `Tagger.tag`, where they are as
+        many samples apart as a segment has.
         """
         row = self.rows[clip]
         last = max(int(self.features.frames[row]) - self.n_frames, 0)

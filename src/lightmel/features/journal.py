@@ -1,10 +1,14 @@
 """The files of a store, and how clips are added so that a kill at any moment costs only the last of them.
 
-``store.json`` says what the features are, ``features.bin`` holds them one after another (``mels.bin`` in a store
-of format 1, which knew no other features and is read and gone on with as it is), and ``index.jsonl`` has a line for each clip: where it lies and its checksum, or why it failed; and what it was made of: size and
-modification time of a file, or the checksum of the clip it was derived from. Data are on the disk before the
-line that names them is written. So whatever follows the last whole line, in either file, is unfinished: a
-reader does not see it, and the next writer cuts it off. Of two lines with one key the later counts.
+``store.json`` describes the features. ``features.bin`` holds them one after another. ``index.jsonl`` has a
+line for each clip: its place and checksum, or why it failed; and its origin, which is size and modification
+time of a file, or the checksum of the clip it was derived from. Of two lines with one key the later counts.
+
+Data are on the disk before the line that names them is written. So whatever follows the last whole line, in
+either file, is unfinished: a reader does not see it, and the next writer cuts it off.
+
+A store of format 1 has ``mels.bin`` in place of ``features.bin``, and mel-spectrograms only. It is read, and
+clips are added to it, in that format.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ DESCRIPTION, INDEX = "store.json", "index.jsonl"
 FEATURES, _MELS = "features.bin", "mels.bin"
 
 Origin: TypeAlias = tuple[int, ...]
-"""What a clip was made of: another origin is other sound."""
+"""What a clip was made of; another origin means other sound."""
 
 _COMMIT_SECONDS = 2.0
 """A kill costs the clips of so many seconds; each commit waits for the disk twice."""
@@ -42,17 +46,17 @@ _COMMIT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Description:
-    """What a store keeps: `excerpt_seconds` from the middle of each file, or all of it (None)."""
+    """The features of a store: of `excerpt_seconds` from the middle of each file, or of all of it (None)."""
 
     config: FrontendConfig
     dtype: StorageType
     excerpt_seconds: float | None
     data_name: str = field(default=FEATURES, compare=False)
-    """Of the file of the data, which format 1 called otherwise."""
+    """Name of the file of the data, which depends on the format."""
 
     @property
     def layout(self) -> Layout:
-        """How a clip lies in bytes."""
+        """How the bytes of a clip are laid out."""
         return Layout(self.config.rows, self.dtype)
 
     def __str__(self) -> str:
@@ -83,15 +87,16 @@ class Description:
             description = cls(config, document["dtype"], document["excerpt_seconds"])
         else:
             raise ValueError(
-                f"its format is {document['format']!r}, this version reads {FORMAT!r} and {_FORMAT_1!r}"
+                f"its format is {document['format']!r}, and this version of lightmel reads {FORMAT!r} and "
+                f"{_FORMAT_1!r}; a newer one may read it"
             )
-        _ = description.layout  # refuses a dtype that there is not
+        _ = description.layout  # raises where the dtype is unknown
         return description
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a clip lies in the data: from byte `offset` on, `frames` of it, with a CRC-32."""
+    """The place of a clip in the data: `frames` frames from byte `offset` on, and their CRC-32."""
 
     offset: int
     frames: int
@@ -133,12 +138,12 @@ def checksum(key: str, offset: int, frames: int, clip: bytes | memoryview) -> in
 
 
 def read_description(folder: Path) -> Description:
-    """Return what the features in `folder` are.
+    """Return the description of the store in `folder`.
 
     Raises
     ------
     DataError
-        If it is no store, or one of another version.
+        If it is no store, or one of an unknown format or front end.
     """
     path = folder / DESCRIPTION
     try:
@@ -152,7 +157,7 @@ def read_description(folder: Path) -> Description:
 
 
 def read_index(folder: Path, description: Description) -> Index:
-    """Return the clips of a store; a torn last line is left out.
+    """Return the index of a store; an unfinished last line is left out.
 
     Raises
     ------
@@ -161,7 +166,7 @@ def read_index(folder: Path, description: Description) -> Index:
     """
     index = Index()
     try:
-        # The index first: a writer may add to both in between, and data without a line do no harm.
+        # The index is read first: a writer may add to both in between, and data without a line do no harm.
         text = (folder / INDEX).read_bytes() if (folder / INDEX).exists() else b""
         data = folder / description.data_name
         size = data.stat().st_size if data.exists() else 0
@@ -207,7 +212,7 @@ class Appender:
     Attributes
     ----------
     index
-        What the store holds.
+        The clips that the store holds.
 
     Raises
     ------
@@ -227,8 +232,8 @@ class Appender:
             else:
                 self._refuse_others()
             self._data = stack.enter_context((folder / description.data_name).open("ab", buffering=0))
-            self._lock()  # before the description is written: of two who begin at once, one does
-            if (folder / DESCRIPTION).exists():  # of two who began at once, the other one's
+            self._lock()  # before the description is written: of two writers that begin at once, one goes on
+            if (folder / DESCRIPTION).exists():  # another writer may have begun since
                 self._described(description)
             else:
                 write_whole(folder / DESCRIPTION, description.to_json().encode() + b"\n", DataError)
@@ -242,19 +247,19 @@ class Appender:
             self._files = stack.pop_all()
 
     def add(self, key: str, frames: int, clip: bytes, origin: Origin | None = None) -> None:
-        """Add the bytes of a clip, and what it was made of."""
+        """Add the bytes of a clip, with what it was made of."""
         place = Place(self._end, frames, checksum(key, self._end, frames, clip))
         with self._writing():
             try:
                 _write(self._data.fileno(), clip)
             except OSError:
-                self._data.truncate(self._end)  # room for the lines of the clips before it
+                self._data.truncate(self._end)  # makes room for the lines of the clips before it
                 raise
         self._end += len(clip)
         self._note(key, place, {"offset": place.offset, "frames": frames, "crc32": place.crc32}, origin)
 
     def fail(self, key: str, reason: str, origin: Origin | None = None) -> None:
-        """Note why there is no clip."""
+        """Add the reason why there is no clip."""
         self._note(key, reason, {"failed": reason}, origin)
 
     def _note(self, key: str, entry: Place | str, fields: dict[str, object], origin: Origin | None) -> None:
@@ -266,11 +271,11 @@ class Appender:
             self.commit()
 
     def commit(self) -> None:
-        """Put what was added on the disk: the data first, then the lines that name them."""
+        """Write what was added to the disk: the data first, then the lines that name them."""
         with self._writing():
             if self._lines:
                 os.fsync(self._data.fileno())
-                self._lines_file.truncate(self._lines_end)  # an attempt that failed may have left a part
+                self._lines_file.truncate(self._lines_end)  # a failed attempt may have left a part of a line
                 lines = b"".join(self._lines)
                 _write(self._lines_file.fileno(), lines)
                 os.fsync(self._lines_file.fileno())
@@ -297,14 +302,14 @@ class Appender:
             ) from error
 
     def _refuse_others(self) -> None:
-        """Refuse a folder of other things; what a writer leaves that was killed at once is none."""
+        """Refuse a folder of other files than those that a writer leaves when it is killed at once."""
         for path in self.folder.iterdir():
             begun = path.name == FEATURES and not path.stat().st_size
             if not begun and not path.name.startswith(f".{DESCRIPTION}."):
                 raise DataError(f"{self.folder} holds files, but no feature store: choose an empty folder.")
 
     def _described(self, wanted: Description) -> Description:
-        """Return what the store says that it is, if that is what is wanted."""
+        """Return the description of the store that is there, if it is the one that is wanted."""
         found = read_description(self.folder)
         if found != wanted:
             raise DataError(
@@ -314,7 +319,7 @@ class Appender:
         return found
 
     def _lock(self) -> None:
-        """Keep other writers out as long as this process lives; Windows and some network drives cannot."""
+        """Keep other writers out as long as this process lives, except on Windows and some network drives."""
         if sys.platform == "win32":
             return
         import fcntl
@@ -328,7 +333,7 @@ class Appender:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    """Write all of `data`: a single call may write a part, when the disk is full say."""
+    """Write all of `data`; a single call may write only a part, for example when the disk is nearly full."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]

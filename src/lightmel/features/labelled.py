@@ -1,4 +1,4 @@
-"""The splits of a data set as examples: labels from the one, features from a store."""
+"""The splits of a data set as examples: labels from the data set, features from a store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LabelledSplits:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Training clips of each tag."""
+        """Number of training clips of each tag."""
         labels = self.examples["train"].labels.sum(dim=0)
         return {tag: int(n) for tag, n in zip(self.data.tags, labels, strict=True)}
 
@@ -32,14 +32,14 @@ class LabelledSplits:
 def label_features(
     data: Dataset, store: FeatureStore, n_frames: int, splits: Sequence[str] | None = None
 ) -> LabelledSplits:
-    """Return the splits of `data`, or some of them, as examples of `n_frames`, from a store of their features.
+    """Return the splits of `data`, or some of them, as examples of `n_frames` from a store of features.
 
-    Clips that failed when the store was built are left out, and a warning counts them.
+    Clips that failed when the store was built are left out, and a warning in the log counts them.
 
     Raises
     ------
     DataError
-        If there is no such split or nothing in it, or the store lacks clips that did not fail.
+        If a split is missing or none of its clips is readable, or the store lacks clips that did not fail.
     """
     examples: dict[str, FeatureExamples] = {}
     failed: dict[str, dict[str, str]] = {}
@@ -65,7 +65,7 @@ def label_features(
 
 
 def nothing_readable(failed: Mapping[str, str], what: str) -> str:
-    """Return a line on clips none of which can be read, the first reason in it."""
+    """Return the message for clips none of which can be read, with the first reason."""
     if not failed:
         return f"There are no files in {what}."
     return f"None of the files of {what} can be read, the first because: {next(iter(failed.values()))}"

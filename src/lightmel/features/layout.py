@@ -1,8 +1,8 @@
 """How the features of a clip lie in a store: frame after frame, as float32, float16 or uint8.
 
-As uint8 a clip begins with its affine, ``low`` and ``step`` of each row in float32, and a value is
-``low + step * byte``: off by half a step at most. The affine lies with the clip and not in the index,
-where its text would take as much room as a clip of few frames.
+As uint8 a clip begins with its affine map, ``low`` and ``step`` of each row in float32; a value is
+``low + step * byte``, off by half a step at most. The map lies with the clip and not in the index, where its
+text would take as much room as a clip of few frames.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from ..errors import ConfigError
 from ..frontends import StorageType
 
 Bytes: TypeAlias = NDArray[np.uint8]
-"""One dimension of them, as they are in the file."""
+"""One-dimensional, as they are in the file."""
 
-_ALIGN = 4  # a clip begins where a float32 may
+_ALIGN = 4  # bytes; a clip begins at a multiple of them, where a float32 may
 _BLOCK = 4096  # frames that are scaled in double precision at once
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Bytes of a clip of `rows` rows, stored as `dtype`; little-endian on every machine.
+    """How clips of `rows` rows lie in bytes, stored as `dtype`; little-endian on every machine.
 
     Raises
     ------
     ConfigError
-        If there is no such `dtype`.
+        If the `dtype` is unknown.
     """
 
     rows: int
@@ -49,17 +49,17 @@ class Layout:
         return 8 * self.rows if self.dtype == "uint8" else 0
 
     def n_bytes(self, frames: int) -> int:
-        """Bytes that a clip of `frames` takes."""
+        """Number of bytes of a clip of `frames` frames."""
         used = self._affine_bytes + frames * self.rows * self._item.itemsize
         return -(-used // _ALIGN) * _ALIGN
 
     def pack(self, features: NDArray[np.float32]) -> bytes:
-        """Return the bytes of features ``(rows, frames)`` of finite values."""
+        """Return the bytes of features ``(rows, frames)``, whose values must be finite."""
         if self.dtype != "uint8":
             return self._padded(features.T.astype(self._item).tobytes())
         low = features.min(1)
         step = ((features.max(1).astype(np.float64) - low) / 255).astype("<f4")
-        # A row that never changes has a step of 0.
+        # The step of a constant row is 0.
         low64, divisor = low.astype(np.float64), np.where(step > 0, step, 1).astype(np.float64)
         levels = np.empty(features.T.shape, np.uint8)
         for i in range(0, len(levels), _BLOCK):
@@ -76,7 +76,7 @@ class Layout:
             out += low
 
     def thin(self, clip: Bytes, frames: int, keep: int) -> bytes:
-        """Return the bytes of a clip with every `keep`-th of its `frames`; no value is rounded again."""
+        """Return the bytes of a clip of every `keep`-th of its `frames`; no value is rounded again."""
         kept = self._frames(clip, 0, frames)[::keep]
         return self._padded(clip[: self._affine_bytes].tobytes() + kept.tobytes())
 

@@ -1,4 +1,4 @@
-"""Features to learn from: in memory, or on disk in a `FeatureStore`, of which any excerpt is a single read."""
+"""Features for training: in memory, or on disk in a `FeatureStore`, where any excerpt is a single read."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .journal import Appender, Description, Place, read_description, read_index
 from .layout import Bytes
 
 OnClip: TypeAlias = Callable[[str, "str | None"], None]
-"""Told of each clip that is done: its key, and why it failed or None."""
+"""Called for each clip that is done, with its key and the reason why it failed, or None."""
 Indices: TypeAlias = Sequence[int] | NDArray[np.int64]
 
 
 class Features(Protocol):
-    """Features of one configuration that training reads from.
+    """Clips of features of one configuration, of which training reads excerpts.
 
     Attributes
     ----------
     config
-        What the features are.
+        Front end that computed them.
     keys
         Names of the clips.
     frames
-        Of each clip.
+        Number of frames of each clip.
     """
 
     @property
@@ -60,12 +60,12 @@ class Features(Protocol):
         ...
 
     def fingerprint(self, rows: Indices) -> str:
-        """Return what tells these clips, in their order, from others."""
+        """Return a hash of these clips in their order."""
         ...
 
 
 class _Clips(ABC):
-    """What features in memory and on disk have in common."""
+    """The common parts of features in memory and on disk."""
 
     config: FrontendConfig
     keys: tuple[str, ...]
@@ -78,10 +78,10 @@ class _Clips(ABC):
 
     @abstractmethod
     def _checksum(self, row: int) -> int:
-        """Return a number that tells a clip from others."""
+        """Return a checksum of a clip."""
 
     def fingerprint(self, rows: Indices) -> str:
-        """Return what tells these clips, in their order, from others."""
+        """Return a hash of these clips in their order."""
         sums = {row: self._checksum(row) for row in set(np.asarray(rows).tolist())}
         return hashlib.sha256(repr([sums[row] for row in np.asarray(rows).tolist()]).encode()).hexdigest()
 
@@ -99,7 +99,7 @@ class _Clips(ABC):
         Raises
         ------
         DataError
-            If there is no such clip; the message names the first, and counts them.
+            If clips are missing; the message names the first and counts them.
         """
         keys = list(keys)
         missing = [key for key in keys if key not in self._row_of]
@@ -109,7 +109,7 @@ class _Clips(ABC):
         return np.array([self._row_of[key] for key in keys], np.int64)
 
     def require(self, config: FrontendConfig) -> None:
-        """Raise `ConfigError` unless the features are those of `config`, a model's say."""
+        """Raise `ConfigError` unless the features are those of `config`."""
         if config == self.config:
             return
         if self.config.thinning(config) is not None:
@@ -131,8 +131,8 @@ class _Clips(ABC):
     def excerpts(self, rows: Indices, starts: Indices, n_frames: int) -> NDArray[np.float32]:
         """Return excerpts of `n_frames` frames: the i-th from frame ``starts[i]`` of clip ``rows[i]`` on.
 
-        Of a clip that is shorter all frames are taken, and repeated to fill the excerpt. Any number of
-        threads may read at the same time.
+        The frames of a shorter clip are repeated to fill the excerpt. Any number of threads may read at the
+        same time.
 
         Returns
         -------
@@ -141,7 +141,7 @@ class _Clips(ABC):
         Raises
         ------
         ShapeError
-            If an excerpt would reach over an end of its clip.
+            If an excerpt reaches over an end of its clip.
         """
         rows, starts = np.asarray(rows, np.int64), np.asarray(starts, np.int64)
         if rows.ndim != 1 or rows.shape != starts.shape or n_frames < 1:
@@ -168,12 +168,12 @@ class _Clips(ABC):
 
 
 class MemoryFeatures(_Clips):
-    """Features in memory, ``(rows, frames)`` by key.
+    """Features in memory: arrays ``(rows, frames)`` by key.
 
     Raises
     ------
     ShapeError
-        If one has another number of rows, or no frames.
+        If an array has another number of rows than `config`, or no frames.
     """
 
     def __init__(self, config: FrontendConfig, features: Mapping[str, NDArray[np.floating[Any]]]) -> None:
@@ -194,19 +194,19 @@ class MemoryFeatures(_Clips):
 
 
 class FeatureStore(_Clips):
-    """Features on disk: one memory-mapped file and an index. `build_store` makes it, `open` reads it.
+    """Features on disk: a memory-mapped file and an index. `build_store` makes it, `open` reads it.
 
-    Threads may share one. Forked processes share the mapping; pickled, it maps the file anew and does not
-    read the index again.
+    Threads may share a store. Forked processes share the mapping. A store that is unpickled maps the file
+    anew and does not read the index again.
 
     Attributes
     ----------
     folder, config, dtype, excerpt_seconds
-        Where it is and what it holds; `excerpt_seconds` is None where it is of whole files.
+        Folder, front end, storage type, and seconds from the middle of each file; None: all of each file.
     keys, frames
-        Name and length of each clip.
+        Name and number of frames of each clip.
     failed
-        Why a file gave no clip, by key.
+        Reason why a file gave no clip, by key.
 
     Raises
     ------
@@ -231,7 +231,7 @@ class FeatureStore(_Clips):
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> FeatureStore:
-        """Open the store in `folder`; of one that is being built, the clips that are there by now."""
+        """Open the store in `folder`; of one that is being built, it has the clips that are done."""
         return cls(folder)
 
     def __repr__(self) -> str:
@@ -245,7 +245,7 @@ class FeatureStore(_Clips):
         self._data = self._map()
 
     def _map(self) -> Bytes:
-        if not self.keys:  # an empty file cannot be mapped
+        if not self.keys:  # the file is empty, and an empty file cannot be mapped
             return np.empty(0, np.uint8)
         try:
             return np.asarray(np.memmap(self.folder / self._description.data_name, np.uint8, "r"))
@@ -256,7 +256,7 @@ class FeatureStore(_Clips):
 
     @property
     def n_bytes(self) -> int:
-        """What the clips take on disk."""
+        """Number of bytes of the clips on disk."""
         return sum(self._layout.n_bytes(place.frames) for place in self._places)
 
     @property
@@ -278,7 +278,7 @@ class FeatureStore(_Clips):
         self._layout.copy(self._clip(self._places[row]), start, out)
 
     def verify(self, on_clip: OnClip | None = None) -> tuple[str, ...]:
-        """Read everything, and return the keys of the clips that are not what was written."""
+        """Read all clips and return the keys of those that are damaged."""
         damaged = []
         for key, place in zip(self.keys, self._places, strict=True):
             whole = place.holds(key, self._clip(place))
@@ -291,26 +291,28 @@ class FeatureStore(_Clips):
     def derive(
         self, folder: str | os.PathLike[str], config: FrontendConfig | str, *, on_clip: OnClip | None = None
     ) -> FeatureStore:
-        """Make a store of fewer of the same frames, without the sound: of mels, those of a larger hop factor.
+        """Make a store of every second, third, or so, of the frames, without the sound.
 
-        As float32 and float16 it holds what building it from the sound would, but for last bits where the
-        front end sums over few frames or bands in another order. As uint8 it keeps the affine of this store,
-        and nothing is rounded a second time. Killed, and called again, it goes on; clips that had failed and
-        are in this store by now are made, and those that were made again here are derived again.
+        Of mel-spectrograms these are the frames of a larger hop factor.
+
+        As float32 and float16 it holds what a store built from the sound holds, except for last bits where
+        the front end sums in another order. As uint8 it keeps the affine map of this store, and no value is
+        rounded a second time. Killed and called again, it goes on. Clips that had failed and are in this
+        store now are made, and clips that were made again in this store are derived again.
 
         Parameters
         ----------
         folder
-            Of the new store.
+            Folder of the new store.
         config
-            What it holds, or the slug of that: every so many frames of this store's, such as a larger hop factor.
+            Front end of the new store, or its slug.
         on_clip
-            Told of each clip that was made.
+            Called for each clip that was made.
 
         Raises
         ------
         ConfigError
-            If its frames are not some of this store's.
+            If the frames of `config` are not every second, third, or so, of these.
         DataError
             If `folder` cannot be written, or holds something else.
         """
@@ -318,7 +320,7 @@ class FeatureStore(_Clips):
         every = self.config.thinning(wanted)
         if every is None:
             raise ConfigError(
-                f"{wanted.slug} cannot be derived from {self.config.slug}: its frames are not every second, or "
+                f"{wanted.slug} cannot be derived from {self.config.slug}: its frames are not every second, "
                 f"third, or so, of these. {self.config.thinned(2).slug} can be."
             )
         with Appender(Path(folder), Description(wanted, self.dtype, self.excerpt_seconds)) as store:
@@ -330,12 +332,12 @@ class FeatureStore(_Clips):
                 if key in store.index.clips and store.index.origins.get(key) == origin:
                     continue
                 clip = self._clip(place)
-                damage = None if place.holds(key, clip) else f"it is damaged in {self.folder}"
-                if damage is None:
+                failed = None if place.holds(key, clip) else f"it is damaged in {self.folder}"
+                if failed is None:
                     thin = self._layout.thin(clip, place.frames, every)
                     store.add(key, -(-place.frames // every), thin, origin)
                 else:
-                    store.fail(key, damage)
+                    store.fail(key, failed)
                 if on_clip is not None:
-                    on_clip(key, damage)
+                    on_clip(key, failed)
         return FeatureStore.open(folder)

@@ -1,4 +1,4 @@
-"""The features of one sound file, made wherever `lightmel.workers` runs it."""
+"""Computing the features of one sound file, in this process or in one of `lightmel.workers`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from ..workers import Handler
 from .journal import Description
 
 _WHOLE_SECONDS = 300.0
-"""Sound up to this length goes through the front end at once, longer sound in blocks of it."""
+"""Sound up to this length goes through the front end at once, longer sound in blocks of this length."""
 
 
 def settings_for(description: Description) -> dict[str, Any]:
-    """Return what `serve` is called with, in this process or another."""
+    """Return the settings of `serve`, for this process or another."""
     return {"description": description.to_json(), "frontends": known_kinds()}
 
 
 def serve(settings: Mapping[str, Any]) -> Handler:
-    """Return the handler that makes clips of files: ``{"frames", "failed"}`` and the clip's bytes."""
+    """Return the handler from a path to ``{"frames", "failed"}`` and the bytes of its clip."""
     make_known(settings["frontends"])
     maker = FeatureMaker(Description.from_json(settings["description"]))
     return lambda path: maker.clip(Path(path))
 
 
 class FeatureMaker:
-    """Makes clips of files, for a store of one description."""
+    """Computes the clips of files for a store."""
 
     def __init__(self, description: Description) -> None:
         self._description = description
@@ -41,7 +41,7 @@ class FeatureMaker:
         self._frontend = build_frontend(description.config)
 
     def clip(self, path: Path) -> tuple[dict[str, Any], bytes]:
-        """Return the frames and bytes of a file's clip, or why there is none."""
+        """Return the number of frames and the bytes of a file's clip, or the reason why there is none."""
         try:
             features = self._features(path)
         except (LightmelError, OSError) as error:

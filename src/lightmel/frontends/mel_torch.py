@@ -62,6 +62,8 @@ class MelFrontend(Frontend):
     torch.Size([48, 32])
     """
 
+    config: MelConfig
+
     def __init__(
         self,
         sr: int,
@@ -73,8 +75,7 @@ class MelFrontend(Frontend):
         mel_norm: MelNorm = "slaney",
         pad_mode: PadMode = "zeros",
     ) -> None:
-        super().__init__()
-        self.config: MelConfig = MelConfig(sr, n_mels, hop_factor, log, mel_scale, mel_norm, pad_mode)
+        super().__init__(MelConfig(sr, n_mels, hop_factor, log, mel_scale, mel_norm, pad_mode))
         self.bank32 = _LogMel(self.config, torch.float32)
         self.bank64 = _LogMel(self.config, torch.float64)
 

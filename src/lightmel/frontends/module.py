@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +27,27 @@ class FrontendStream(Protocol):
 class Frontend(nn.Module):
     """Waves ``(..., samples)`` at ``config.sr`` Hz in, features ``(..., rows, frames)`` out.
 
-    A child sets `config`, computes `forward` in float32 even under autocast, and overrides `stream` where it
-    need not wait for the whole sound. It has no state between calls, so that threads may share it, and no
-    weights: its configuration determines it.
+    A child computes `forward` in float32 even under autocast, and overrides `stream` where it need not wait
+    for the whole sound; where its constructor takes something else than a configuration, `from_config` too.
+    It has no state between calls, so that threads may share it, and no weights: its configuration determines
+    it.
+
+    Parameters
+    ----------
+    config
+        What it computes.
     """
 
     config: FrontendConfig
+
+    def __init__(self, config: FrontendConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    def from_config(cls, config: Any) -> Frontend:
+        """Build the front end that a configuration of its kind describes."""
+        return cls(config)
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return features ``(..., rows, frames)``, in number ``config.shape(samples)``."""
