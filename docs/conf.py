@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from lightmel import __version__
 
 project = "lightmel"
@@ -22,8 +25,32 @@ autodoc_type_aliases = {name: name for name in ("Segments", "Source", "Wave", "W
 maximum_signature_line_length = 88
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
+napoleon_use_param = False  # names that share a description stay together
+napoleon_attr_annotations = False  # the signature has them
+napoleon_custom_sections = [("Attributes", "params_style")]
 
 html_theme = "furo"
 html_title = f"lightmel {release}"
 html_copy_source = False
+
+_SHORTER = [
+    (re.compile(r"TypeAliasForwardRef\('(\w+)'\)"), r"\1"),
+    (
+        re.compile(r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[(.+?\]?)\]\]"),
+        r"~numpy.typing.NDArray[\1]",
+    ),
+]
+
+
+def _shorten(
+    _app: Any, _what: str, _name: str, _obj: Any, _options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Write types in signatures as the source does."""
+    for pattern, short in _SHORTER:
+        signature, returns = (text and pattern.sub(short, text) for text in (signature, returns))
+    return signature, returns
+
+
+def setup(app: Any) -> None:
+    """Connect what Sphinx calls."""
+    app.connect("autodoc-process-signature", _shorten)
