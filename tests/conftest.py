@@ -103,35 +103,49 @@ def files(
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Callable[..., object]:
-    """Build an untrained tagger of half a second and three tags; the seed is all that it depends on."""
+def tiny_network() -> Callable[..., Any]:
+    """Build an untrained MUSICNN of a few filters for any mel-spectrogram; a seed draws its weights."""
 
     def build(
-        seed: int = 0, *, slug: str = "16k-mel16-x4-db", seconds: float = 0.5, **changes: object
+        input_shape: tuple[int, int], n_tags: int = 3, *, seed: int = 0, dropout: float = 0.5
     ) -> object:
         import torch
 
-        from lightmel.checkpoint.safetensors import Description
-        from lightmel.frontends.mel import MelConfig
-        from lightmel.inference.tagger import Tagger
         from lightmel.models import build_musicnn
 
-        config = MelConfig.from_slug(slug)
-        tags = ("voice", "strings", "drums")
-        network = build_musicnn(
-            config.input_shape(seconds),
-            len(tags),
+        return build_musicnn(
+            input_shape,
+            n_tags,
             variant="pons",
             timbre=[(0.9, 3, 3), (0.4, 3, 3)],
             temporal=[(5, 2)],
             width=4,
             dense=6,
+            dropout=dropout,
             generator=torch.Generator().manual_seed(seed),
         )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_network: Callable[..., Any]) -> Callable[..., Any]:
+    """Build an untrained tagger of half a second and three tags; the seed is all that it depends on."""
+
+    def build(
+        seed: int = 0, *, slug: str = "16k-mel16-x4-db", seconds: float = 0.5, **changes: object
+    ) -> object:
+        from lightmel.checkpoint import Description
+        from lightmel.frontends import MelConfig
+        from lightmel.inference import Tagger
+
+        config = MelConfig.from_slug(slug)
+        tags = ("voice", "strings", "drums")
+        network = tiny_network(config.input_shape(seconds), len(tags), seed=seed)
         fields: dict[str, object] = {
             "name": f"tiny-{seed}",
             "version": "1",
-            "licence": "CC0-1.0",
+            "license": "CC0-1.0",
             "config": config,
             "tags": tags,
             "segment_samples": config.n_samples(seconds),

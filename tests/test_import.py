@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,14 +41,15 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = fresh("import sys, json, lightmel; print(json.dumps(sorted(sys.modules)))")
     assert HEAVY.isdisjoint(name.split(".")[0] for name in loaded)
     own = {name for name in loaded if name.startswith("lightmel")}
-    names = ("_lazy", "errors", "frontends", "frontends.mel")
+    rooms = ("_lazy", "_settings", "errors", "audio", "audio._rates", "frontends")
+    names = (*rooms, "frontends.base", "frontends.mel", "frontends.registry")
     assert own == {"lightmel", *(f"lightmel.{name}" for name in names)}
 
 
 def test_configurations_and_names_need_no_torch() -> None:
     loaded = fresh(
         "import sys, json, lightmel;"
-        "lightmel.MelConfig.from_slug('16k-mel48-x2-db').input_shape(); len(lightmel.GRID);"
+        "lightmel.MelConfig.from_slug('16k-mel48-x2-db').input_shape(); len(lightmel.PAPER_CONFIGS);"
         "from lightmel import vocabularies; vocabularies.read('mtat');"
         "print(json.dumps(sorted(sys.modules)))"
     )
@@ -86,7 +89,7 @@ def test_every_public_name_is_there(name: str) -> None:
     value = getattr(lightmel, name)
     assert value is not None
     assert name in dir(lightmel)
-    if name not in ("__version__", "GRID"):
+    if name not in ("__version__", "PAPER_CONFIGS"):
         assert value.__doc__
     assert getattr(lightmel, name) is value
 
@@ -108,6 +111,47 @@ def test_rooms_are_reached_through_the_package_only_when_asked_for() -> None:
     with pytest.raises(ImportError):
         importlib.import_module("lightmel.utils")
     assert importlib.import_module("lightmel.hub").releases()
+
+
+ROOMS = ["lightmel", *(m.name for m in pkgutil.walk_packages(lightmel.__path__, "lightmel.") if m.ispkg)]
+
+
+def test_every_room_is_found() -> None:
+    folder = Path(lightmel.__file__).parent
+    folders = {path.parent.relative_to(folder.parent) for path in folder.rglob("__init__.py")}
+    assert set(ROOMS) == {".".join(path.parts) for path in folders}
+    assert {"lightmel.inference.runtimes", "lightmel.checkpoint", "lightmel.cli"} <= set(ROOMS)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_every_name_of_a_room_is_there(name: str) -> None:
+    room = importlib.import_module(name)
+    assert room.__all__
+    assert len(set(room.__all__)) == len(room.__all__)
+    for exported in room.__all__:
+        assert getattr(room, exported) is not None
+        assert exported in dir(room)
+    with pytest.raises(AttributeError, match="nothing_of_that_name"):
+        _ = room.nothing_of_that_name
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_a_room_exports_nothing_that_is_called_as_one_of_its_modules(name: str) -> None:
+    """Importing the module would put it in the place of the function or class, depending on the order."""
+    room = importlib.import_module(name)
+    modules = {module.name for module in pkgutil.iter_modules(room.__path__)}
+    assert sorted(modules & set(room.__all__)) == []
+
+
+def test_the_package_runs_as_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "lightmel", "--version"],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == f"lightmel {lightmel.__version__}"
 
 
 def test_the_package_is_typed() -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong, and the way out: every error lightmel raises on purpose is one of these."""
+"""Every error that lightmel raises on purpose; each message names the way out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class LightmelError(Exception):
 
 
 class ConfigError(LightmelError, ValueError):
-    """A mel configuration, or a slug that names one, that cannot work."""
+    """A configuration, an option, or a slug that names one, that cannot work."""
 
 
 class AudioError(LightmelError):
-    """Sound that cannot be read or used: the message names the file and what is wrong with it."""
+    """Sound that cannot be read or used; the message names the file and what is wrong with it."""
 
 
 class ShapeError(LightmelError, ValueError):
@@ -27,7 +27,7 @@ class WeightsError(LightmelError):
 
 
 class DataError(LightmelError):
-    """Data sets, tables and stores that cannot be used; the message names file and way out."""
+    """A data set, table or store that cannot be used; the message names the file and the way out."""
 
 
 class TrainingError(LightmelError):

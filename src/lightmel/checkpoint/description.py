@@ -1,7 +1,7 @@
-"""What there is to know about a tagger without its tensors, and where it is written: no torch is needed.
+"""What a tagger's file says about it in its header; reading that needs no torch.
 
 The description is one JSON document in the header of a safetensors file. Format 2 names the kind of the
-front end; format 1, of files before it, knew mel-spectrograms only, and is read for good.
+front end. Format 1, which older files have, knew mel-spectrograms only; it is read for good.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files import check_target
-from ..errors import LightmelError, WeightsError
+from ..errors import ConfigError, WeightsError
 from ..frontends import FrontendConfig, config_from_dict
 
 FORMAT = "lightmel-tagger-2"
@@ -47,7 +47,7 @@ class Description:
     Raises
     ------
     WeightsError
-        If tags repeat, or thresholds and tags differ in number.
+        If a segment is no number of samples, tags repeat, or thresholds and tags differ in number.
     """
 
     name: str
@@ -60,6 +60,9 @@ class Description:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        samples = self.segment_samples
+        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+            raise WeightsError(f"segment_samples is a whole number from 1 on, not {samples!r}.")
         if len(set(self.tags)) != len(self.tags):
             twice = sorted({t for t in self.tags if self.tags.count(t) > 1})
             raise WeightsError(f"Each tag may stand once; {', '.join(twice)} stands more often.")
@@ -76,8 +79,8 @@ class Description:
         shape = self.config.shape(self.segment_samples)
         if tuple(input_shape) != shape:
             raise WeightsError(
-                f"The network wants an input of {tuple(input_shape)}, but {self.config.slug} makes {shape} of "
-                f"{self.segment_samples} samples."
+                f"The network wants an input of {tuple(input_shape)}, but {self.config.slug} makes {shape} "
+                f"of {self.segment_samples} samples."
             )
         if n_tags != len(self.tags):
             raise WeightsError(f"The network has {n_tags} outputs for {len(self.tags)} tags.")
@@ -137,30 +140,35 @@ def parse(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> tuple[De
     try:
         document = json.loads(metadata[KEY])
         written = document["format"]
-        if written == _FORMAT_1:
-            document = _upgraded(document)
-        elif written != FORMAT:
+        if written not in (FORMAT, _FORMAT_1):
             raise WeightsError(
-                f"{path} has the format {written!r}, this version reads {FORMAT!r} and {_FORMAT_1!r}. "
+                f"it has the format {written!r}, this version reads {FORMAT!r} and {_FORMAT_1!r}. "
                 "A newer lightmel may read it."
             )
+        if written == _FORMAT_1:
+            document = _upgraded(document)
         description = Description(
             name=document["name"],
             version=document["version"],
             license=document["license"],
-            config=config_from_dict(document["frontend"]),
+            config=_read_config(document["frontend"]),
             tags=tuple(document["tags"]),
             segment_samples=document["segment_samples"],
             thresholds=tuple(document["thresholds"]),
             provenance=document["provenance"],
         )
         return description, dict(document["network"])
-    except WeightsError:
-        raise
-    except LightmelError as error:
+    except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: the description of the tagger is damaged ({error}).") from error
+
+
+def _read_config(plain: Mapping[str, Any]) -> FrontendConfig:
+    try:
+        return config_from_dict(plain)
+    except ConfigError as error:
+        raise WeightsError(f"this version of lightmel cannot make its front end: {error}") from error
 
 
 def _upgraded(document: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Reading and writing a tagger's tensors.
 
-Strict both ways: a file is read only into exactly the network that it describes, tensor by tensor, and
-nothing in it is ever executed. The description is one JSON document in the file's header, so that the
-same tagger always gives the same bytes.
+A file is read only into exactly the network that it describes, tensor by tensor, and nothing in it is ever
+executed. The description is one JSON document in the file's header, its keys sorted, so that the same tagger
+always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def read(path: str | os.PathLike[str]) -> tuple[TaggingNetwork, Description]:
 def weights_sha256(network: TaggingNetwork) -> str:
     """Return the SHA-256 over every stored tensor of a network: names, types, shapes, bytes.
 
-    It is that of the weights alone: a tagger keeps it under another name, with other thresholds, or
-    in another file.
+    It depends on the weights alone: a tagger keeps it under another name, with other thresholds, or in
+    another file.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):

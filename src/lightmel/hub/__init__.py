@@ -1,4 +1,4 @@
-"""Which taggers there are, and how a name becomes a file on this machine: in the package, in a cache, fetched."""
+"""Which taggers there are, and how a name becomes a file: in the package, in the cache, fetched."""
 
 from __future__ import annotations
 

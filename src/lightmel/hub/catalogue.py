@@ -1,7 +1,7 @@
 """Which taggers there are, and how a name becomes a file on this machine.
 
-What is in the package says itself what it is: name, license, tags and input are read from its files' headers.
-Nothing is fetched unless a name that is not here is asked for.
+Name, license, tags and input of what is in the package are read from the headers of its files. Nothing is
+fetched unless a name is asked for whose file is not on this machine.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Release:
 
 @cache
 def releases() -> tuple[Release, ...]:
-    """Return every tagger that has a name: the default, others in the package, then the public checkpoints."""
+    """Return every tagger that has a name: the default, others in the package, the public checkpoints."""
     return (
         *(_packaged_release(path) for path in sorted(_packaged().values(), key=lambda p: p.stem != DEFAULT)),
         *(_public_release(record) for record in won2020.CHECKPOINTS.values()),

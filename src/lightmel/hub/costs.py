@@ -1,4 +1,4 @@
-"""What anything that has a name costs: a tagger, its file, a network with its input, an input alone."""
+"""Costs by name: of a tagger, of its file, of a network with its input, of an input alone."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def _tagger(name: str) -> tuple[Description, dict[str, Any]] | None:
     if record := won2020.CHECKPOINTS.get(name):
         return record.description, record.network
     path = catalogue.packaged(name) or Path(name)
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return None
+    except OSError:  # no name that a file could have
         return None
     if path.suffix == ".pth":
         record = won2020.identify(path)

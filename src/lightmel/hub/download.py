@@ -1,4 +1,4 @@
-"""Files from elsewhere: fetched when asked for by name, checked by their SHA-256, kept whole or not at all."""
+"""Published files: fetched when asked for by name, checked by their SHA-256, kept whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Five public checkpoints of Won, Ferraro, Bogdanov, Serra, read strictly into this library's networks.
 
-"Evaluation of CNN-based automatic music tagging models", SMC 2020. Their code is MIT; no license is stated for
-the weights, so they are fetched at a pinned commit or given as a local file, and are no part of this package.
+"Evaluation of CNN-based automatic music tagging models", SMC 2020. Their code is MIT; no license is stated
+for the weights, so they are fetched at a pinned commit or given as a local file, and are no part of this
+package.
 
 The authors' repository is `UPSTREAM`. What is fetched comes from a fork of it, `REPOSITORY`, at a commit that
 is one of upstream's own: the five files are the same to the byte. The forks lack the larger checkpoints
@@ -100,10 +101,11 @@ CHECKPOINTS: dict[str, PublicCheckpoint] = {
     )
 }
 
-_DUST = 1e-30
+_NEGLIGIBLE = 1e-30
+"""Weights below this change no sum in float32."""
 
 _UNUSED = ("spec.", "num_batches_tracked")
-"""Their front end's window and filter bank (ours is set by `WON2020`), and a counter nobody reads."""
+"""Their front end's window and filter bank (`WON2020` sets ours), and a counter that evaluation ignores."""
 
 _RENAMED = {
     "fcn": {"spec_bn": "input_norm", "dense": "head"}
@@ -141,7 +143,7 @@ def read_checkpoint(path: Path, record: PublicCheckpoint) -> TaggingNetwork:
     WeightsError
         If the file's SHA-256 is not the published one, or a tensor is missing, superfluous or misshapen.
     """
-    # The records above are for everyone; torch is for those who load one.
+    # Imported here, so that the records above can be read without torch.
     import torch
 
     from ..models import build
@@ -166,7 +168,7 @@ def read_checkpoint(path: Path, record: PublicCheckpoint) -> TaggingNetwork:
         layer, _, leaf = key.rpartition(".")
         if layer not in names:
             raise WeightsError(f"{path} holds {key!r}, which {record.architecture} has no place for.")
-        state[f"{names[layer]}.{leaf}"] = _without_dust(tensor)
+        state[f"{names[layer]}.{leaf}"] = _without_negligible(tensor)
     own = {k: v for k, v in network.state_dict().items() if not k.endswith(_UNUSED[1])}
     wrong = sorted(set(own) ^ set(state)) + [k for k in own if k in state and own[k].shape != state[k].shape]
     if wrong:
@@ -176,10 +178,10 @@ def read_checkpoint(path: Path, record: PublicCheckpoint) -> TaggingNetwork:
     return network.eval()
 
 
-def _without_dust(tensor: torch.Tensor) -> torch.Tensor:
-    """Return `tensor` with zeros for what no sum in float32 can feel.
+def _without_negligible(tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor` with zeros for weights that change no sum in float32.
 
     Weight decay left an eighth of jamendo's musicnn, and more of msd's fcn, at subnormal numbers, with
     which a processor multiplies ten times as slowly.
     """
-    return tensor.masked_fill(tensor.abs() < _DUST, 0.0)
+    return tensor.masked_fill(tensor.abs() < _NEGLIGIBLE, 0.0)

@@ -1,4 +1,4 @@
-"""The ladder put together: sound, segments, features, network, scores, tags."""
+"""From sound to tags: segments, features, network, scores; and what runs the network, on which device."""
 
 from __future__ import annotations
 

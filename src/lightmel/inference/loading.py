@@ -1,4 +1,4 @@
-"""From a name or a file to a tagger that is ready to run; and `tag`, the top of the ladder."""
+"""From a name or a file to a tagger that is ready to run; and `tag`, which does all of it."""
 
 from __future__ import annotations
 
@@ -56,9 +56,11 @@ def load(
         except (OSError, ValueError):  # no name that a file could have
             raise hub.unknown(text) from None
         place, stamp = str(path), (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    from .runtimes import resolve_device
+    from .runtimes import devices
 
-    key = place, resolve_device(device), precision
+    where = devices.resolve_device(device)
+    devices.check_precision(precision, where)  # before anything is fetched
+    key = place, where, precision
     with _lock:
         own = _locks.setdefault(key, threading.Lock())
     with own:  # one place is read once; nobody waits for another's download

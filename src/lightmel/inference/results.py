@@ -100,8 +100,8 @@ class Tagging:
         """
         if plain.get("schema") != SCHEMA:
             raise DataError(
-                f"This is no tagging of schema {SCHEMA}, but of {plain.get('schema')!r}: a newer lightmel may "
-                "read it."
+                f"This is no tagging of schema {SCHEMA}, but of {plain.get('schema')!r}: a newer lightmel "
+                "may read it."
             )
         try:
             tags, thresholds = dict(plain["tags"]), dict(plain["thresholds"])

@@ -18,7 +18,8 @@ from .segments import Waves
 if TYPE_CHECKING:
     import torch
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | NDArray[Any] | torch.Tensor | Sequence[float]"
+_File: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
+Source: TypeAlias = "_File | NDArray[Any] | torch.Tensor | Sequence[float]"
 """A path, the bytes of a file, an open binary file, or a wave ``(samples,)`` or ``(channels, samples)`` whose
 rate is given beside it."""
 
@@ -54,7 +55,7 @@ class Sound:
         elif isinstance(source, (str, os.PathLike)):
             self._file = Path(source)
             label = str(self._file)
-        elif hasattr(source, "read") and hasattr(source, "seek"):
+        elif hasattr(source, "read"):
             self._file, label = source, "An open file"  # type: ignore[assignment]
         if self._file is None:
             self._wave = audio.from_array(source, sr, rate)
@@ -86,7 +87,7 @@ class Sound:
         return self._excerpts(length, None)
 
     def evenly(self, length: int, count: int) -> Iterator[Waves]:
-        """Yield `count` excerpts of `length` samples, evenly from the start; all of it, once, if it is shorter."""
+        """Yield `count` excerpts of `length` samples, evenly from the start; all of it, once, if shorter."""
         return self._excerpts(length, count)
 
     def _excerpts(self, length: int, count: int | None) -> Iterator[Waves]:
@@ -99,11 +100,11 @@ class Sound:
             found = audio.placed(self._file, self.rate, length, starts)
             self.samples, waves = found.samples, found.waves
         else:
-            wave = self._wave
-            assert wave is not None
-            self.samples = len(wave)
-            chosen = [0] if len(wave) < length else starts(len(wave))
-            waves = (wave[start : start + length] for start in chosen)
+            whole = self._wave
+            assert whole is not None
+            self.samples = len(whole)
+            chosen = [0] if len(whole) < length else starts(len(whole))
+            waves = (whole[start : start + length] for start in chosen)
         for wave in waves:
             yield self._seen(wave)
 

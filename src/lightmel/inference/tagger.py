@@ -1,7 +1,7 @@
-"""The ladder put together: sound -> segments -> features -> network -> scores -> tags.
+"""From sound to tags: segments, features, network, scores.
 
-There is one path. A file of any length, a short one, an array: all are cut into segments as they come,
-a few segments at a time go through front end and network, and only the running mean is kept.
+A file of any length and an array take the same path: they are cut into segments as they come, a few segments
+at a time go through front end and network, and only the running mean is kept.
 """
 
 from __future__ import annotations
@@ -116,6 +116,9 @@ class Tagger:
             raise ConfigError(f"{self.name} is not run by PyTorch: load its .safetensors file for a network.")
         found: TaggingNetwork = network
         return found
+
+    def __repr__(self) -> str:
+        return f"<Tagger {self.name}: {len(self.tags)} tags, {self.config.slug}, {self.segment_seconds:g} s>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the tagger to a ``.safetensors`` file; `load` reads it back."""
@@ -289,8 +292,8 @@ class Tagger:
             notes.append("digital silence: the scores mean nothing")
         if sound.source_rate < self.config.sr:
             notes.append(
-                f"sampled at {sound.source_rate} Hz: there is nothing above {sound.source_rate // 2} Hz, and the "
-                f"model's input reaches up to {self.config.sr // 2} Hz"
+                f"sampled at {sound.source_rate} Hz: there is nothing above {sound.source_rate // 2} Hz, and "
+                f"the model's input reaches up to {self.config.sr // 2} Hz"
             )
         order = np.argsort(-scores, kind="stable")
         limits = self.description.thresholds

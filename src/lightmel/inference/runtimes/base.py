@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CPU_BATCH_SECONDS, ACCELERATOR_BATCH_SECONDS = 12.0, 240.0
-"""Sound in one pass of the network. On a processor little enough to stay in its cache; elsewhere enough to keep
+"""Sound in one pass of the network: little enough to stay in a processor's cache; elsewhere enough to keep
 the device busy."""
 
 

@@ -25,8 +25,8 @@ def resolve_device(name: str = "auto") -> str:
     Parameters
     ----------
     name
-        ``"auto"`` is the first CUDA device if there is one, else Apple's GPU, else the processor. ``"cuda"`` is
-        the current one, ``"cuda:1"`` that of this number.
+        ``"auto"`` is the first CUDA device if there is one, else Apple's GPU, else the processor.
+        ``"cuda"`` is the current one, ``"cuda:1"`` that of this number.
 
     Raises
     ------
@@ -41,9 +41,9 @@ def resolve_device(name: str = "auto") -> str:
         raise ConfigError(f"device is one of {', '.join(words)}, not {name!r}.{nearest(str(name), words)}")
     kind, index = match["kind"], match["index"]
     there = available_devices()
-    found = (
-        kind if kind != "cuda" else f"cuda:{index or (torch.cuda.current_device() if len(there) > 1 else 0)}"
-    )
+    if kind == "cuda" and index is None:
+        index = str(torch.cuda.current_device()) if "cuda:0" in there else "0"
+    found = f"cuda:{index}" if kind == "cuda" else kind
     if found not in there or (kind != "cuda" and index not in (None, "0")):
         raise ConfigError(
             f"There is no device {name!r} on this machine for this torch ({torch.__version__}): there "
@@ -70,7 +70,7 @@ def check_precision(precision: str, device: str) -> None:
     if precision not in native_precisions(device):
         raise ConfigError(
             f"{device} of this machine does not compute in {precision}, only in "
-            f"{', '.join(native_precisions(device))}: it would be emulated, slower than float32 and less exact."
+            f"{', '.join(native_precisions(device))}: emulated, it is slower than float32 and less exact."
         )
 
 
@@ -79,13 +79,16 @@ def native_precisions(device: str) -> tuple[str, ...]:
     if device == "mps":
         return "float32", "float16", "bfloat16"
     if device.startswith("cuda"):
-        return ("float32", "float16", *(["bfloat16"] if torch.cuda.is_bf16_supported() else []))
+        with torch.cuda.device(device):
+            bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("float32", "float16", *(["bfloat16"] if bfloat16 else []))
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return ("float32",)
     own = {
         "bfloat16": torch.ops.mkldnn._is_mkldnn_bf16_supported,
         "float16": torch.ops.mkldnn._is_mkldnn_fp16_supported,
     }
-    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return ("float32", *(name for name, supported in own.items() if there and supported()))
+    return ("float32", *(name for name, supported in own.items() if supported()))
 
 
 def torch_device(device: str) -> torch.device:

@@ -17,8 +17,8 @@ from .base import ACCELERATOR_BATCH_SECONDS, CPU_BATCH_SECONDS, Output
 class TorchRuntime:
     """A front end and a frozen copy of a network on one device.
 
-    The front end and the scores are computed in float32 and float64 whatever the precision: a spectrum's power
-    and a score near 1 have too many digits for less. Normalisations too stay in float32 (autocast).
+    Whatever the precision, the front end is computed in float32 and the scores in float64: a spectrum's power
+    and a score near 1 have too many digits for less. Normalizations too stay in float32 (autocast).
 
     Parameters
     ----------
@@ -66,11 +66,11 @@ class TorchRuntime:
     def run(self, waves: NDArray[np.float32]) -> Output:
         """Return scores and embeddings of waves ``(batch, segment_samples)``."""
         logits, embedding = self._forward(torch.from_numpy(waves))
-        scores = logits.double().cpu().sigmoid() if self.device == "mps" else logits.double().sigmoid().cpu()
+        scores = logits.cpu().double().sigmoid()  # in this order: Apple's GPU has no float64
         return Output(scores.numpy(), embedding.float().cpu().numpy())
 
     def logits(self, waves: torch.Tensor) -> torch.Tensor:
-        """Return the logits ``(batch, tags)``, float32 on the processor, of waves ``(batch, segment_samples)``."""
+        """Return the logits ``(batch, tags)`` of waves ``(batch, segment_samples)``: float32, on the CPU."""
         return self._forward(waves)[0].float().cpu()
 
     @torch.inference_mode()

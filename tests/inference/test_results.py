@@ -1,0 +1,131 @@
+"""What a tagger gives, and its way through JSON and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lightmel import inference
+from lightmel.errors import ConfigError, DataError
+from lightmel.inference import Tagger, Tagging
+
+SR = 16_000
+Sound = Callable[..., np.ndarray]
+Tiny = Callable[..., Tagger]
+PLAIN: dict[str, Any] = {
+    "schema": 1,
+    "tags": {"a": 0.75, "b": 0.5},
+    "thresholds": {},
+    "seconds": 1.5,
+    "padded": False,
+    "model": "m",
+    "version": "1",
+    "license": "CC0",
+    "notes": ["n"],
+}
+
+
+def test_a_tagging_reads_well(sound: Sound, model: Tagger) -> None:
+    tagging = Tagging(
+        ("a", "b", "c"), (0.9, 0.5, 0.123), 12.34, False, "m", "1", "CC0", thresholds=(0.95, 0.4, 0.1)
+    )
+    assert str(tagging) == "a 0.90, b 0.50, c 0.12 (12.3 s, m)"
+    assert tagging.top(2) == [("a", 0.9), ("b", 0.5)]
+    assert tagging.top(0) == tagging.top(-1) == []
+    assert len(tagging.top(99)) == 3
+    assert tagging.above(0.5) == [("a", 0.9), ("b", 0.5)]
+    assert tagging.above() == [("b", 0.5), ("c", 0.123)]
+    assert tagging["b"] == 0.5
+    with pytest.raises(ConfigError, match="no tag 'B'"):
+        tagging["B"]
+    with pytest.raises(ConfigError, match="no thresholds of its own"):
+        model.tag(sound(1), SR).above()
+
+
+def test_thresholds_follow_their_tags(sound: Sound, tiny: Tiny) -> None:
+    tagging = tiny(0, thresholds=(0.1, 0.2, 0.3)).tag(sound(1), SR)
+    assert dict(zip(tagging.tags, tagging.thresholds, strict=True)) == {
+        "voice": 0.1,
+        "strings": 0.2,
+        "drums": 0.3,
+    }
+
+
+def test_a_tagging_goes_through_json_whole(sound: Sound, model: Tagger) -> None:
+    tagging = model.tag(sound(0.3), SR)
+    data = json.loads(json.dumps(tagging.to_dict(), allow_nan=False))
+    assert tuple(data["tags"]) == tagging.tags
+    assert tuple(data["tags"].values()) == tagging.scores
+    rest = {k: v for k, v in data.items() if k != "tags"}
+    assert rest == {
+        "schema": 1,
+        "thresholds": {},
+        "seconds": 0.3,
+        "padded": True,
+        "model": "tiny-0",
+        "version": "1",
+        "license": "CC0-1.0",
+        "notes": list(tagging.notes),
+    }
+    assert Tagging.from_dict(data) == tagging
+
+
+def test_thresholds_go_through_json_with_their_tags(sound: Sound, tiny: Tiny) -> None:
+    tagging = tiny(0, thresholds=(0.1, 0.2, 0.3)).tag(sound(1), SR)
+    data = json.loads(json.dumps(tagging.to_dict(), allow_nan=False))
+    assert data["thresholds"] == {"voice": 0.1, "strings": 0.2, "drums": 0.3}
+    assert list(data["thresholds"]) == list(data["tags"])
+    assert Tagging.from_dict(data) == tagging
+    data["thresholds"] = dict(reversed(data["thresholds"].items()))  # JSON's objects have no order
+    again = Tagging.from_dict(data)
+    assert again == tagging
+    assert again.above() == tagging.above()
+
+
+def test_what_is_read_back_has_pythons_own_types() -> None:
+    """JSON of elsewhere may have whole numbers where there are floats here."""
+    whole = {**PLAIN, "tags": {"a": 1, "b": 0}, "seconds": 3, "thresholds": {"b": 1, "a": 0}}
+    tagging = Tagging.from_dict(whole)
+    assert tagging == Tagging(("a", "b"), (1.0, 0.0), 3.0, False, "m", "1", "CC0", ("n",), (0.0, 1.0))
+    numbers = (*tagging.scores, *tagging.thresholds, tagging.seconds)
+    assert {type(number) for number in numbers} == {float}
+
+
+def test_other_fields_of_a_line_are_left_out() -> None:
+    tagging = Tagging.from_dict({"path": "a.mp3", "error": None, **PLAIN})
+    assert tagging.to_dict() == PLAIN
+    assert Tagging.from_dict(PLAIN) == tagging
+
+
+@pytest.mark.parametrize("schema", [0, 2, "1", None])
+def test_another_schema_is_refused(schema: object) -> None:
+    with pytest.raises(DataError, match=f"no tagging of schema 1, but of {schema!r}: a newer lightmel may"):
+        Tagging.from_dict({**PLAIN, "schema": schema})
+    assert inference.SCHEMA == PLAIN["schema"] == 1
+
+
+@pytest.mark.parametrize("key", ["tags", "thresholds", "seconds", "padded", "model", "version", "notes"])
+def test_a_tagging_without_a_field_is_refused_by_its_name(key: str) -> None:
+    with pytest.raises(DataError, match=f"This is no tagging: KeyError: '{key}'"):
+        Tagging.from_dict({k: v for k, v in PLAIN.items() if k != key})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tags": 5}, "not iterable"),
+        ({"tags": {"a": "loud"}}, "loud"),
+        ({"tags": {"a": None}}, "NoneType"),
+        ({"seconds": "long"}, "long"),
+        ({"notes": None}, "not iterable"),
+        ({"thresholds": {"a": 0.5}}, "'b'"),
+        ({"thresholds": {"a": 0.5, "b": "high"}}, "high"),
+    ],
+)
+def test_a_tagging_that_is_damaged_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=f"This is no tagging: .*{message}"):
+        Tagging.from_dict({**PLAIN, **change})
