@@ -1,8 +1,8 @@
-"""Show what fine-tuning is worth: few clips, once from the default tagger on, once from nothing.
+"""Compare fine-tuning the default tagger with training the same network from scratch, on few clips.
 
 For each seed, clips are drawn from the training part of ``instrument_mixtures.py``'s table. The default
-tagger learns their tags, and so does the very same network with fresh weights, from the same clips, in as
-many passes, judged by the same test clips::
+tagger is fine-tuned on them, and the same network with fresh weights is trained on them in as many passes;
+both are evaluated on the same test clips::
 
     python examples/finetune_study.py mixtures/clips.csv results
 
@@ -21,15 +21,12 @@ import torch
 
 import lightmel
 from lightmel.datasets import Dataset, Split, load_table
-from lightmel.evaluation import Evaluation
-from lightmel.evaluation.record import markdown
+from lightmel.evaluation import Evaluation, markdown
 from lightmel.features import FeatureStore, build_store
-from lightmel.training import FinetuneConfig, TaggerConfig, TrainConfig
-from lightmel.training.finetuning import finetune
-from lightmel.training.supervised import train_tagger
+from lightmel.training import FinetuneConfig, TaggerConfig, TrainConfig, finetune, train_tagger
 
 SCRATCH_NETWORK = "musicnn-pons-small-16k-mel48-x2-db"
-"""The default tagger's own."""
+"""The network of the default tagger."""
 
 
 def some(data: Dataset, clips: int, seed: int) -> Dataset:
@@ -55,8 +52,8 @@ def scratch(data: Dataset, store: FeatureStore, seed: int) -> Evaluation | None:
     )
     training = TrainConfig(
         epochs=like.head_epochs + like.epochs,
-        batch=like.batch,
-        optimiser="adamw",
+        batch_size=like.batch_size,
+        optimizer="adamw",
         schedule="onecycle",
         lr=like.head_lr,
         clip_norm=1.0,
@@ -79,16 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     data = load_table(given.table)
     config = lightmel.load().config
-    store = build_store(given.results / "mels" / config.slug, data.sources(), config)
+    store = build_store(given.results / "features" / config.slug, data.sources(), config)
     found: dict[str, list[Evaluation]] = {how: [] for how in RUNS}
     for seed in given.seeds:
         for how, learn in RUNS.items():
             file = given.results / f"{how.replace(' ', '-')}-{given.clips}-seed{seed}.json"
             if not file.exists():
-                judged = learn(some(data, given.clips, seed), store, seed)
-                assert judged is not None
-                judged.save(file)
-                print(f"{file.stem}: ROC AUC {judged.macro_roc_auc:.3f}", flush=True)
+                evaluation = learn(some(data, given.clips, seed), store, seed)
+                assert evaluation is not None
+                evaluation.save(file)
+                print(f"{file.stem}: ROC AUC {evaluation.macro_roc_auc:.3f}", flush=True)
             found[how].append(Evaluation.load(file))
     rows = [
         (str(seed), *(f"{e.macro_roc_auc:.3f} / {e.macro_pr_auc:.3f}" for e in pair))

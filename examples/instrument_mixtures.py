@@ -1,15 +1,15 @@
 """Make a multi-label data set out of single notes: clips of 2 to 4 notes of different instruments.
 
-The tags of a clip are the instruments in it, so that nothing has to be guessed, and a tagger can be trained
-and judged from sound to table in minutes. A table of notes is wanted, with the columns ``path`` (relative to
-it), ``instrument``, and one that says train, valid or test::
+The tags of a clip are the instruments in it, known exactly, and a tagger can be trained and evaluated from
+sound to table in minutes. It takes a table of notes, with the columns ``path`` (relative to the table),
+``instrument``, and one that says train, valid or test::
 
     python examples/instrument_mixtures.py notes.csv mixtures --split split_mixed
 
 It writes ``mixtures/clips.csv`` (path, tags, split) and a FLAC file a clip. The same arguments give the same
-samples. Notes of one part never come into another, and each clip has a peak of about 0.7. Notes to learn
-from are transposed by up to three semitones, as a tape plays them faster or slower, for they are few; those
-to judge by are as they were recorded.
+samples. Notes of one part never come into another, and each clip has a peak of about 0.7. Training notes are
+transposed by up to three semitones, as a tape plays them faster or slower, because they are few; those of
+validation and test are as they were recorded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from lightmel import audio
-from lightmel.audio._encode import at_speed
+from lightmel.audio import at_speed
 
 SR = 16_000
 SECONDS = 5.0
@@ -31,7 +31,7 @@ CLIPS = {"train": 6_000, "valid": 400, "test": 800}
 NOTES = (2, 3, 4)
 QUIETEST_DB = -6.0
 SEMITONES = {"train": 3.0}
-"""How far notes of a part are transposed, up and down."""
+"""The most that notes of a part are transposed, up or down."""
 PEAK = 0.7
 NOISE_DB = (-70.0, -50.0)
 """Of white noise below each clip: no recording is digitally silent, and decibels make much of silence."""

@@ -1,12 +1,12 @@
-"""Train both networks on mixtures of notes, at several resolutions and seeds, and print what came out.
+"""Train both networks on mixtures of notes, at several resolutions and seeds, and print their figures.
 
 The clips are those of ``instrument_mixtures.py``. Each run is one file of figures, so that a study which was
 interrupted goes on, and two can share the work by seeds::
 
     python examples/instrument_study.py mixtures/clips.csv results --seeds 0 1 2
 
-Networks hear the whole five seconds: a shorter excerpt may miss a note that its tags name. They are narrow,
-for a processor's sake; the widths stand below.
+The networks' input is the whole five seconds: a shorter excerpt may miss a note that its tags name. They are
+narrow, so that a processor can train them; the widths stand below.
 """
 
 from __future__ import annotations
@@ -23,13 +23,10 @@ import torch
 
 from lightmel import MelConfig
 from lightmel.datasets import Dataset, load_table
-from lightmel.evaluation import Evaluation
-from lightmel.evaluation.protocol import evaluate
-from lightmel.evaluation.record import markdown
-from lightmel.features import FeatureStore, build_store
+from lightmel.evaluation import ClipSet, Evaluation, Intervals, evaluate_examples, markdown
+from lightmel.features import FeatureStore, build_store, label_features
 from lightmel.models import build
 from lightmel.training import TrainConfig, Trainer
-from lightmel.training.supervised import read_parts
 
 SECONDS = 5.0
 BANDS, HOPS = (96, 48), (1, 4)
@@ -45,7 +42,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
 }
 TRAINING = TrainConfig(
-    epochs=8, batch=32, optimiser="adamw", schedule="onecycle", lr=1e-2, weight_decay=0.01, clip_norm=1.0
+    epochs=8, batch_size=32, optimizer="adamw", schedule="onecycle", lr=1e-2, weight_decay=0.01, clip_norm=1.0
 )
 
 
@@ -53,11 +50,12 @@ def read_store(data: Dataset, folder: Path, bands: int, hop: int) -> FeatureStor
     """Return the store of one resolution; only those of factor 1 are made from the sound."""
     config = MelConfig(16_000, bands, 1, "db")
     store = build_store(folder / config.slug, data.sources(), config)
-    return store if hop == 1 else store.derive(folder / config.replace(hop_factor=hop).slug, hop)
+    wanted = config.replace(hop_factor=hop)
+    return store if hop == 1 else store.derive(folder / wanted.slug, wanted)
 
 
 def run(data: Dataset, store: FeatureStore, name: str, training: TrainConfig) -> Evaluation:
-    """Train one network, keep its best epoch by validation, and judge it by the test clips."""
+    """Train one network, keep its best epoch by validation, and evaluate it on the test clips."""
     spec = {
         "architecture": name,
         "input_shape": store.config.input_shape(SECONDS),
@@ -65,22 +63,21 @@ def run(data: Dataset, store: FeatureStore, name: str, training: TrainConfig) ->
         **NETWORKS[name],
     }
     network = build(spec, generator=torch.Generator().manual_seed(training.seed))
-    examples = read_parts(data, store, network.input_shape[1]).examples
+    examples = label_features(data, store, network.input_shape[1]).examples
     result = Trainer(network, training).fit(examples["train"], examples["valid"])
-    return evaluate(
-        result.network, examples["test"], data.tags, dataset=data.name, protocol=data.protocol, resamples=200
-    )
+    clips = ClipSet(data.name, data.protocol)
+    return evaluate_examples(result.network, examples["test"], data.tags, clips, Intervals(resamples=200))
 
 
 def table(found: Iterable[tuple[str, int, int, Evaluation]]) -> str:
     """Return means and standard deviations over the seeds, a line a resolution."""
     rows = []
     for key, group in itertools.groupby(found, lambda f: f[:3]):
-        judged = [e for *_, e in group]
-        measures = ([e.macro_roc_auc for e in judged], [e.macro_pr_auc for e in judged])
+        runs = [e for *_, e in group]
+        measures = ([e.macro_roc_auc for e in runs], [e.macro_pr_auc for e in runs])
         spread = [f" ± {np.std(m, ddof=1):.3f}" if len(m) > 1 else "" for m in measures]
         figures = (f"{np.mean(m):.3f}{s}" for m, s in zip(measures, spread, strict=True))
-        rows.append((key[0], str(key[1]), f"x{key[2]}", *figures, str(len(judged))))
+        rows.append((key[0], str(key[1]), f"x{key[2]}", *figures, str(len(runs))))
     return markdown(("network", "bands", "hop", "ROC AUC", "PR AUC", "runs"), rows)
 
 
@@ -98,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = load_table(given.table)
     found = []
     for name, bands, hop in itertools.product(NETWORKS, BANDS, HOPS):
-        store = read_store(data, given.results / "mels", bands, hop)
+        store = read_store(data, given.results / "features", bands, hop)
         for seed in given.seeds:
             file = given.results / f"{name}-mel{bands}-x{hop}-seed{seed}.json"
             if not file.exists():

@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from lightmel.errors import ConfigError, DataError, ShapeError
-from lightmel.evaluation import metrics
-from lightmel.evaluation.metrics import (
-    FALLBACK_THRESHOLD,
+from lightmel.evaluation import (
     bootstrap,
     correlation,
     fit_thresholds,
     macro,
+    metrics,
     pr_auc,
+    rankable,
     roc_auc,
     shared_top,
 )
+from lightmel.evaluation.metrics import FALLBACK_THRESHOLD
 
 SCORES = hnp.arrays(np.float64, (7, 3), elements=st.integers(0, 8).map(lambda n: n / 8))
 
@@ -33,9 +34,9 @@ def auc_by_pairs(truth: np.ndarray, scores: np.ndarray) -> float:
 @given(hnp.arrays(np.bool_, (7, 3)), SCORES)
 def test_roc_auc_is_the_part_of_pairs_in_order(truth: np.ndarray, scores: np.ndarray) -> None:
     found = roc_auc(truth, scores, ["a", "b", "c"])
-    judged = [i for i in range(3) if 0 < truth[:, i].sum() < 7]
-    assert list(found) == ["abc"[i] for i in judged]
-    for i in judged:
+    measured = [i for i in range(3) if 0 < truth[:, i].sum() < 7]
+    assert list(found) == ["abc"[i] for i in measured]
+    for i in measured:
         assert found["abc"[i]] == pytest.approx(auc_by_pairs(truth[:, i], scores[:, i]))
 
 
@@ -45,6 +46,14 @@ def test_tags_with_too_few_true_clips_are_left_out() -> None:
     assert list(roc_auc(truth, scores, list("abcd"))) == ["a", "d"]
     assert list(roc_auc(truth, scores, list("abcd"), min_positives=2)) == ["d"]
     assert list(roc_auc(truth, scores, list("abcd"), min_positives=0)) == ["a", "d"]
+
+
+def test_what_can_be_ranked_has_true_and_false_clips() -> None:
+    truth = np.array([[1, 1, 0, 1], [0, 1, 0, 1], [0, 1, 0, 0]], dtype=bool)
+    assert rankable(truth) == [0, 3]
+    assert rankable(truth, 2) == [3]
+    assert rankable(truth, 0) == [0, 3], "one true clip in any case"
+    assert rankable(truth[:0]) == []
 
 
 def test_roc_auc_wants_a_name_for_every_column() -> None:
@@ -123,7 +132,7 @@ def precision_over_recall(truth: np.ndarray, scores: np.ndarray) -> float:
 @given(hnp.arrays(np.bool_, (7, 3)), SCORES)
 def test_pr_auc_is_the_area_under_precision_over_recall(truth: np.ndarray, scores: np.ndarray) -> None:
     found = pr_auc(truth, scores, ["a", "b", "c"])
-    assert list(found) == list(roc_auc(truth, scores, ["a", "b", "c"]))  # both judge the same tags
+    assert list(found) == list(roc_auc(truth, scores, ["a", "b", "c"]))  # both measure the same tags
     for tag, value in found.items():
         i = "abc".index(tag)
         assert value == pytest.approx(precision_over_recall(truth[:, i], scores[:, i]))
@@ -219,7 +228,7 @@ def test_a_tag_that_loses_its_only_clip_is_left_out_of_that_resample() -> None:
     assert (low, high) == (0.0, 0.5)  # without the rare tag, and with it
 
 
-def test_without_a_tag_to_judge_there_is_no_interval() -> None:
+def test_without_a_tag_to_measure_there_is_no_interval() -> None:
     truth = np.zeros((5, 2), dtype=bool)
     truth[:, 1] = True
     found = bootstrap(truth, np.ones((5, 2)), ["none", "all"], "roc_auc", np.random.default_rng(0))

@@ -1,12 +1,11 @@
-"""Evaluation: the figures against scikit-learn, what is left out and why, and the record that keeps them."""
+"""Evaluation of files and of features: the figures against scikit-learn, what is left out and why."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,21 @@ import soundfile
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from lightmel.datasets.dataset import Dataset, Split
+from lightmel.datasets import Dataset, Split
 from lightmel.errors import ConfigError, DataError
-from lightmel.evaluation.protocol import Evaluation, compare, evaluate, evaluate_files, weights_sha256
-from lightmel.features.examples import MelExamples
-from lightmel.features.store import MemoryMels
-from lightmel.inference.tagger import Tagger
+from lightmel.evaluation import ClipSet, Evaluation, Intervals, evaluate, evaluate_examples
+from lightmel.features import FeatureExamples, FeatureStore, MemoryFeatures, build_store, label_features
+from lightmel.frontends import build_frontend
+from lightmel.inference import Tagger
 
 SR = 16_000
 TAGS = ("voice", "strings", "drums")
-WHAT = {"dataset": "songs", "protocol": "clean"}
+SONGS = ClipSet("songs", "clean")
 Tiny = Callable[..., Tagger]
 
 
 def waves(count: int, seed: int = 0) -> list[np.ndarray]:
-    """Sound of 0.3 to 1.7 seconds: shorter and longer than the half second that a tiny tagger hears."""
+    """Sound of 0.3 to 1.7 seconds: shorter and longer than the half second of a tiny tagger's segment."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(round(0.3 * SR), round(1.7 * SR), count)
     return [
@@ -48,16 +47,16 @@ def tagger(tiny: Tiny) -> Tagger:
 
 
 def mels(tagger: Tagger, count: int = 40) -> dict[str, np.ndarray]:
+    frontend = build_frontend(tagger.config)
     return {
-        f"{i}.wav": tagger.frontend(torch.from_numpy(wave)[None])[0].numpy()
-        for i, wave in enumerate(waves(count))
+        f"{i}.wav": frontend(torch.from_numpy(wave)[None])[0].numpy() for i, wave in enumerate(waves(count))
     }
 
 
-def examples(tagger: Tagger, labels: Any = None) -> MelExamples:
-    held = MemoryMels(tagger.config, mels(tagger))
+def examples(tagger: Tagger, labels: Any = None) -> FeatureExamples:
+    held = MemoryFeatures(tagger.config, mels(tagger))
     labels = truth(len(held)) if labels is None else labels
-    return MelExamples(held, np.arange(len(held)), labels, tagger.network.input_shape[1])
+    return FeatureExamples(held, np.arange(len(held)), labels, tagger.network.input_shape[1])
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def data(tmp_path: Path) -> Dataset:
         tags=("drums", "voice", "strings"),
         splits={"test": split},
         citation="-",
-        licence="-",
+        license="-",
         source="-",
     )
 
@@ -85,7 +84,7 @@ def data(tmp_path: Path) -> Dataset:
 
 def test_figures_are_scikit_learns_of_the_mean_scores_of_segments(tagger: Tagger) -> None:
     source = examples(tagger)
-    found = evaluate(tagger, source, TAGS, **WHAT)
+    found = evaluate_examples(tagger, source, TAGS, SONGS)
     frames = tagger.network.input_shape[1]
     scores = []
     for mel in mels(tagger).values():
@@ -112,24 +111,27 @@ def test_the_interval_holds_the_average_is_wider_at_a_higher_level_and_comes_fro
     tagger: Tagger,
 ) -> None:
     source = examples(tagger)
-    found = evaluate(tagger, source, TAGS, **WHAT)
+    found = evaluate_examples(tagger, source, TAGS, SONGS)
     for value, interval in (
         (found.macro_roc_auc, found.roc_auc_interval),
         (found.macro_pr_auc, found.pr_auc_interval),
     ):
         assert interval is not None
         assert interval[0] < value < interval[1]
-    assert evaluate(tagger, source, TAGS, **WHAT) == found
-    assert evaluate(tagger, source, TAGS, **WHAT, seed=1).roc_auc_interval != found.roc_auc_interval
-    wider = evaluate(tagger, source, TAGS, **WHAT, level=0.99).roc_auc_interval
+    assert evaluate_examples(tagger, source, TAGS, SONGS) == found
+    assert (
+        evaluate_examples(tagger, source, TAGS, SONGS, Intervals(seed=1)).roc_auc_interval
+        != found.roc_auc_interval
+    )
+    wider = evaluate_examples(tagger, source, TAGS, SONGS, Intervals(level=0.99)).roc_auc_interval
     assert wider is not None
     assert found.roc_auc_interval is not None
     assert wider[0] < found.roc_auc_interval[0] < found.roc_auc_interval[1] < wider[1]
 
 
-def test_a_network_is_judged_as_its_tagger_is(tagger: Tagger) -> None:
-    found = evaluate(tagger, examples(tagger), TAGS, **WHAT)
-    alone = evaluate(tagger.network.train(), examples(tagger), TAGS, **WHAT)
+def test_a_network_is_evaluated_as_its_tagger_is(tagger: Tagger) -> None:
+    found = evaluate_examples(tagger, examples(tagger), TAGS, SONGS)
+    alone = evaluate_examples(tagger.network.train(), examples(tagger), TAGS, SONGS)
     assert (alone.model, alone.version) == ("musicnn", "")
     assert alone.roc_auc == found.roc_auc
     assert alone.weights == found.weights
@@ -139,22 +141,22 @@ def test_a_network_is_judged_as_its_tagger_is(tagger: Tagger) -> None:
 
 def test_what_does_not_fit_is_refused(tagger: Tagger, tiny: Tiny) -> None:
     with pytest.raises(ConfigError, match=r"x8.*x4|x4.*x8"):
-        evaluate(tiny(0, slug="16k-mel16-x8-db"), examples(tagger), TAGS, **WHAT)
+        evaluate_examples(tiny(0, slug="16k-mel16-x8-db"), examples(tagger), TAGS, SONGS)
     with pytest.raises(ConfigError, match="not those of tiny-1 in its order"):
-        evaluate(tagger, examples(tagger), TAGS[::-1], **WHAT)
+        evaluate_examples(tagger, examples(tagger), TAGS[::-1], SONGS)
     with pytest.raises(ConfigError, match="2 tags, a network of 3 and labels of 3"):
-        evaluate(tagger.network, examples(tagger), TAGS[:2], **WHAT)
+        evaluate_examples(tagger.network, examples(tagger), TAGS[:2], SONGS)
     with pytest.raises(ConfigError, match="labels of 2"):
-        evaluate(tagger, examples(tagger, truth(40)[:, :2]), TAGS, **WHAT)
+        evaluate_examples(tagger, examples(tagger, truth(40)[:, :2]), TAGS, SONGS)
 
 
-def test_tags_that_cannot_be_judged_are_named_left_out_and_warned_of(
+def test_tags_that_cannot_be_measured_are_named_left_out_and_warned_of(
     tagger: Tagger, caplog: pytest.LogCaptureFixture
 ) -> None:
     labels = truth(40)
     labels[:, 0], labels[:, 2] = False, True
     with caplog.at_level(logging.WARNING, "lightmel"):
-        found = evaluate(tagger, examples(tagger, labels), TAGS, **WHAT)
+        found = evaluate_examples(tagger, examples(tagger, labels), TAGS, SONGS)
     assert found.left_out == {"voice": "no clip has it", "drums": "every clip has it"}
     assert list(found.roc_auc) == list(found.pr_auc) == ["strings"]
     assert found.macro_pr_auc == found.pr_auc["strings"]
@@ -164,12 +166,12 @@ def test_tags_that_cannot_be_judged_are_named_left_out_and_warned_of(
     ]
     assert "Left out: voice (no clip has it)." in found.table()
     caplog.clear()
-    evaluate(tagger, examples(tagger), TAGS, **WHAT)
+    evaluate_examples(tagger, examples(tagger), TAGS, SONGS)
     assert not caplog.records
 
 
-def test_where_nothing_can_be_judged_there_are_no_figures(tagger: Tagger, tmp_path: Path) -> None:
-    found = evaluate(tagger, examples(tagger, np.zeros((40, 3))), TAGS, **WHAT)
+def test_where_nothing_can_be_measured_there_are_no_figures(tagger: Tagger, tmp_path: Path) -> None:
+    found = evaluate_examples(tagger, examples(tagger, np.zeros((40, 3))), TAGS, SONGS)
     assert math.isnan(found.macro_roc_auc)
     assert found.roc_auc_interval is found.pr_auc_interval is None
     found.save(tmp_path / "nothing.json")
@@ -180,9 +182,9 @@ def test_where_nothing_can_be_judged_there_are_no_figures(tagger: Tagger, tmp_pa
 # Files
 
 
-def test_files_are_judged_as_a_user_would_tag_them(tagger: Tagger, data: Dataset) -> None:
+def test_files_are_evaluated_as_a_user_would_tag_them(tagger: Tagger, data: Dataset) -> None:
     told: list[tuple[int, int]] = []
-    found = evaluate_files(tagger, data, on_clip=lambda done, of: told.append((done, of)))
+    found = evaluate(tagger, data, on_clip=lambda done, of: told.append((done, of)))
     tagged = [tagger.tag(path) for path in data.files("test")]
     for i, tag in enumerate(data.tags):
         own = data.test.labels[:, i], [t[tag] for t in tagged]
@@ -193,10 +195,10 @@ def test_files_are_judged_as_a_user_would_tag_them(tagger: Tagger, data: Dataset
     assert (found.dataset, found.protocol, found.split) == ("songs", "clean", "test")
 
 
-def test_files_that_cannot_be_heard_are_listed_and_the_rest_go_on(tagger: Tagger, data: Dataset) -> None:
+def test_files_that_cannot_be_read_are_listed_and_the_rest_go_on(tagger: Tagger, data: Dataset) -> None:
     (data.root / "sound" / "3.wav").unlink()
     (data.root / "sound" / "7.wav").write_text("la la la")
-    found = evaluate_files(tagger, data)
+    found = evaluate(tagger, data)
     assert list(found.failed) == ["sound/3.wav", "sound/7.wav"]
     assert all(reason for reason in found.failed.values())
     assert found.clips == 10
@@ -204,21 +206,21 @@ def test_files_that_cannot_be_heard_are_listed_and_the_rest_go_on(tagger: Tagger
     tagged = [tagger.tag(data.files("test")[i]) for i in kept]
     expected = roc_auc_score(data.test.labels[kept, 1], [t["voice"] for t in tagged])
     assert found.roc_auc["voice"] == pytest.approx(expected, abs=1e-12)
-    assert "Could not be heard: 2 files." in found.table()
+    assert "Could not be read: 2 files." in found.table()
     for path in data.files("test"):
         path.unlink(missing_ok=True)
     with pytest.raises(
-        DataError, match=r"None of the files of test of songs \(clean\) can be heard, the first"
+        DataError, match=r"None of the files of test of songs \(clean\) can be read, the first"
     ):
-        evaluate_files(tagger, data)
+        evaluate(tagger, data)
 
 
 def test_a_split_without_clips_is_refused(tagger: Tagger, data: Dataset) -> None:
     empty = replace(data, splits={"test": Split((), np.zeros((0, 3), bool), ())})
     with pytest.raises(DataError, match=r"no files in test of songs \(clean\)"):
-        evaluate_files(tagger, empty)
+        evaluate(tagger, empty)
     with pytest.raises(DataError, match=r"no split 'tests'.*Did you mean 'test'"):
-        evaluate_files(tagger, data, "tests")
+        evaluate(tagger, data, "tests")
 
 
 def test_tags_that_the_tagger_does_not_have_are_left_out(
@@ -226,151 +228,82 @@ def test_tags_that_the_tagger_does_not_have_are_left_out(
 ) -> None:
     foreign = replace(data, tags=("drums", "choir", "strings"))
     with caplog.at_level(logging.WARNING, "lightmel"):
-        found = evaluate_files(tagger, foreign)
+        found = evaluate(tagger, foreign)
     assert found.left_out == {"choir": "the tagger does not have it"}
     assert list(found.roc_auc) == ["drums", "strings"]
-    assert found.roc_auc["drums"] == evaluate_files(tagger, data).roc_auc["drums"]
+    assert found.roc_auc["drums"] == evaluate(tagger, data).roc_auc["drums"]
     assert any("the tagger does not have it: choir" in r.getMessage() for r in caplog.records)
     with pytest.raises(DataError, match=r"has none of the tags of songs \(clean\): a, b, c"):
-        evaluate_files(tagger, replace(data, tags=("a", "b", "c")))
+        evaluate(tagger, replace(data, tags=("a", "b", "c")))
 
 
-# The hash of the weights
+# A store of features
 
 
-def test_the_hash_is_that_of_the_weights_and_of_nothing_else(tiny: Tiny, tmp_path: Path) -> None:
-    from lightmel import load
-
-    tagger = tiny(1)
-    own = weights_sha256(tagger.network)
-    assert len(own) == 64
-    assert own == weights_sha256(tiny(1, name="another", version="9", thresholds=(0.1, 0.2, 0.3)).network)
-    tagger.save(tmp_path / "a.safetensors")
-    assert weights_sha256(load(tmp_path / "a.safetensors").network) == own
-    assert weights_sha256(tagger.network.train()) == own
-    for name, tensor in tagger.network.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            tensor += 1
-            assert weights_sha256(tagger.network) == own
-            continue
-        flat = tensor.view(-1)
-        before = float(flat[-1])
-        flat[-1] = before + 1
-        assert weights_sha256(tagger.network) != own, name
-        flat[-1] = before
-    assert weights_sha256(tagger.network) == own
-    assert weights_sha256(tiny(2).network) != own
-    assert weights_sha256(tagger.network.double()) != own
-
-
-# The record
-
-
-def record(**changes: Any) -> Evaluation:
-    plain: dict[str, Any] = {
-        "dataset": "songs",
-        "protocol": "clean",
-        "split": "test",
-        "model": "mine",
-        "version": "2",
-        "config": "16k-mel48-x2-db",
-        "weights": "0123456789abcdef" * 4,
-        "clips": 100,
-        "positives": {"a|b": 20, "dvořák": 30, "never": 0},
-        "roc_auc": {"a|b": 0.75, "dvořák": 0.85},
-        "pr_auc": {"a|b": 0.4, "dvořák": 0.6},
-        "left_out": {"never": "no clip has it"},
-        "failed": {"x.mp3": "it is not sound"},
-        "roc_auc_interval": (0.7, 0.9),
-        "pr_auc_interval": (0.4, 0.6),
+@pytest.fixture
+def own(data: Dataset, tagger: Tagger) -> Dataset:
+    """The same clips, their labels in the tagger's order, half of them in a split of their own."""
+    labels = data.test.labels[:, [data.tags.index(tag) for tag in TAGS]].copy()
+    parts = {
+        name: Split(data.test.paths[rows], labels[rows], data.test.groups[rows])
+        for name, rows in (("valid", slice(0, 6)), ("test", slice(6, 12)))
     }
-    return Evaluation(**{**plain, **changes})
+    return replace(data, tags=TAGS, splits=parts)
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "figures.json"
-    record().save(path)
-    assert Evaluation.load(path) == record()
-    plain = json.loads(path.read_text(encoding="utf-8"))
-    assert plain["macro_roc_auc"] == pytest.approx(0.8)
-    assert plain["macro_pr_auc"] == pytest.approx(0.5)
-    assert set(plain) == {f.name for f in fields(Evaluation)} | {"macro_roc_auc", "macro_pr_auc"}
-    assert "dvořák" in path.read_text(encoding="utf-8")
-    assert path.with_suffix(".md").read_text(encoding="utf-8") == record().table() + "\n"
+@pytest.fixture
+def store(own: Dataset, tagger: Tagger, tmp_path: Path) -> FeatureStore:
+    return build_store(tmp_path / "store", own.sources(), tagger.config, workers=0)
 
 
-def test_names_that_are_not_utf_8_are_written_and_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "figures.json"
-    name = b"dvo\xf8\xe1k".decode(errors="surrogateescape")
-    own = record(model=name, failed={f"{name}.mp3": "it is not sound"})
-    own.save(path)
-    assert Evaluation.load(path) == own
-    assert r"dvo\udcf8\udce1k 2 (" in path.with_suffix(".md").read_text(encoding="utf-8")
+def test_evaluating_a_store_is_evaluating_its_examples(
+    own: Dataset, store: FeatureStore, tagger: Tagger
+) -> None:
+    frames = tagger.network.input_shape[1]
+    for split in ("test", "valid"):
+        labelled = label_features(own, store, frames)
+        expected = evaluate_examples(
+            tagger, labelled.examples[split], TAGS, ClipSet("songs", "clean", split), Intervals(seed=3)
+        )
+        found = evaluate(tagger, own, split, features=store, intervals=Intervals(seed=3))
+        assert found == expected
+        assert (found.split, found.clips, found.failed, found.seed) == (split, 6, {}, 3)
+    by_file, by_store = evaluate(tagger, own), evaluate(tagger, own, features=store)
+    assert by_file.positives == by_store.positives
+    assert by_file.weights == by_store.weights
 
 
-def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "figures.json"
-    with pytest.raises(DataError, match="cannot be read"):
-        Evaluation.load(path)
-    for text, says in (
-        ("no JSON", "cannot be read as an evaluation"),
-        ("[1, 2]", "holds no evaluation but a list"),
-        (json.dumps({"dataset": "songs"}), r"figures\.json: This is no evaluation: clips, config"),
-    ):
-        path.write_text(text)
-        with pytest.raises(DataError, match=says):
-            Evaluation.load(path)
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match="is a folder"):
-        record().save(tmp_path / "folder")
+def test_clips_that_the_store_could_not_read_are_listed(own: Dataset, tagger: Tagger, tmp_path: Path) -> None:
+    (own.root / "sound" / "7.wav").write_text("no sound")
+    store = build_store(tmp_path / "other", own.sources(), tagger.config, workers=0)
+    found = evaluate(tagger, own, features=store)
+    assert found.failed == {"sound/7.wav": store.failed["sound/7.wav"]}
+    assert found.clips == 5
+    kept = replace(own, splits={"test": Split(*(_without(column, 1) for column in _columns(own.test)))})
+    assert evaluate(tagger, kept, features=store).roc_auc == found.roc_auc
+    for path in own.files("test"):
+        path.write_text("no sound")
+    none = build_store(tmp_path / "none", own.sources(), tagger.config, workers=0)
+    with pytest.raises(DataError, match=r"None of the files of test of songs \(clean\) can be read"):
+        evaluate(tagger, own, features=none)
 
 
-def test_a_table_shows_each_tag_the_averages_and_what_is_missing() -> None:
-    assert record().table().splitlines() == [
-        "mine 2 (16k-mel48-x2-db, weights 0123456789ab) on test of songs, clean: 100 clips.",
-        "",
-        "| tag                | true clips | ROC AUC                | PR AUC                 |",
-        "|--------------------|------------|------------------------|------------------------|",
-        "| a\\|b               | 20         | 0.750                  | 0.400                  |",
-        "| dvořák             | 30         | 0.850                  | 0.600                  |",
-        "| never              | 0          |                        |                        |",
-        "| **mean of 2 tags** |            | 0.800 (0.700 to 0.900) | 0.500 (0.400 to 0.600) |",
-        "",
-        "Left out: never (no clip has it).",
-        "Could not be heard: 1 files.",
-    ]
+def _columns(split: Split) -> tuple[Any, Any, Any]:
+    return split.paths, split.labels, split.groups
 
 
-def test_records_of_the_same_clips_stand_in_one_table() -> None:
-    other = record(model="theirs", version="", pr_auc={"a|b": 0.5, "dvořák": 0.6})
-    lines = compare([record(), other]).splitlines()
-    assert lines[0] == "test of songs, clean: 100 clips, 2 tags."
-    assert [line.split("|")[1].strip() for line in lines[4:]] == ["mine 2", "theirs"]
-    assert "0.550 (0.400 to 0.600)" in lines[5]
-    assert compare([other]).count("theirs") == 1
+def _without(column: Any, row: int) -> Any:
+    return (
+        np.delete(column, row, axis=0) if isinstance(column, np.ndarray) else column[:row] + column[row + 1 :]
+    )
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"dataset": "tunes"}, r"songs \(clean\) and tunes \(clean\)"),
-        ({"protocol": "all"}, r"songs \(clean\) and songs \(all\)"),
-        ({"split": "valid"}, "their split are test and valid"),
-        ({"clips": 99}, "number of clips are 100 and 99"),
-        ({"roc_auc": {"a|b": 0.75}}, "judged tags"),
-        (
-            {"positives": {"a|b": 21, "dvořák": 30, "never": 0}},
-            r"true clips are a\|b 20, dvořák 30 and a\|b 21",
-        ),
-        ({"failed": {"y.mp3": "it is not sound"}}, r"unheard files are x\.mp3 and y\.mp3"),
-        ({"failed": {}}, r"unheard files are x\.mp3 and none"),
-    ],
-)
-def test_other_clips_or_tags_are_refused_in_one_table(change: dict[str, Any], says: str) -> None:
-    with pytest.raises(DataError, match=says):
-        compare([record(), record(), record(model="theirs", **change)])
-
-
-def test_a_table_of_nothing_is_refused() -> None:
-    with pytest.raises(DataError, match="at least one"):
-        compare([])
+def test_a_store_that_does_not_fit_is_refused(
+    data: Dataset, own: Dataset, store: FeatureStore, tagger: Tagger, tiny: Tiny
+) -> None:
+    with pytest.raises(ConfigError, match="holds 16k-mel16-x4-db, and 16k-mel16-x8-db is wanted"):
+        evaluate(tiny(0, slug="16k-mel16-x8-db"), own, features=store)
+    with pytest.raises(ConfigError, match=r"not those of tiny-1 in its order.*without features"):
+        evaluate(tagger, data, features=store)
+    with pytest.raises(DataError, match=r"no split 'tests'.*Did you mean 'test'"):
+        evaluate(tagger, own, "tests", features=store)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,17 @@ import pytest
 import torch
 from torch import nn
 
-from lightmel.features.examples import MelExamples
-from lightmel.features.store import MemoryMels
-from lightmel.frontends.mel import MelConfig
-from lightmel.models import build_musicnn
-from lightmel.training.config import TrainConfig
-from lightmel.training.distributed import World, is_first_process, joined_world, shared_statistics
-from lightmel.training.trainer import Trainer
+from lightmel.features import FeatureExamples, MemoryFeatures
+from lightmel.frontends import MelConfig
+from lightmel.models import build_musicnn, build_vgg
+from lightmel.training import TrainConfig, Trainer, is_first_process
+from lightmel.training.distributed import World, _SharedNorm, joined_world, shared_statistics
 
 FRAMES, CLIPS = 10, 90
-CONFIG = TrainConfig(epochs=3, batch=20, lr=5e-3, clip_norm=1.0, average=0.9, schedule="onecycle")
+CONFIG = TrainConfig(epochs=3, batch_size=20, lr=5e-3, clip_norm=1.0, ema_decay=0.9, schedule="onecycle")
 """Five steps of 18: nine clips a process. `UNEVEN` has steps of 15, eight clips and seven."""
-UNEVEN = replace(CONFIG, batch=15)
-EPOCH = -(-CLIPS // CONFIG.batch)
+UNEVEN = replace(CONFIG, batch_size=15)
+EPOCH = -(-CLIPS // CONFIG.batch_size)
 
 needs_gloo = pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
@@ -50,8 +49,8 @@ def network() -> Any:
     )
 
 
-def examples(seed: int = 0) -> MelExamples:
-    """Clips of one length, so that no excerpt is drawn: one process and two hear the same."""
+def examples(seed: int = 0) -> FeatureExamples:
+    """Clips of one length, so that no excerpt is drawn: one process and two have the same input."""
     rng = np.random.default_rng(seed)
     labels = rng.random((CLIPS, 2)) > 0.5
     mels = {}
@@ -60,13 +59,21 @@ def examples(seed: int = 0) -> MelExamples:
         mel[:4] += 2 * labels[i, 0]
         mel[4:] += 2 * labels[i, 1]
         mels[str(i)] = mel
-    return MelExamples(MemoryMels(MelConfig(16_000, 8, 10, "db"), mels), np.arange(CLIPS), labels, FRAMES)
+    return FeatureExamples(
+        MemoryFeatures(MelConfig(16_000, 8, 10, "db"), mels), np.arange(CLIPS), labels, FRAMES
+    )
 
 
 def train(folder: Path, config: TrainConfig, stop_at: int = 0) -> dict[str, Any]:
     """Train as far as it goes; return what this process saw, as plain data."""
     steps: list[tuple[float, int]] = []
     told: list[int] = []
+    asked: list[int] = []
+    real = World.sum
+
+    def noted(self: World, *values: float) -> list[float]:
+        asked.append(len(values))
+        return real(self, *values)
 
     def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         value = nn.functional.binary_cross_entropy_with_logits(logits, target)
@@ -79,8 +86,11 @@ def train(folder: Path, config: TrainConfig, stop_at: int = 0) -> dict[str, Any]
             trainer.stop()
 
     trainer = Trainer(network(), config, loss=loss, device="cpu")
-    result = trainer.fit(examples(), examples(1), folder=folder, resume=True, on_step=on_step)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(World, "sum", noted)
+        result = trainer.fit(examples(), examples(1), folder=folder, resume=True, on_step=on_step)
     return {
+        "asked": asked,
         "steps": steps,
         "told": told,
         "history": [{k: v for k, v in line.items() if k != "seconds"} for line in result.history],
@@ -190,13 +200,23 @@ def test_two_processes_stop_together_and_go_on_to_the_same_weights(
     _, seen = two
     for own in seen:
         assert own["stopped"]["stopped"] == "interrupted"
-        assert len(own["stopped"]["steps"]) == EPOCH + 2, "the first process was told, the other one stopped"
+        # The first process was told after its step; with the next one all of them know.
+        assert len(own["stopped"]["steps"]) == EPOCH + 3
         assert own["resumed"]["stopped"] == "done"
         assert own["stopped"]["steps"] + own["resumed"]["steps"] == own["whole"]["steps"]
         assert own["resumed"]["state"] == own["whole"]["state"]
         for mine, theirs in zip(own["resumed"]["history"], own["whole"]["history"], strict=True):
             # The losses so far are stored as their sum over the processes, and each goes on with its part.
             assert mine == pytest.approx(theirs, rel=1e-12)
+
+
+@needs_gloo
+def test_processes_ask_each_other_once_a_step(two: tuple[Path, list[dict[str, Any]]]) -> None:
+    _, seen = two
+    for own in seen:
+        # Is all finite, is a stop asked for, is a checkpoint due; an epoch's loss; a checkpoint's.
+        assert own["whole"]["asked"] == 3 * (EPOCH * [3] + [2, 1])
+        assert own["stopped"]["asked"] == EPOCH * [3] + [2, 1] + 3 * [3] + [1]
 
 
 @needs_gloo
@@ -251,3 +271,58 @@ def test_one_process_is_a_world_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
             assert all(a is b for a, b in zip(own.modules(), before, strict=True))
     if torch.distributed.is_available():
         assert not torch.distributed.is_initialized()
+
+
+# Stand-ins for normalisations
+
+TWO = World(0, 2)
+"""Nothing is sent: the layers are only looked at."""
+
+
+def tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    return dict(module.named_parameters()) | dict(module.named_buffers())
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "build", [network, lambda: build_vgg((16, 9), 2, widths=(4, 4, 4, 4))], ids=["1d", "2d"]
+)
+def test_a_stand_in_has_the_very_tensors_of_its_layer(build: Any, training: bool) -> None:
+    own = build().train(training)
+    modules, before = list(own.modules()), tensors(own)
+    norms = {name for name, m in own.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    assert norms
+    with shared_statistics(own, TWO):
+        stand_ins = {name: m for name, m in own.named_modules() if isinstance(m, _SharedNorm)}
+        assert set(stand_ins) == norms
+        assert all(m.training is training for m in stand_ins.values())
+        within = tensors(own)
+        assert list(within) == list(before)
+        assert all(within[name] is tensor for name, tensor in before.items())
+    assert all(a is b for a, b in zip(own.modules(), modules, strict=True))
+    assert all(tensor is before[name] for name, tensor in tensors(own).items())
+
+
+def test_layers_are_put_back_where_a_training_fails() -> None:
+    own = network()
+    modules = list(own.modules())
+    with pytest.raises(KeyboardInterrupt), shared_statistics(own, TWO):
+        raise KeyboardInterrupt
+    assert all(a is b for a, b in zip(own.modules(), modules, strict=True))
+
+
+def test_on_a_gpu_torchs_own_layer_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = network().train()
+    before = tensors(own)
+    on_gpu = SimpleNamespace(device=SimpleNamespace(type="cuda"))
+    norms = [m for m in own.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    with monkeypatch.context() as patched:
+        patched.setattr(own, "parameters", lambda: iter([on_gpu]))
+        with shared_statistics(own, TWO):
+            stand_ins = [m for m in own.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+            assert [type(m) for m in stand_ins] == len(norms) * [nn.SyncBatchNorm]
+            for layer, other in zip(norms, stand_ins, strict=True):
+                assert (other.eps, other.momentum, other.affine) == (layer.eps, layer.momentum, layer.affine)
+                assert other.training
+            assert all(tensor is before[name] for name, tensor in tensors(own).items())
+    assert [m for m in own.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)] == norms

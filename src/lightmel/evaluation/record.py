@@ -1,4 +1,4 @@
-"""The record of an evaluation: figures that carry what they rest on, as JSON and as a table."""
+"""The record of an evaluation: figures and what they were measured on, as JSON and as a table."""
 
 from __future__ import annotations
 

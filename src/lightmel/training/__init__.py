@@ -1,4 +1,4 @@
-"""From labelled clips to taggers: the trainer, training from scratch, fine-tuning."""
+"""Training of taggers on labelled clips: the trainer, training from scratch, fine-tuning."""
 
 from __future__ import annotations
 

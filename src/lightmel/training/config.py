@@ -29,34 +29,42 @@ class TrainConfig:
 
     epochs: int = setting(13, "Passes over the data.")
     batch_size: int = setting(
-        64, "Examples a step, over all processes; an epoch's last steps share what is left evenly."
+        64, "Most examples in a step, over all processes; the steps of an epoch are of even size."
     )
-    optimizer: Optimizer = setting("adam", "adam, or adamw with decoupled weight decay.")
-    lr: float = setting(1e-3, "Learning rate; the highest one of onecycle.")
-    weight_decay: float = setting(0.0, "Of the optimizer.")
+    optimizer: Optimizer = setting("adam", "adam; or adamw, with decoupled weight decay.")
+    lr: float = setting(1e-3, "Learning rate; with onecycle the highest one.")
+    weight_decay: float = setting(0.0, "Weight decay of the optimizer.")
     schedule: Schedule = setting(
         "constant",
-        "constant; onecycle (Smith and Topin, 2018); plateau: a tenth after three epochs without a better "
-        "validation PR AUC.",
+        "Learning rate over time: constant; onecycle, up and down once (Smith and Topin, 2018); plateau, a "
+        "tenth after three epochs without a better validation PR AUC.",
     )
-    clip_norm: float = setting(0.0, "Gradients are scaled down to this norm; 0 leaves them.")
+    clip_norm: float = setting(
+        0.0, "Largest norm of the gradients, which are scaled down to it; 0: no limit."
+    )
     ema_decay: float = setting(
         0.0,
         "Highest decay of an exponential moving average of the weights, which is then what is validated and "
-        "kept; it begins lower, so that a short training is not averaged with its own beginning. 0: none.",
+        "kept; it is lower at first, so that a short training is not averaged with its own beginning. 0: "
+        "none.",
     )
     precision: Precision = setting(
-        "auto", "bfloat16 runs the network in mixed precision; auto does so where a CUDA device has it."
+        "auto",
+        "Arithmetic of the network: float32; bfloat16 (mixed precision); auto, which is bfloat16 where a "
+        "CUDA device has it and float32 elsewhere.",
     )
     patience: int = setting(0, "Stop after so many epochs without a better validation PR AUC; 0: never.")
     trainable: Trainable = setting(
-        "all", "all, or only the head: the body then stays as it is, statistics included."
+        "all",
+        "What learns: all of the network, or its head; the body then stays as it is, statistics included.",
     )
     class_weights: ClassWeights = setting(
-        "none", "balanced weighs a tag's true examples by false / true, at most 50."
+        "none", "none; or balanced: a tag's true examples weigh false / true times as much, at most 50 times."
     )
-    save_seconds: float = setting(300.0, "Write a checkpoint so often, beside that at each epoch's end.")
-    seed: int = setting(0, "Of everything random.")
+    save_seconds: float = setting(
+        300.0, "Seconds between two checkpoints within an epoch; the end of each epoch has one too."
+    )
+    seed: int = setting(0, "Seed of everything random.")
 
     def __post_init__(self) -> None:
         check_plain(self)
@@ -85,14 +93,15 @@ class TaggerConfig:
 
     network: str = setting(
         "vgg-12k-mel96-x1-db",
-        "Network and input: vgg or musicnn; then pons, small or neither; then the slug of its input.",
+        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons or musicnn-pons-"
+        "small; then the slug of the input.",
     )
     segment_seconds: float = setting(
-        0.0, "Length of its input; 0 is the paper's: 29.1 for vgg, 3 for musicnn."
+        0.0, "Seconds of sound in one pass of the network; 0: the paper's, 29.1 for vgg and 3 for musicnn."
     )
     excerpts: int = setting(1, "Random excerpts of each clip in an epoch.")
     augment: bool = setting(
-        False, "Train on other levels, equalizers and low-passes of the clips too, drawn anew each time."
+        False, "Change level and spectrum (equalizer, low-pass) of the training clips at random."
     )
 
     def __post_init__(self) -> None:
@@ -107,7 +116,7 @@ class TaggerConfig:
 @documented
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How a tagger learns other tags: its head alone first, then all of it at a lower rate.
+    """How a tagger is fine-tuned: its head alone first, then all of it at a lower rate.
 
     Raises
     ------
@@ -115,20 +124,24 @@ class FinetuneConfig:
         If a value cannot be.
     """
 
-    head_epochs: int = setting(20, "Passes in which only the new head learns.")
-    head_lr: float = setting(3e-3, "Highest learning rate of these.")
-    epochs: int = setting(20, "Passes in which everything learns; 0 keeps the body as it is.")
-    lr: float = setting(1e-3, "Highest learning rate of these.")
-    batch_size: int = setting(32, "Examples a step.")
+    head_epochs: int = setting(20, "Passes over the data in which only the new head learns.")
+    head_lr: float = setting(3e-3, "Highest learning rate while only the head learns.")
+    epochs: int = setting(
+        20, "Passes after those in which all of the network learns; 0: the body stays as it is."
+    )
+    lr: float = setting(1e-3, "Highest learning rate while all of the network learns.")
+    batch_size: int = setting(32, "Most examples in a step.")
     excerpts: int = setting(4, "Random excerpts of each clip in a pass.")
     augment: bool = setting(
-        True, "Train on other levels, equalizers and low-passes of the clips too, drawn anew each time."
+        True, "Change level and spectrum (equalizer, low-pass) of the training clips at random."
     )
-    patience: int = setting(0, "Stop after so many epochs without a better validation PR AUC; 0: never.")
+    patience: int = setting(
+        0, "Stop a stage after so many epochs without a better validation PR AUC; 0: never."
+    )
     class_weights: ClassWeights = setting(
-        "none", "balanced weighs a tag's true clips by false / true, at most 50."
+        "none", "none; or balanced: a tag's true clips weigh false / true times as much, at most 50 times."
     )
-    seed: int = setting(0, "Of everything random.")
+    seed: int = setting(0, "Seed of everything random.")
 
     def __post_init__(self) -> None:
         check_plain(self)
@@ -162,12 +175,14 @@ class FinetuneConfig:
 @documented
 @dataclass(frozen=True)
 class Signature:
-    """What a new tagger signs its scores with, and how its weights may be used."""
+    """Name, version and license of a new tagger."""
 
-    name: str = setting("", "What the tagger signs its scores with; empty is its file's name.")
-    version: str = setting("1", "Of the tagger.")
+    name: str = setting("", "Name that the tagger signs its scores with; empty: that of its file.")
+    version: str = setting("1", "Version that the tagger signs its scores with.")
     license: str = setting(
-        "", "Of its weights; empty is that of the tagger they grew from, or else not stated."
+        "",
+        "License of the tagger's weights; empty: that of the tagger it was fine-tuned from, or else not "
+        "stated.",
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Several processes that train one network: who is who, and statistics over the whole batch."""
+"""Several processes that train one network: their ranks, and batch statistics over all of them."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _shared(layer: nn.modules.batchnorm._BatchNorm, kind: type[nn.modules.batchn
 
 @contextmanager
 def shared_statistics(network: nn.Module, world: World) -> Iterator[None]:
-    """Let the batch normalisations of `network` see the batch of all processes; restore them at the end."""
+    """Make the batch normalisations of `network` use the batch of all processes; restore them at the end."""
     swapped = []
     if world.size > 1:
         on_gpu = next(network.parameters()).device.type == "cuda"

@@ -1,4 +1,4 @@
-"""Fine-tuning: a tagger that knows music learns other tags, from fewer clips than a new one would need."""
+"""Fine-tuning: training a tagger for other tags, which takes fewer clips than one from scratch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ from ..features import FeatureStore, label_features
 from ..inference import Tagger, load
 from .config import NO_CALLBACKS, Callbacks, FinetuneConfig, Signature
 from .run import Line
-from .supervised import Trained, check_counts, features_of, finished, fit, origin, training_examples
+from .supervised import (
+    Trained,
+    check_counts,
+    check_request,
+    features_of,
+    finished,
+    fit,
+    origin,
+    training_examples,
+)
 from .trainer import Trainer
 
 
@@ -30,10 +39,10 @@ def finetune(
     callbacks: Callbacks = NO_CALLBACKS,
     device: str | None = None,
 ) -> Trained:
-    """Let a copy of a tagger learn the tags of a data set: its new head first, then all of it.
+    """Train a copy of a tagger for the tags of a data set: its new head first, then all of it.
 
-    With validation clips the better stage's best epoch is kept, and thresholds are fitted; with test clips it
-    is evaluated.
+    With validation clips the best epoch of the better stage is kept, and thresholds are fitted; with test
+    clips the tagger is evaluated.
 
     Parameters
     ----------
@@ -44,10 +53,10 @@ def finetune(
     features
         A store of their features, of `base`'s front end; without one they are computed first, in `work`.
     config
-        How.
+        How to fine-tune.
     signature
-        Name, version and license of the tagger; the license is that of `base` where none is said, for the
-        weights grew out of its.
+        Name, version and license of the tagger. Where it says no license, that of `base` holds, whose
+        weights the new ones are derived from.
     work, callbacks, device
         As in `train_tagger`.
 
@@ -60,6 +69,7 @@ def finetune(
     tagger = base if isinstance(base, Tagger) else load(base, device="cpu")
     own = tagger.with_tags(data.tags, torch.Generator().manual_seed(config.seed))
     network = chosen = own.network
+    check_request(tagger.config, config.augment, device)
     with features_of(data, tagger.config, features, work, callbacks) as store:
         labelled = label_features(data, store, network.input_shape[1])
         check_counts(labelled)
@@ -71,9 +81,7 @@ def finetune(
         progress = _Progress(callbacks, steps, config.head_epochs + config.epochs)
         told = callbacks.replace(on_epoch=progress.epoch, on_step=progress.step)
         for number, stage in enumerate(config.stages):
-            network = copy.deepcopy(
-                network
-            )  # what the stage before it has learnt may turn out the better one
+            network = copy.deepcopy(network)  # the stage before may turn out the better one
             folder = work / "run" / stage.trainable if work is not None else None
             result = fit(Trainer(network, stage, device=device), train, valid, folder, told)
             progress.before += stage.epochs
@@ -94,7 +102,7 @@ def finetune(
 
 @dataclass
 class _Progress:
-    """Two trainings, told of as one."""
+    """Reports the steps and epochs of two trainings as those of one."""
 
     callbacks: Callbacks
     steps: int

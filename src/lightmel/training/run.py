@@ -44,12 +44,12 @@ _MAX_CLASS_WEIGHT = 50.0
 
 @dataclass(frozen=True)
 class TrainResult(Generic[Network]):
-    """What a training gave.
+    """The result of a training.
 
     Attributes
     ----------
     network
-        In evaluation mode: with validation data that of the best epoch, otherwise the last.
+        The network of the best epoch, or of the last one without validation data; in evaluation mode.
     history
         A line an epoch: epoch, loss, lr, seconds; with validation data valid_roc_auc and valid_pr_auc.
     best_epoch
@@ -57,7 +57,7 @@ class TrainResult(Generic[Network]):
     stopped
         done, early (no better epoch for too long) or interrupted (`Trainer.stop`).
     tagger
-        Where a tagger was trained: the trained one, with `network` in it.
+        The trained tagger, with a copy of `network`; None where a network was trained.
     """
 
     network: Network
@@ -69,7 +69,7 @@ class TrainResult(Generic[Network]):
 
 @dataclass(frozen=True)
 class Setup(Generic[Network]):
-    """What a run is made of; `Trainer` and `Trainer.fit` describe it.
+    """The parts of a run; `Trainer` and `Trainer.fit` describe them.
 
     Attributes
     ----------
@@ -118,14 +118,10 @@ class Run(Generic[Network]):
             self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 self.optimizer, mode="max", factor=_PLATEAU_FACTOR, patience=_PLATEAU_EPOCHS
             )
-        self.averaged = (
-            AveragedModel(self.network, multi_avg_fn=_moving_average(config.ema_decay), use_buffers=True)
-            if config.ema_decay
-            else None
-        )
+        self.averaged = MovingAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.forward: Callable[[torch.Tensor], torch.Tensor] = self._logits
         if world.size > 1:
-            # A head alone has its features computed outside.
+            # Where only the head learns, its input is computed outside.
             self.forward = DistributedDataParallel(self.learner)
         self.half = config.precision == "bfloat16" or (
             config.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -133,7 +129,7 @@ class Run(Generic[Network]):
         self.epoch = self.step = 0  # what comes next
         self.asked = self.due = False  # to stop, and to write a checkpoint, as all processes saw it in a step
         self.saved = time.monotonic()
-        self.statistics = list(network.buffers())  # there may be none
+        self.statistics = list(network.buffers())
         self.kept = [torch.empty_like(buffer) for buffer in self.statistics]
         self.total = self.count = self.seconds = 0.0
         self.history: list[Line] = []
@@ -175,8 +171,8 @@ class Run(Generic[Network]):
     def advance(self, size: int, batch: Batch) -> None:
         """Take one step; `size` is the examples of all processes."""
         x, target = (part.to(self.device, non_blocking=True) for part in batch)
-        # A forward pass moves running statistics: the good ones are kept until all is known to be finite.
-        torch._foreach_copy_(self.kept, self.statistics)
+        # A copy of the running statistics: the forward pass changes them, also where the loss is not finite.
+        _copy_all(self.kept, self.statistics)
         seed = np.random.SeedSequence([self.config.seed, self.epoch, self.step, self.world.rank, 1])
         _seed_dropout(int(seed.generate_state(1, np.uint64)[0] >> 1), self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
@@ -190,20 +186,20 @@ class Run(Generic[Network]):
         value.backward()  # type: ignore[no-untyped-call]
         value = value.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm or float("inf"))
-        # One question to all processes a step: is anything not finite, and did anybody ask for something?
+        # One reduction a step: is anything not finite, is a stop asked for, is a checkpoint due?
         late = self.world.is_first and self._late()
         bad, asked, due = self.world.sum(
             float(not torch.isfinite(value + norm)), float(self.stop.is_set()), float(late)
         )
         self.asked, self.due = asked > 0, due > 0
         if bad:
-            torch._foreach_copy_(self.statistics, self.kept)
+            _copy_all(self.statistics, self.kept)
             self._refuse(float(value))
         self.optimizer.step()
         if self.config.schedule == "onecycle":
             self.schedule.step()
         if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
+            self.averaged.advance()
         self.total += float(value) * size / self.world.size
         self.count += size
         self.step += 1
@@ -237,7 +233,7 @@ class Run(Generic[Network]):
                 self.advance(size, batch)
                 if on_step is not None and world.is_first:
                     on_step(self.epoch * self.steps + self.step, config.epochs * self.steps)
-                if world.size == 1:  # it may have been asked by now
+                if world.size == 1:  # on_step may have asked for it
                     self.asked, self.due = self.stop.is_set(), self._late()
                 if self.step < self.steps and (self.asked or (self.due and self.folder is not None)):
                     self.seconds += time.perf_counter() - began
@@ -310,7 +306,7 @@ class Run(Generic[Network]):
     # -- on disk
 
     def save(self) -> None:
-        """Write the run to its folder, in the first process; all processes call it."""
+        """Write a checkpoint to the folder, in the first process; all processes call this."""
         self.saved = time.monotonic()
         if self.folder is None:
             return
@@ -331,7 +327,7 @@ class Run(Generic[Network]):
         files.write_state(self.folder, state, self.history)
 
     def restore(self, resume: bool) -> None:
-        """Go on with the run in the folder, if there is one and it is this run."""
+        """Load the checkpoint in the folder, if there is one, and check that it is of this run."""
         assert self.folder is not None
         state = files.read_state(self.folder)
         if state is None:
@@ -364,6 +360,11 @@ def _digest(labels: torch.Tensor) -> str:
     return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
 
 
+def _copy_all(to: list[torch.Tensor], values: list[torch.Tensor]) -> None:
+    if to:  # torch refuses an empty list: that of a network without running statistics
+        torch._foreach_copy_(to, values)
+
+
 def _seed_dropout(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
@@ -378,11 +379,34 @@ def _cross_entropy(labels: torch.Tensor, config: TrainConfig, device: torch.devi
     return lambda logits, target: F.binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
 
 
-def _moving_average(highest: float) -> Callable[[Any, Any, Any], None]:
-    """Return an exponential moving average for `AveragedModel`, of decay (1 + n) / (10 + n) at first."""
+class MovingAverage(AveragedModel):
+    """An exponential moving average of the weights and statistics of a network.
 
-    def update(averaged: Any, current: Any, count: Any) -> None:
-        decay = min(highest, (1 + float(count)) / (10 + float(count)))
-        get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
+    After n steps its decay is (1 + n) / (10 + n), up to the highest. The tensors are listed once: to walk
+    through the modules of a small network takes as long as to run them.
+    """
 
-    return update
+    def __init__(self, network: nn.Module, highest_decay: float) -> None:
+        super().__init__(network, use_buffers=True)
+        self._network, self._highest = [network], highest_decay  # in a list: it is no part of this module
+        self._groups: dict[torch.dtype, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
+        pairs = zip(
+            (*self.module.parameters(), *self.module.buffers()),
+            (*network.parameters(), *network.buffers()),
+            strict=True,
+        )
+        for own, other in pairs:
+            mine, theirs = self._groups.setdefault(own.dtype, ([], []))
+            mine.append(own.detach())
+            theirs.append(other.detach())
+
+    def advance(self) -> None:
+        """Take in what the network is now."""
+        count = int(self.n_averaged)
+        if count == 0:
+            self.update_parameters(self._network[0])  # which copies
+            return
+        update = get_ema_multi_avg_fn(min(self._highest, (1 + count) / (10 + count)))  # type: ignore[no-untyped-call]
+        for mine, theirs in self._groups.values():
+            update(mine, theirs, count)
+        self.n_averaged += 1

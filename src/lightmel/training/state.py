@@ -91,6 +91,15 @@ def read_state(folder: Path) -> dict[str, Any] | None:
 
 _RENAMED = {"average": "ema_decay", "batch": "batch_size", "optimiser": "optimizer", "part": "trainable"}
 """Settings that format 2 called otherwise."""
+_RENAMED_IDENTITY = {
+    "mels": "features",
+    "damage": "augmentation",
+    "seconds": "segment_seconds",
+    "step": "step_seconds",
+    "excerpt": "excerpt_seconds",
+    "split": "split_seed",
+}
+"""What it called otherwise of the examples: those of a store, and those of a distillation."""
 _PLAYBACK = (
     "Gain{'low': -12, 'high': 6}, Equaliser{'decibel': 3, 'slope': 1.5, 'bells': 2}, "
     "LowPass{'low': 3000, 'high': 8000, 'probability': 0.25}"
@@ -100,22 +109,25 @@ _PLAYBACK = (
 
 def _upgraded(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return a state of format 2 as one of format 3: other words for the same things."""
-    fields = dict(state) | {"format": _FORMAT, "optimizer": state["optimiser"]}
-    fields["config"] = {_RENAMED.get(name, name): value for name, value in state["config"].items()}
-    fields["identity"] = _renamed_identity(state["identity"])
-    if isinstance(clips := fields["identity"].get("the validation clips"), Mapping):
-        fields["identity"]["the validation clips"] = _renamed_identity(clips)
+    fields = _renamed(state, {"optimiser": "optimizer"}) | {"format": _FORMAT}
+    if isinstance(config := fields.get("config"), Mapping):
+        fields["config"] = _renamed(config, _RENAMED)
+    if isinstance(identity := fields.get("identity"), Mapping):
+        fields["identity"] = identity = _renamed_identity(identity)
+        if isinstance(clips := identity.get("the validation clips"), Mapping):
+            identity["the validation clips"] = _renamed_identity(clips)
     return fields
 
 
 def _renamed_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
-    fields = dict(identity)
-    if "mels" in fields:
-        fields["features"] = fields.pop("mels")
-    if "damage" in fields:
-        augmentation = fields.pop("damage")
-        fields["augmentation"] = PLAYBACK_IDENTITY if augmentation == _PLAYBACK else augmentation
+    fields = _renamed(identity, _RENAMED_IDENTITY)
+    if fields.get("augmentation") == _PLAYBACK:
+        fields["augmentation"] = PLAYBACK_IDENTITY
     return fields
+
+
+def _renamed(fields: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in fields.items()}
 
 
 def _damaged(path: Path, what: str) -> TrainingError:

@@ -1,4 +1,4 @@
-"""From labelled clips to a tagger of one's own, trained from scratch; what fine-tuning shares with it."""
+"""Training a tagger on labelled clips from scratch, and what fine-tuning shares with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..errors import ConfigError, DataError, StoppedError, TrainingError
 from ..evaluation import ClipSet, Evaluation, evaluate_examples, fit_thresholds, score_clips
 from ..features import FeatureExamples, FeatureStore, LabelledSplits, build_store, label_features
 from ..frontends import FrontendConfig
-from ..inference import Tagger
+from ..inference import Tagger, resolve_device
 from ..models import SEGMENT_SECONDS, TaggingNetwork, build_named, parse_name
 from .augment import Chain, MelDomain, playback
 from .config import NO_CALLBACKS, Callbacks, Signature, TaggerConfig, TrainConfig
@@ -40,16 +40,16 @@ FEW_POSITIVES = 5
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training on labelled clips.
+    """The result of a training on labelled clips.
 
     Attributes
     ----------
     tagger
-        Ready to tag, with thresholds where there were validation clips.
+        The trained tagger, with thresholds where there were validation clips.
     history
         Lines of the trainings, in order; each has its `stage`.
     evaluation
-        On the test clips; None where there are none.
+        Figures on the test clips; None where there are none.
     """
 
     tagger: Tagger
@@ -109,7 +109,7 @@ def train_tagger(
     work
         A folder for features and checkpoints: the same call goes on where the last one was stopped.
     callbacks
-        Whom to tell.
+        Functions to call as it goes on.
     device
         As in `Trainer`.
 
@@ -128,6 +128,7 @@ def train_tagger(
     seconds = what.segment_seconds or _paper_seconds(what.network)
     generator = torch.Generator().manual_seed(training.seed)
     network, config = build_named(what.network, seconds, len(data.tags), generator)
+    check_request(config, what.augment, device)
     with features_of(data, config, features, work, callbacks) as store:
         labelled = label_features(data, store, network.input_shape[1])
         check_counts(labelled)
@@ -146,6 +147,20 @@ def train_tagger(
         )
         history = [{"stage": "all", **line} for line in result.history]
         return finished(result.network, description, labelled, history)
+
+
+def check_request(config: FrontendConfig, augment: bool, device: str | None) -> None:
+    """Refuse, before features are computed, a device that is not there and augmentations that there are not.
+
+    Raises
+    ------
+    ConfigError
+        If this machine has no such device, or features of `config` cannot be augmented.
+    """
+    if device is not None:
+        resolve_device(device)
+    if augment:
+        MelDomain(config)
 
 
 @contextmanager
@@ -197,8 +212,8 @@ def check_counts(labelled: LabelledSplits) -> None:
     labelled.data.split("train")
     if lost := [tag for tag, n in labelled.counts.items() if n == 0]:
         raise DataError(
-            f"{labelled.data.label}: no training clip has {', '.join(lost)}, which cannot be learnt then. Add "
-            "clips of it, or take the tag out of the table."
+            f"{labelled.data.label}: no training clip has {', '.join(lost)}, which cannot be learnt then. "
+            "Add clips of it, or take the tag out of the table."
         )
     if few := [f"{tag} ({n})" for tag, n in labelled.counts.items() if n < FEW_CLIPS]:
         log.warning(
@@ -245,7 +260,7 @@ def fit(
 
 
 def origin(labelled: LabelledSplits) -> dict[str, Any]:
-    """Return where a tagger's knowledge comes from, for its file."""
+    """Return which data a tagger was trained on, for its file."""
     return {
         "data": labelled.data.label,
         "citation": labelled.data.citation,

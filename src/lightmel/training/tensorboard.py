@@ -1,4 +1,4 @@
-"""TensorBoard, for those who look at it: a line of the history as scalars."""
+"""TensorBoard: the lines of the history as scalars."""
 
 from __future__ import annotations
 

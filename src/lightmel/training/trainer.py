@@ -25,21 +25,21 @@ from .state import STATE
 
 
 class Trainer(Generic[Network]):
-    """Trains one network, or a tagger's.
+    """Trains a network, or that of a tagger.
 
-    Started by torchrun, each of several processes builds the same trainer and calls `fit` on the same
-    data: the batch of a step is shared out among them, and the first process alone writes.
+    Under torchrun, each of several processes builds the same trainer and calls `fit` on the same data: the
+    batch of a step is shared out among them, and the first process alone writes.
 
     Parameters
     ----------
     model
-        A network, which is trained in place; or a tagger, of which a copy is, for a loaded tagger may be in
-        use elsewhere.
+        A network, which is trained in place; or a tagger, whose network is copied first: a loaded tagger may
+        be in use elsewhere.
     config
-        How.
+        How to train.
     loss
         ``loss(logits, target)``, a scalar; without one, binary cross-entropy, as in the paper. Where it has
-        an attribute `identity`, plain data, a training is resumed only with one of the same.
+        an attribute `identity`, plain data, a training is resumed only with a loss of the same identity.
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; ``"auto"`` or nothing is the CUDA device of this
         process if there is any, and the processor elsewhere.
@@ -58,18 +58,18 @@ class Trainer(Generic[Network]):
         self.config = config or TrainConfig()
         self.loss = loss
         self.device = None if device in (None, "auto") else torch.device(resolve_device(str(device)))
-        # Of what it begins with: a fit that goes on with a run finds the network trained.
+        # Of the weights before the first step: a fit that resumes a run finds the network trained already.
         self._initial_weights = weights_sha256(self.network)
         self._stop = threading.Event()
         self._running = threading.Event()
 
     @property
     def running(self) -> bool:
-        """Whether `fit` is at work, so that `stop` means something."""
+        """Whether `fit` is running; if not, `stop` ends the next one."""
         return self._running.is_set()
 
     def stop(self) -> None:
-        """Let a running `fit` end after its step, with a checkpoint; from a signal handler or a thread."""
+        """End a running `fit` after its step, with a checkpoint; a signal handler or a thread may call it."""
         self._stop.set()
 
     def fit(
@@ -82,16 +82,16 @@ class Trainer(Generic[Network]):
         on_epoch: Callable[[Line], None] | None = None,
         on_step: Callable[[int, int], None] | None = None,
     ) -> TrainResult[Network]:
-        """Train.
+        """Train the network.
 
         Parameters
         ----------
         train
-            What to learn from.
+            Examples to train on.
         valid
-            What an epoch is validated on: PR AUC, mean over tags.
+            Examples that each epoch is validated on, by PR AUC, mean over tags.
         folder
-            Where checkpoints and history go; without one, nothing is written.
+            Folder of the checkpoints and the history; without one, nothing is written.
         resume
             Go on with the run in `folder`, if there is one.
         on_epoch
@@ -123,7 +123,7 @@ class Trainer(Generic[Network]):
         with joined_world() as world, ExitStack() as stack:
             self._running.set()
             stack.callback(self._running.clear)
-            stack.callback(self._stop.clear)  # at the end: it may have been asked to stop before it began
+            stack.callback(self._stop.clear)  # at the end: `stop` may have been called before it began
             work = Path(folder) if folder is not None else None
             if work is not None and world.is_first:
                 check_target(work / STATE, (), TrainingError)
@@ -157,7 +157,7 @@ class Trainer(Generic[Network]):
         return replace(result, tagger=Tagger(result.network, description))
 
     def _put_back(self) -> None:
-        """Leave the network as it is used, whether its training went well or not."""
+        """Put the network back on the processor, in evaluation mode, also after a training that failed."""
         self.network.eval().cpu().lay_out(torch.contiguous_format)
 
     def _check(self, examples: Examples) -> None:

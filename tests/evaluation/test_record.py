@@ -1,0 +1,108 @@
+"""The record of an evaluation: written and read back, shown as a table, with the digest of the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from lightmel.checkpoint import weights_sha256
+from lightmel.errors import DataError
+from lightmel.evaluation import Evaluation
+from lightmel.inference import Tagger, load
+
+Record = Callable[..., Evaluation]
+
+
+def test_a_record_is_read_as_it_was_written(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "figures.json"
+    record().save(path)
+    assert Evaluation.load(path) == record()
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    assert plain["macro_roc_auc"] == pytest.approx(0.8)
+    assert plain["macro_pr_auc"] == pytest.approx(0.5)
+    assert set(plain) == {f.name for f in fields(Evaluation)} | {"macro_roc_auc", "macro_pr_auc"}
+    assert "dvořák" in path.read_text(encoding="utf-8")
+    assert path.with_suffix(".md").read_text(encoding="utf-8") == record().table() + "\n"
+
+
+def test_names_that_are_not_utf_8_are_written_and_read_back(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    name = b"dvo\xf8\xe1k".decode(errors="surrogateescape")
+    own = record(model=name, failed={f"{name}.mp3": "it is not sound"})
+    own.save(path)
+    assert Evaluation.load(path) == own
+    assert r"dvo\udcf8\udce1k 2 (" in path.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_what_is_no_record_is_refused(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    with pytest.raises(DataError, match="cannot be read"):
+        Evaluation.load(path)
+    for text, says in (
+        ("no JSON", "cannot be read as an evaluation"),
+        ("[1, 2]", "holds no evaluation but a list"),
+        (json.dumps({"dataset": "songs"}), r"figures\.json: This is no evaluation: clips, config"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=says):
+            Evaluation.load(path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        record().save(tmp_path / "folder")
+
+
+def test_a_table_shows_each_tag_the_averages_and_what_is_missing(record: Record) -> None:
+    assert record().table().splitlines() == [
+        "mine 2 (16k-mel48-x2-db, weights 0123456789ab) on test of songs, clean: 100 clips.",
+        "",
+        "| tag                | true clips | ROC AUC                | PR AUC                 |",
+        "|--------------------|------------|------------------------|------------------------|",
+        "| a\\|b               | 20         | 0.750                  | 0.400                  |",
+        "| dvořák             | 30         | 0.850                  | 0.600                  |",
+        "| never              | 0          |                        |                        |",
+        "| **mean of 2 tags** |            | 0.800 (0.700 to 0.900) | 0.500 (0.400 to 0.600) |",
+        "",
+        "Left out: never (no clip has it).",
+        "Could not be read: 1 files.",
+    ]
+
+
+def test_a_record_of_the_version_before_is_read() -> None:
+    file = Path(__file__).parents[1] / "files" / "format-1" / "evaluation.json"
+    found = Evaluation.load(file)
+    assert (found.dataset, found.split, found.model, found.clips) == ("clips", "test", "mine", 18)
+    assert found.positives == {"high": 8, "low": 10, "noise": 12}
+    assert found.to_dict() == json.loads(file.read_text(encoding="utf-8"))
+
+
+# The digest of the weights that it carries
+
+
+def test_the_digest_is_that_of_the_weights_and_of_nothing_else(
+    tiny: Callable[..., Tagger], tmp_path: Path
+) -> None:
+    tagger = tiny(1)
+    network = tagger.network
+    own = weights_sha256(network)
+    assert len(own) == 64
+    assert own == weights_sha256(tiny(1, name="another", version="9", thresholds=(0.1, 0.2, 0.3)).network)
+    tagger.save(tmp_path / "a.safetensors")
+    assert weights_sha256(load(tmp_path / "a.safetensors").network) == own
+    assert weights_sha256(network.train()) == own
+    for name, tensor in network.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            tensor += 1
+            assert weights_sha256(network) == own
+            continue
+        flat = tensor.view(-1)
+        before = float(flat[-1])
+        flat[-1] = before + 1
+        assert weights_sha256(network) != own, name
+        flat[-1] = before
+    assert weights_sha256(network) == own == weights_sha256(tagger.network)
+    assert weights_sha256(tiny(2).network) != own
+    assert weights_sha256(network.double()) != own
