@@ -58,7 +58,7 @@ def test_it_comes_with_the_package() -> None:
 
 
 def test_the_license_lies_beside_it() -> None:
-    text = sample.license()
+    text = sample.license_text()
     assert f"SPDX-License-Identifier: {sample.LICENSE}" in text
     assert "CC0 1.0 Universal" in text
     assert (sample.path().parent / "LICENSE").is_file()

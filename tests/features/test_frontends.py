@@ -101,7 +101,7 @@ def test_where_the_kind_is_not_registered_the_store_is_not_opened(
     build_store(folder, sources, toy.ToyConfig(), workers=0)
     monkeypatch.delitem(registry.KINDS, "toy")
     with pytest.raises(
-        DataError, match=r"store\.json cannot be read \(.*no front end 'toy'.*lightmel\.frontends\.register"
+        DataError, match=r"store\.json cannot be read: .*no front end 'toy'.*lightmel\.frontends\.register"
     ):
         FeatureStore.open(folder)
     register(toy.ToyConfig, toy.ToyFrontend)

@@ -498,7 +498,7 @@ def test_why_a_description_cannot_be_read_is_said(
     (folder / DESCRIPTION).write_text(json.dumps(document | change))
     before = contents(folder)
     for read in (FeatureStore.open, lambda folder: Appender(folder, ABOUT)):
-        with pytest.raises(DataError, match=rf"store\.json cannot be read \(.*{message}"):
+        with pytest.raises(DataError, match=rf"store\.json cannot be read[: ].*{message}"):
             read(folder)
     assert contents(folder) == before
 

@@ -50,13 +50,7 @@ class ToyConfig(FrontendConfig):
 class ToyFrontend(Frontend):
     """Computes a `ToyConfig`."""
 
-    def __init__(self, config: ToyConfig) -> None:
-        super().__init__()
-        self.config: ToyConfig = config
-
-    @classmethod
-    def from_config(cls, config: ToyConfig) -> ToyFrontend:
-        return cls(config)
+    config: ToyConfig
 
     def forward(self, wave: torch.Tensor) -> torch.Tensor:
         block = self.config.block

@@ -60,13 +60,7 @@ class LoudnessConfig(FrontendConfig):
 class Loudness(Frontend):
     """The module of `LoudnessConfig`."""
 
-    def __init__(self, config: LoudnessConfig) -> None:
-        super().__init__()
-        self.config: LoudnessConfig = config
-
-    @classmethod
-    def from_config(cls, config: LoudnessConfig) -> Loudness:
-        return cls(config)
+    config: LoudnessConfig
 
     def forward(self, wave: Tensor) -> Tensor:
         frames = wave.unfold(-1, self.config.size, self.config.size).square().mean(-1)

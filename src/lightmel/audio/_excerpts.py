@@ -51,8 +51,7 @@ def excerpt(path: Source, sr: int, start: float, seconds: float) -> Wave:
 def middle(path: Source, sr: int, seconds: float) -> Wave:
     """Return `seconds` from the middle of a file, or all of it where it is shorter, at `sr` Hz.
 
-    The length is the header's if there is sound in the middle of it; otherwise the file is decoded to
-    measure it.
+    The length is the header's if the sound goes on to there; otherwise the file is decoded to measure it.
 
     Raises
     ------
@@ -78,8 +77,9 @@ def placed(path: Source, sr: int, length: int, starts: Callable[[int], Sequence[
     """Return excerpts of `length` samples from a file at `sr`, or all of it, once, where it is shorter.
 
     `starts` gives the rising places where they begin, from the number of samples that the file has. That
-    number is the header's if the last excerpt is there; otherwise the file is decoded to count it. The waves
-    are read one by one, as they are asked for.
+    number is the header's if the sound goes on to there, which libsndfile finds out by seeking; otherwise,
+    and for what FFmpeg decodes, the file is decoded to count it. The waves are read one by one, as they are
+    asked for.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def placed(path: Source, sr: int, length: int, starts: Callable[[int], Sequence[
     with contextlib.closing(open_decoder(path)) as decoder:
         seeks = decoder.seeks
         samples = 0 if decoder.claimed is None else round(decoder.claimed * sr / decoder.sr)
-    if samples < length or not _is_there(path, sr, starts(samples)[-1], length):
+    if samples < length or not seeks or not _is_there(path, sr, samples - length, length):
         samples = sum(len(block) for block in stream(path, sr))
     if samples < length:
         return Excerpts(samples, iter([load(path, sr)]))

@@ -7,9 +7,11 @@ front end. Format 1, which older files have, knew mel-spectrograms only; it is r
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,14 @@ class Description:
         samples = self.segment_samples
         if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
             raise WeightsError(f"segment_samples is a whole number from 1 on, not {samples!r}.")
+        for what, texts in (
+            ("name, version and license", (self.name, self.version, self.license)),
+            ("tags", self.tags),
+        ):
+            if not all(isinstance(text, str) for text in texts):
+                raise WeightsError(f"{what} are texts, not {texts!r}.")
+        if not all(isinstance(t, Real) and math.isfinite(t) for t in self.thresholds):
+            raise WeightsError(f"thresholds are finite numbers, not {self.thresholds!r}.")
         if len(set(self.tags)) != len(self.tags):
             twice = sorted({t for t in self.tags if self.tags.count(t) > 1})
             raise WeightsError(f"Each tag may stand once; {', '.join(twice)} stands more often.")

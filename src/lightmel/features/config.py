@@ -30,11 +30,14 @@ class StoreConfig:
     excerpt_seconds: float = setting(
         0.0, "Seconds from the middle of each file, as in the paper (29.1); 0: all of it."
     )
-    workers: int = setting(0, "Processes that compute; 0: one for each core.")
+    workers: int = setting(
+        -1, "Processes that compute; -1: one for each core; 0: none but the command itself."
+    )
 
     def __post_init__(self) -> None:
         check_plain(self)
-        if not self.excerpt_seconds >= 0 or self.workers < 0:
+        if not self.excerpt_seconds >= 0 or self.workers < -1:
             raise ConfigError(
-                f"excerpt_seconds and workers are 0 or more, not {self.excerpt_seconds} and {self.workers}."
+                "excerpt_seconds is 0 or more and workers -1 or more, "
+                f"not {self.excerpt_seconds} and {self.workers}."
             )

@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._files import write_whole
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..frontends import FrontendConfig, StorageType, config_from_dict
 from .layout import Bytes, Layout
 
@@ -152,6 +152,8 @@ def read_description(folder: Path) -> Description:
         raise DataError(
             f"{folder} is no feature store: it has no {DESCRIPTION}. `lightmel features` makes one."
         ) from None
+    except ConfigError as error:  # a front end that is not known here, say
+        raise DataError(f"{path} cannot be read: {error}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error}): copy it anew, or build the store anew.") from error
 

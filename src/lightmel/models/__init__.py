@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
-    from .base import TaggingNetwork
+    from .base import TaggingNetwork, initialize
     from .cost import (
         Checked,
         Claim,
@@ -42,6 +42,7 @@ __all__ = [
     "build_vgg",
     "check_claims",
     "counted_cost",
+    "initialize",
     "layer_costs",
     "names",
     "network_cost",
@@ -55,7 +56,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "TaggingNetwork": "base",
+        **dict.fromkeys(("TaggingNetwork", "initialize"), "base"),
         **dict.fromkeys(("Checked", "Claim", "Cost", "Row", "check_claims"), "cost"),
         **dict.fromkeys(("counted_cost", "layer_costs", "network_cost", "paper_cost", "paper_costs"), "cost"),
         "build_fcn": "fcn",

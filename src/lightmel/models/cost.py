@@ -23,7 +23,7 @@ from ..errors import UnknownModelError, nearest
 from ..frontends import CLIP_SECONDS, PAPER_CONFIGS, FrontendConfig, MelConfig
 from .base import TaggingNetwork
 from .fcn import FILTERS, POOLS
-from .registry import SEGMENT_SECONDS, build
+from .registry import SEGMENT_SECONDS, build, names
 
 FLOAT_BYTES = 4
 
@@ -139,13 +139,19 @@ def layer_costs(model: TaggingNetwork | Mapping[str, Any]) -> dict[str, Cost]:
 
 
 def network_cost(model: TaggingNetwork | Mapping[str, Any]) -> Cost:
-    """Return the cost of one forward pass of one input, by formula; see `layer_costs` for what is taken.
+    """Return the cost of one forward pass of one input; see `layer_costs` for what is taken.
+
+    It is computed by formula; a network without one, of your own say, is counted on torch's ``"meta"``.
 
     Examples
     --------
     >>> network_cost({"architecture": "vgg", "input_shape": (96, 1366)})
     Cost(parameters=17365940, macs=10010669056, activation_bytes=95051976)
     """
+    spec = model.spec() if isinstance(model, TaggingNetwork) else model
+    if spec.get("architecture") in set(names()) - set(_FORMULAS):
+        with torch.device("meta"):
+            return counted_cost(build(spec))
     return sum(layer_costs(model).values(), Cost())
 
 

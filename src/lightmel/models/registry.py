@@ -29,6 +29,8 @@ SEGMENT_SECONDS: dict[str, float] = {"vgg": CLIP_SECONDS, "musicnn": 3.0}
 def register(name: str, builder: Callable[..., TaggingNetwork]) -> None:
     """Register a network, ``builder(input_shape, n_tags, *, ..., generator)``, for `build` and for files.
 
+    The same function defined again, in a notebook's cell say, takes the place of its older self.
+
     Raises
     ------
     ConfigError
@@ -37,8 +39,10 @@ def register(name: str, builder: Callable[..., TaggingNetwork]) -> None:
     """
     if not name.isidentifier():
         raise ConfigError(f"{name!r} is no name for a network: letters, digits and underscores are.")
-    if BUILDERS.setdefault(name, builder) is not builder:
+    held = BUILDERS.get(name, builder)
+    if (held.__module__, held.__qualname__) != (builder.__module__, builder.__qualname__):
         raise ConfigError(f"There is a network {name!r} already.")
+    BUILDERS[name] = builder
 
 
 def names() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["CHANNELS", "LICENSE", "SECONDS", "SOURCE", "SR", "TITLE", "license", "path"]
+__all__ = ["CHANNELS", "LICENSE", "SECONDS", "SOURCE", "SR", "TITLE", "license_text", "path"]
 
 TITLE = "The lightmel sample"
 LICENSE = "CC0-1.0"
@@ -25,6 +25,6 @@ def path() -> Path:
     return Path(str(resources.files(__name__).joinpath("sample.ogg")))
 
 
-def license() -> str:
+def license_text() -> str:
     """Return the text of the sample's license."""
     return resources.files(__name__).joinpath("LICENSE").read_text(encoding="utf-8")

@@ -38,7 +38,8 @@ def resolve_device(name: str = "auto") -> str:
     match = _DEVICE.fullmatch(str(name))
     if match is None:
         words = ("auto", "cpu", "cuda", "cuda:1", "mps")
-        raise ConfigError(f"device is one of {', '.join(words)}, not {name!r}.{nearest(str(name), words)}")
+        hint = " Did you mean 'cuda'?" if str(name).lower() == "gpu" else nearest(str(name), words)
+        raise ConfigError(f"device is one of {', '.join(words)}, not {name!r}.{hint}")
     kind, index = match["kind"], match["index"]
     there = available_devices()
     if kind == "cuda" and index is None:
