@@ -204,3 +204,11 @@ def test_features_in_memory_want_the_rows_of_their_front_end(toy: ModuleType) ->
     np.testing.assert_array_equal(features.excerpts([0], [1], 2), [[[1, 2], [5, 6]]])
     with pytest.raises(ShapeError, match=r"'a' has the shape \(3, 4\), not \(2, frames\)"):
         MemoryFeatures(toy.ToyConfig(), {"a": np.zeros((3, 4))})
+
+
+def test_a_front_end_that_makes_no_frames_of_a_clip_fails_it(
+    toy: ModuleType, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy.ToyFrontend, "forward", lambda self, wave: wave.new_empty(2, 0))
+    found = build_store(tmp_path / "store", {"0.wav": sources["0.wav"]}, toy.ToyConfig(), workers=0)
+    assert found.failed == {"0.wav": "16000-toy-100-1 makes no frames of it."}

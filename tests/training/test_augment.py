@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from lightmel.errors import ConfigError
+from lightmel.errors import ConfigError, ShapeError
 from lightmel.frontends import FrontendConfig, MelConfig, MelFrontend
 from lightmel.training import (
     Augmentation,
@@ -396,3 +396,8 @@ def test_filtered_mels_stay_within_the_floor_and_change_nothing_else() -> None:
     chain = Chain([build(MELS) for build in FILTERS])
     one, other = (chain(mel + 60, seeded(s)) for s in (1, 2))
     assert not torch.equal(one, other)
+
+
+def test_noise_is_for_waves() -> None:
+    with pytest.raises(ShapeError, match=r"waves \(batch, samples\), not to \(2, 16, 5\)"):
+        Noise(-60, -30)(torch.zeros(2, 16, 5), seeded())

@@ -46,6 +46,8 @@ class FeatureMaker:
             features = self._features(path)
         except (LightmelError, OSError) as error:
             return {"frames": 0, "failed": str(error).removeprefix(f"{path}: ")}, b""
+        if not features.shape[1]:
+            return {"frames": 0, "failed": f"{self._description.config.slug} makes no frames of it."}, b""
         if not np.isfinite(features).all():
             why = "its samples are so large that the features are not finite: scale them to ±1."
             return {"frames": 0, "failed": why}, b""

@@ -20,7 +20,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ShapeError
 from ..frontends import FrontendConfig, MelConfig, rescaled
 
 
@@ -214,6 +214,8 @@ class Noise(Augmentation):
         self.low, self.high = low, high
 
     def forward(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        if x.ndim != 2:
+            raise ShapeError(f"Noise is added to waves (batch, samples), not to {tuple(x.shape)}.")
         level = _amplitude(_uniform((len(x), 1), self.low, self.high, generator))
         chosen = self.chosen(len(x), generator)
         if chosen is not None:

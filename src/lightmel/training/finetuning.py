@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from .supervised import (
     features_of,
     finished,
     fit,
+    folder_or_none,
     origin,
     training_examples,
 )
@@ -35,7 +35,7 @@ def finetune(
     config: FinetuneConfig | None = None,
     *,
     signature: Signature | None = None,
-    work: Path | None = None,
+    work: str | os.PathLike[str] | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
     device: str | None = None,
 ) -> Trained:
@@ -66,6 +66,7 @@ def finetune(
         As `train_tagger`.
     """
     config, signature = config or FinetuneConfig(), signature or Signature()
+    work = folder_or_none(work)
     tagger = base if isinstance(base, Tagger) else load(base, device="cpu")
     own = tagger.with_tags(data.tags, torch.Generator().manual_seed(config.seed))
     network = chosen = own.network

@@ -124,7 +124,9 @@ class Run(Generic[Network]):
             # Where only the head learns, its input is computed outside.
             self.forward = DistributedDataParallel(self.learner)
         self.half = config.precision == "bfloat16" or (
-            config.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+            config.precision == "auto"
+            and device.type == "cuda"
+            and torch.cuda.is_bf16_supported(including_emulation=False)
         )
         self.epoch = self.step = 0  # what comes next
         self.asked = self.due = False  # to stop, and to write a checkpoint, as all processes saw it in a step

@@ -84,11 +84,11 @@ class Trained:
 def train_tagger(
     data: Dataset,
     features: FeatureStore | None = None,
-    what: TaggerConfig | None = None,
+    config: TaggerConfig | None = None,
     training: TrainConfig | None = None,
     *,
     signature: Signature | None = None,
-    work: Path | None = None,
+    work: str | os.PathLike[str] | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
     device: str | None = None,
 ) -> Trained:
@@ -102,7 +102,7 @@ def train_tagger(
         The clips.
     features
         A store of their features; without one they are computed first, in `work`.
-    what, training
+    config, training
         What is trained, and how.
     signature
         Name, version and license of the tagger.
@@ -124,15 +124,16 @@ def train_tagger(
     StoppedError
         If it was stopped.
     """
-    what, training, signature = what or TaggerConfig(), training or TrainConfig(), signature or Signature()
-    seconds = what.segment_seconds or _paper_seconds(what.network)
+    config, training = config or TaggerConfig(), training or TrainConfig()
+    signature, work = signature or Signature(), folder_or_none(work)
+    seconds = config.segment_seconds or _paper_seconds(config.network)
     generator = torch.Generator().manual_seed(training.seed)
-    network, config = build_named(what.network, seconds, len(data.tags), generator)
-    check_request(config, what.augment, device)
-    with features_of(data, config, features, work, callbacks) as store:
+    network, frontend = build_named(config.network, seconds, len(data.tags), generator)
+    check_request(frontend, config.augment, device)
+    with features_of(data, frontend, features, work, callbacks) as store:
         labelled = label_features(data, store, network.input_shape[1])
         check_counts(labelled)
-        train = training_examples(labelled.examples["train"], what.excerpts, what.augment)
+        train = training_examples(labelled.examples["train"], config.excerpts, config.augment)
         trainer = Trainer(network, training, device=device)
         folder = work / "run" if work is not None else None
         result = fit(trainer, train, labelled.examples.get("valid"), folder, callbacks)
@@ -140,13 +141,18 @@ def train_tagger(
             name=signature.name or "mine",
             version=signature.version,
             license=signature.license or "not stated",
-            config=config,
+            config=frontend,
             tags=data.tags,
-            segment_samples=config.n_samples(seconds),
-            provenance=origin(labelled) | {"tagger": asdict(what), "training": asdict(training)},
+            segment_samples=frontend.n_samples(seconds),
+            provenance=origin(labelled) | {"tagger": asdict(config), "training": asdict(training)},
         )
         history = [{"stage": "all", **line} for line in result.history]
         return finished(result.network, description, labelled, history)
+
+
+def folder_or_none(folder: str | os.PathLike[str] | None) -> Path | None:
+    """Return a folder as a path, or None for none."""
+    return None if folder is None else Path(folder)
 
 
 def check_request(config: FrontendConfig, augment: bool, device: str | None) -> None:
