@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 import lightmel
 from lightmel.errors import AudioError, LightmelError
-from lightmel.inference.tagger import Tagging
+from lightmel.inference import Tagging
 
 TAGGING = Tagging(
     tags=("guitar", "slow", "female vocalists", "classical", "strings", "rock", "opera"),
@@ -18,12 +19,15 @@ TAGGING = Tagging(
     padded=False,
     model="a-model",
     version="1.2",
-    licence="CC0-1.0",
+    license="CC0-1.0",
 )
 
 
 class FakeTagger:
     """For what the command line itself does; what it says about real sound is tested with real taggers."""
+
+    name = "a-model"
+    description = SimpleNamespace(thresholds=())
 
     def __init__(self, answers: dict[str, Tagging | LightmelError]) -> None:
         self.answers = answers
@@ -44,7 +48,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tagging | LightmelErro
     """Make `lightmel.load` give a fake tagger; a test fills in what it answers to which path."""
     given: dict[str, Tagging | LightmelError] = {"bad.mp3": AudioError("bad.mp3: it is not sound.")}
 
-    def load(name: str) -> Any:
+    def load(name: str, *, device: str, precision: str) -> Any:
+        assert (name, device, precision) == ("default", "auto", "float32")
         return FakeTagger(given)
 
     monkeypatch.setitem(vars(lightmel), "load", load)
@@ -57,7 +62,7 @@ def small_model(tmp_path: Path) -> Path:
     import torch
 
     from lightmel import MelConfig, Tagger, build_musicnn
-    from lightmel.checkpoint.safetensors import Description
+    from lightmel.checkpoint import Description
 
     config = MelConfig(16_000, 16, 4, "db")
     seconds = 1.0
@@ -71,7 +76,7 @@ def small_model(tmp_path: Path) -> Path:
     description = Description(
         name="small",
         version="1",
-        licence="CC0-1.0",
+        license="CC0-1.0",
         config=config,
         tags=("guitar", "drums", "voice"),
         segment_samples=config.n_samples(seconds),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -8,7 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 import lightmel
+from lightmel import sample
 from lightmel.cli import app
+
+COMMANDS = ["tag", "models", "cost", "finetune", "evaluate", "features", "train", "distill"]
 
 HEAVY = ("torch", "numpy", "scipy", "sklearn", "soundfile", "soxr", "safetensors", "huggingface_hub", "av")
 
@@ -18,7 +23,7 @@ def _run(code: str, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["tag", "--help"], ["models", "-h"], ["cost", "-h"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], *([command, "--help"] for command in COMMANDS)])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import atexit, sys\n"
@@ -62,5 +67,69 @@ def test_the_command_is_installed() -> None:
 
 def test_alone_it_shows_its_commands(runner: CliRunner) -> None:
     result = runner.invoke(app, [])
-    for command in ("tag", "models", "cost"):
+    for command in COMMANDS:
         assert f"\n  {command} " in result.output
+
+
+def _options(text: str) -> dict[str, str]:
+    """The text on each argument and option of a help, in one line each, without its default."""
+    _, _, listed = text.partition("\nArguments:\n" if "\nArguments:\n" in text else "\nOptions:\n")
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        if match := re.match(r"  (\S.*?)(?:  +|$)(.*)", line):
+            name = match[1]
+            found[name] = match[2]
+        elif line.startswith("   "):
+            found[name] += f" {line.strip()}"
+    return {name: re.sub(r"\[(default|required|x>=).*", "", said).strip() for name, said in found.items()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_help(runner: CliRunner, command: str) -> None:
+    result = runner.invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    said = _options(result.stdout)
+    assert len(said) >= 2
+    for name, text in said.items():
+        assert len(text) > 10, name
+        assert text.endswith("."), name
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_python_without_docstrings_shows_the_same_options() -> None:
+    environment = os.environ | {"COLUMNS": "80"}
+    shown = []
+    for flags in ([], ["-OO"]):
+        command = [sys.executable, *flags, "-m", "lightmel", "train", "--help"]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        shown.append(_options(done.stdout))
+    assert shown[0] == shown[1]
+    assert len(shown[0]) > 30
+
+
+def test_as_a_module() -> None:
+    command = [sys.executable, "-m", "lightmel", "tag", "--sample"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith(sample.TITLE)
+    assert "guitar" in done.stdout
+
+
+def test_completion_is_offered_and_knows_the_commands(runner: CliRunner) -> None:
+    text = runner.invoke(app, ["--help"]).stdout
+    assert "--install-completion" in text
+    assert "--show-completion" in text
+    environment = os.environ | {"_LIGHTMEL_COMPLETE": "source_bash"}
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; sys.argv[0] = 'lightmel'; from lightmel.cli import main; main()",
+    ]
+    script = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert "complete -o default -F _lightmel_completion lightmel" in script.stdout
+    words = {"_LIGHTMEL_COMPLETE": "complete_bash", "COMP_WORDS": "lightmel t", "COMP_CWORD": "1"}
+    found = subprocess.run(
+        command, env=os.environ | words, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert found.stdout.split() == ["tag", "train"]

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,19 @@ import soundfile
 from typer.testing import CliRunner
 
 import lightmel
+from lightmel.checkpoint import weights_sha256
 from lightmel.cli import app
-from lightmel.distillation.config import DISTILL_TRAINING, DistillConfig
+from lightmel.distillation import DISTILL_TRAINING, DistillConfig, MusicConfig
+from lightmel.training import Signature
 
 SR = 16_000
 SMALL = {
     "--student": "musicnn-small-16k-mel16-x4-db",
-    "--seconds": "0.5",
-    "--step": "0.5",
-    "--excerpt": "1.5",
+    "--segment-seconds": "0.5",
+    "--step-seconds": "0.5",
+    "--excerpt-seconds": "1.5",
     "--mixtures": "0.25",
-    "--batch": "8",
+    "--batch-size": "8",
     "--epochs": "3",
 }
 
@@ -48,22 +51,22 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def command(music: Path, small_model: Path, tmp_path: Path) -> list[str]:
-    files = ["--audio", str(music), "--out", str(tmp_path / "student.safetensors")]
+    files = [str(music), "--out", str(tmp_path / "student.safetensors")]
     small = [word for option in SMALL.items() for word in option]
     return ["distill", *files, "--teacher", str(small_model), *small]
 
 
 def test_a_tagger_with_its_card_and_figures(runner: CliRunner, command: list[str], tmp_path: Path) -> None:
-    result = runner.invoke(app, [*command, "--name", "mine", "--version", "7", "--licence", "CC0-1.0"])
+    result = runner.invoke(app, [*command, "--name", "mine", "--version", "7", "--license", "CC0-1.0"])
     assert result.exit_code == 0, result.output
     out = tmp_path / "student.safetensors"
     made = lightmel.load(out)
-    assert (made.name, made.description.version, made.description.licence) == ("mine", "7", "CC0-1.0")
+    assert (made.name, made.description.version, made.description.license) == ("mine", "7", "CC0-1.0")
     assert made.tags == ("guitar", "drums", "voice")
     assert made.config.slug == "16k-mel16-x4-db"
     assert made.description.provenance["distillation"]["mixtures"] == 0.25
     assert made.description.provenance["training"] == json.loads(
-        json.dumps(vars(DISTILL_TRAINING) | {"epochs": 3, "batch": 8})
+        json.dumps(vars(DISTILL_TRAINING) | {"epochs": 3, "batch_size": 8})
     )
     assert "# mine" in out.with_suffix(".md").read_text(encoding="utf-8")
     assert len(json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["history"]) == 3
@@ -72,7 +75,7 @@ def test_a_tagger_with_its_card_and_figures(runner: CliRunner, command: list[str
     assert -1 <= float(figures["correlation"]) <= 1
     epochs = re.findall(r"^epoch (\d)/3  loss \d\.\d{4}  \d+ s$", result.stderr, flags=re.M)
     assert epochs == ["1", "2", "3"]
-    assert "\x1b" not in result.stderr, "nobody is there to see colours"
+    assert "\x1b" not in result.stderr, "nobody is there to see colors"
 
 
 def test_several_teachers(runner: CliRunner, command: list[str], tmp_path: Path) -> None:
@@ -92,11 +95,11 @@ def test_help_lists_every_field_of_the_dataclasses_with_the_defaults_of_students
     result = runner.invoke(app, ["distill", "--help"], env={"COLUMNS": columns})
     assert result.exit_code == 0
     text = re.sub(r"\s+", " ", result.stdout)
-    for instance in (DistillConfig(), DISTILL_TRAINING):
+    for instance in (MusicConfig(), DistillConfig(), DISTILL_TRAINING, Signature()):
         for name, value in vars(instance).items():
             option = f"--{name.replace('_', '-')}"
             assert re.search(rf"^  {option}\b", result.stdout, flags=re.M), option
-            if name != "student":  # too long for a line
+            if name != "student" and value != "":  # too long for a line; not shown
                 assert re.search(rf" {option} .*?\[default: {re.escape(str(value))}\]", text), option
     assert "adam|adamw" in text
 
@@ -104,34 +107,49 @@ def test_help_lists_every_field_of_the_dataclasses_with_the_defaults_of_students
 @pytest.mark.parametrize(
     ("changes", "code", "why"),
     [
-        (["--audio", "nowhere"], 2, "nowhere"),
-        (["--table", "nowhere.csv"], 2, "nowhere.csv"),
-        (["--people", "nowhere.csv"], 2, "nowhere.csv"),
-        (["--optimiser", "sgd"], 2, "'adam', 'adamw'"),
+        (["MUSIC", "nowhere"], 1, "nowhere"),
+        (["MUSIC", "nowhere.csv"], 1, "nowhere.csv"),
+        (["MUSIC", "empty"], 1, "There is no sound below empty"),
+        (["--human-annotations", "nowhere.csv"], 1, "nowhere.csv"),
+        (["--optimizer", "sgd"], 2, "'adam', 'adamw'"),
         (["--epochs", "many"], 2, "--epochs"),
-        (["--colour", "green"], 2, "--colour"),
+        (["--color", "green"], 2, "--color"),
         (["--epochs", "0"], 1, "epochs"),
         (["--holdout", "1.5"], 1, "holdout"),
         (["--slowest", "2"], 1, "slowest"),
         (["--student", "vgg-smal-16k-mel16-x4-db"], 1, "Did you mean 'small'"),
         (["--student", "vgg-16k-mel16-x4"], 1, "'16k-mel16-x4' is not a mel configuration"),
         (["--teacher", "nobody"], 1, "nobody"),
-        (["--batch", "4000"], 1, "fewer than a batch of 4000"),
-        (["--match", "*.mp3"], 1, "is called '*.mp3'"),
+        (["--batch-size", "4000"], 1, "fewer than a batch of 4000"),
+        (["--match", "*.mp3"], 1, "has a name that matches '*.mp3'"),
+        (["--device", "cuda:99"], 1, "There is no device 'cuda:99' on this machine"),
+        (["--device", "nonsense"], 1, "device is one of auto, cpu, "),
         (["--out", "student.pth"], 1, ".safetensors"),
-        (["--table", "no group"], 1, "no column group"),
-        (["--people", "no group"], 1, "no column 'path'"),
+        (["MUSIC", "no group"], 1, "no column 'group'"),
+        (["--human-annotations", "no group"], 1, "no column 'path'"),
     ],
     ids=lambda c: " ".join(c) if isinstance(c, list) else None,
 )
 def test_what_cannot_work_is_said_in_a_line(
-    runner: CliRunner, command: list[str], tmp_path: Path, changes: list[str], code: int, why: str
+    runner: CliRunner,
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: list[str],
+    code: int,
+    why: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
     if changes[1] == "no group":
         table = tmp_path / "table.csv"
-        table.write_text("path\n" if changes[0] == "--table" else "file\n")
+        table.write_text("path\nx.wav\n" if changes[0] == "MUSIC" else "file\nx.wav\n")
         changes = [changes[0], str(table)]
-    result = runner.invoke(app, [*command, *changes])
+    if changes[0] == "MUSIC":
+        command[1] = changes[1]
+    else:
+        command = [*command, *changes]
+    result = runner.invoke(app, command)
     assert result.exit_code == code, result.output
     assert result.stdout == ""
     lines = [line for line in result.stderr.splitlines() if "reading" not in line]
@@ -141,6 +159,35 @@ def test_what_cannot_work_is_said_in_a_line(
         assert said == lines[-1]
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.glob("student.*"))
+
+
+def test_the_settings_beside_it_make_it_again(
+    runner: CliRunner, command: list[str], music: Path, small_model: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "Dvořák 'op. 46'.csv"
+    tracks = sorted(music.rglob("*.wav"))
+    table.write_text("\n".join(["path,group", *(f"{t},{t.parent.name}" for t in tracks)]) + "\n")
+    command[1] = str(table)
+    second = tmp_path / "second.safetensors"
+    second.write_bytes(small_model.read_bytes())
+    more = ["--teacher", str(second), "--epochs", "1", "--license", "CC0-1.0", "--device", "cpu"]
+    made = runner.invoke(app, [*command, *more])
+    assert made.exit_code == 0, made.output
+    file = tmp_path / "student.toml"
+    settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    assert settings["music"] == str(table)
+    assert settings["teacher"] == [str(small_model), str(second)]
+    assert (settings["epochs"], settings["license"], settings["optimizer"]) == (1, "CC0-1.0", "adamw")
+    other = tmp_path / "other.safetensors"
+    again = runner.invoke(app, ["distill", "--config", str(file), "--out", str(other)])
+    assert again.exit_code == 0, again.output
+    assert again.stdout == made.stdout
+    first, anew = lightmel.load(tmp_path / "student.safetensors"), lightmel.load(other)
+    assert weights_sha256(anew.network) == weights_sha256(first.network)
+    assert anew.description.license == "CC0-1.0"
+    assert tomllib.loads(other.with_suffix(".toml").read_text(encoding="utf-8")) == settings | {
+        "out": str(other)
+    }
 
 
 SLOW = """
@@ -187,6 +234,7 @@ def test_ctrl_c_in_mid_training_says_how_to_go_on_and_the_same_command_does(
     assert "stopping after this step" in error
     assert error.rstrip().splitlines()[-1].endswith(f"goes on from {work}.")
     assert not out.exists()
+    assert not out.with_suffix(".toml").exists()
     assert (work / "run" / "checkpoint.pt").exists()
     result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output

@@ -66,6 +66,12 @@ def test_on_a_terminal_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "reading" in shown.getvalue()
 
 
+def test_where_nothing_is_done_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar():
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
 def test_an_error_passes_through(capsys: pytest.CaptureFixture[str]) -> None:
     def fail(progress: Any) -> None:
         progress("reading", 1, 3)

@@ -15,11 +15,12 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from lightmel import sample
+import lightmel
+from lightmel import hub, sample
 from lightmel.cli import app
 from lightmel.errors import AudioError, LightmelError
-from lightmel.hub import catalogue as hub
-from lightmel.inference.tagger import Tagging
+from lightmel.inference import Tagging
+from lightmel.inference.runtimes import devices
 
 Answers = dict[str, Tagging | LightmelError]
 COMMAND = [sys.executable, "-c", "from lightmel.cli import main; main()"]
@@ -68,12 +69,12 @@ def test_no_escape_codes_in_a_pipe(runner: CliRunner, answers: Answers) -> None:
     assert "\x1b" not in runner.invoke(app, ["tag", "song.mp3"]).stdout
 
 
-def test_colour_is_for_terminals_that_want_it(runner: CliRunner, answers: Answers) -> None:
-    colour = re.compile(r"\x1b\[[0-9;]*3[0-7]")
+def test_color_is_for_terminals_that_want_it(runner: CliRunner, answers: Answers) -> None:
+    color = re.compile(r"\x1b\[[0-9;]*3[0-7]")
     asked = {"FORCE_COLOR": "1"}
-    assert colour.search(runner.invoke(app, ["tag", "song.mp3"], env=asked).stdout)
+    assert color.search(runner.invoke(app, ["tag", "song.mp3"], env=asked).stdout)
     refused = asked | {"NO_COLOR": "1"}
-    assert not colour.search(runner.invoke(app, ["tag", "song.mp3"], env=refused).stdout)
+    assert not color.search(runner.invoke(app, ["tag", "song.mp3"], env=refused).stdout)
 
 
 def test_notes_are_shown(runner: CliRunner, answers: Answers) -> None:
@@ -115,6 +116,8 @@ def test_json_is_one_document_a_line(runner: CliRunner, answers: Answers) -> Non
     assert first["tags"]["guitar"] == 0.912
     assert first["model"] == "a-model"
     assert first["version"] == "1.2"
+    assert first["license"] == "CC0-1.0"
+    assert (first["schema"], first["thresholds"]) == (1, {})
     assert first["seconds"] == 30.04
     assert (first["padded"], first["notes"]) == (False, [])
     assert second["path"] == "Dvořák.mp3"
@@ -171,10 +174,100 @@ def test_the_sample_with_a_real_tagger(runner: CliRunner, small_model: Path) -> 
     assert record["path"] == str(sample.path())
     assert record["seconds"] == pytest.approx(sample.SECONDS, abs=0.01)
     assert set(record["tags"]) == {"guitar", "drums", "voice"}
+    assert Tagging.from_dict(record) == lightmel.load(small_model).tag(sample.path())
     shown = runner.invoke(app, ["tag", "--sample", "--model", str(small_model)]).stdout
     for tag, score in record["tags"].items():
         assert re.search(rf"^  {tag} .* {score:.2f}$", shown, flags=re.M)
     assert "24.0 s of sound · small 1 · took " in shown
+
+
+def test_json_has_the_taggers_thresholds_and_is_read_back(
+    runner: CliRunner, small_model: Path, tmp_path: Path
+) -> None:
+    small = lightmel.load(small_model)
+    fitted = dataclasses.replace(small.description, thresholds=(0.0, 1.0, 0.25))
+    model = tmp_path / "fitted.safetensors"
+    lightmel.Tagger(small.network, fitted).save(model)
+    whole = lightmel.load(model).tag(sample.path())
+    command = ["tag", "--sample", "--json", "--model", str(model)]
+    record = json.loads(runner.invoke(app, command).stdout)
+    assert record["thresholds"] == {"guitar": 0.0, "drums": 1.0, "voice": 0.25}
+    assert Tagging.from_dict(record) == whole
+    best, *_ = whole.top()
+    record = json.loads(runner.invoke(app, [*command, "--top", "1"]).stdout)
+    assert record["tags"] == dict([best])
+    assert record["thresholds"] == {best[0]: dict(zip(whole.tags, whole.thresholds, strict=True))[best[0]]}
+    assert Tagging.from_dict(record).above() == ([best] if best in whole.above() else [])
+    record = json.loads(runner.invoke(app, [*command, "--above"]).stdout)
+    assert record["tags"] == dict(whole.above())
+    assert set(record["thresholds"]) == set(record["tags"])
+
+
+def test_above_without_thresholds_is_a_usage_error(runner: CliRunner, small_model: Path) -> None:
+    result = runner.invoke(app, ["tag", "--sample", "--above", "--model", str(small_model)])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "small has no thresholds of its own" in result.stderr
+
+
+def test_folders_stand_for_their_sound_at_any_depth_in_order(
+    runner: CliRunner, small_model: Path, tmp_path: Path
+) -> None:
+    folder, empty = tmp_path / "music", tmp_path / "empty"
+    names = ["b.wav", "a/z.FLAC", "a/deep/er/1.ogg", "c.aiff"]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, 0.1 * np.sin(np.arange(32_000) / 10), 16_000)
+    (folder / "a" / "cover.jpg").write_bytes(b"")
+    empty.mkdir()
+    (empty / "readme.txt").write_text("no sound")
+    single = folder / "b.wav"
+    command = ["tag", "--json", "--model", str(small_model), str(single), str(folder)]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    found = [json.loads(line)["path"] for line in result.stdout.splitlines()]
+    assert found == [str(single), *(str(folder / name) for name in sorted(names))]
+    mixed = runner.invoke(app, [*command[:-1], str(empty), str(folder / "a")])
+    assert mixed.exit_code == 1
+    lines = mixed.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{empty}: a folder without sound: no .mp3, ")
+    found = [json.loads(line)["path"] for line in mixed.stdout.splitlines()]
+    assert found == [str(single), str(folder / "a/deep/er/1.ogg"), str(folder / "a/z.FLAC")]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--device", "cuda:99"], "There is no device 'cuda:99' on this machine"),
+        (["--device", "nonsense"], "device is one of auto, cpu, cuda, cuda:1, mps, not 'nonsense'"),
+        (["--device", "cdua"], "Did you mean 'cuda'?"),
+        (["--precision", "flot16"], "Did you mean 'float16'?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_device_or_a_precision_that_is_not_there_is_a_usage_error(
+    runner: CliRunner, small_model: Path, options: list[str], why: str
+) -> None:
+    result = runner.invoke(app, ["tag", "--sample", "--model", str(small_model), *options])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert why in result.stderr.splitlines()[-1]
+
+
+def test_cpu_and_a_precision_that_it_may_not_have(
+    runner: CliRunner, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["tag", "--sample", "--model", str(small_model), "--device", "cpu"]
+    assert runner.invoke(app, command).exit_code == 0
+    monkeypatch.setattr(devices, "native_precisions", lambda device: ("float32",))
+    result = runner.invoke(app, [*command, "--precision", "float16"])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert (
+        "cpu of this machine does not compute in float16, only in float32" in result.stderr.splitlines()[-1]
+    )
 
 
 def test_bad_files_among_good_ones_with_a_real_tagger(
@@ -242,7 +335,7 @@ def test_ctrl_c_exits_130_without_a_traceback(small_model: Path) -> None:
         "import sys, time\n"
         "import lightmel.audio\n"
         "def endless(path):\n"
-        "    print('listening', file=sys.stderr, flush=True)\n"
+        "    print('reading', file=sys.stderr, flush=True)\n"
         "    time.sleep(60)\n"
         "lightmel.audio.info = endless\n"
         "from lightmel.cli import main\n"
@@ -251,7 +344,7 @@ def test_ctrl_c_exits_130_without_a_traceback(small_model: Path) -> None:
     command = [sys.executable, "-c", code, "tag", "--model", str(small_model), str(fifo)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == b"listening\n"
+        assert process.stderr.readline() == b"reading\n"
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         error = process.stderr.read()

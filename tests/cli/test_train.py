@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -9,15 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import lightmel
+from lightmel.checkpoint import weights_sha256
 from lightmel.cli import app
+from lightmel.training import TrainConfig
 
-SMALL = ["--network", "vgg-small-16k-mel16-x4-db", "--seconds", "0.8", "--batch", "16", "--lr", "0.003"]
+SMALL = [
+    "--network", "vgg-small-16k-mel16-x4-db", "--segment-seconds", "0.8",
+    "--batch-size", "16", "--lr", "0.003",
+]  # fmt: skip
 
 
 def run(runner: CliRunner, *arguments: str | Path) -> str:
@@ -33,46 +40,94 @@ def refused(runner: CliRunner, *arguments: str | Path, code: int = 1) -> str:
     return re.sub(r"\s+", " ", result.output)
 
 
-def test_from_a_table_to_a_judged_tagger(runner: CliRunner, labelled: Path, tmp_path: Path) -> None:
-    store, out = tmp_path / "mels", tmp_path / "ears"
-    made = run(runner, "features", labelled, "--out", store, "--mel", "16k-mel16-x1-db", "--workers", "1")
+def test_from_a_table_to_an_evaluated_tagger(runner: CliRunner, labelled: Path, tmp_path: Path) -> None:
+    store, out = tmp_path / "features", tmp_path / "mine"
+    made = run(
+        runner, "features", labelled, "--out", store, "--frontend", "16k-mel16-x1-db", "--workers", "1"
+    )
     assert "90 clips, 16k-mel16-x1-db as float32" in made
     thin = tmp_path / "thin"
-    run(runner, "features", "--derive", store, "--hop-factor", "4", "--out", thin)
-    shown = run(runner, "train", labelled, "--out", out, "--features", thin, "--epochs", "5", *SMALL)
+    made = run(runner, "features", "--derive", store, "--frontend", "16k-mel16-x4-db", "--out", thin)
+    assert "90 clips, 16k-mel16-x4-db as float32" in made
+    for folder in (store, thin):
+        settings = tomllib.loads(folder.with_name(f"{folder.name}.toml").read_text(encoding="utf-8"))
+        assert settings["out"] == str(folder)
+        assert not list(folder.glob("*.toml")), "beside the store, not in it"
+    shown = run(
+        runner,
+        "train",
+        labelled,
+        "--out",
+        out,
+        "--features",
+        thin,
+        "--epochs",
+        "5",
+        "--device",
+        "cpu",
+        *SMALL,
+    )
     assert "mean of 3 tags" in shown
     assert "epoch 5/5" in shown
     assert f"lightmel tag song.mp3 --model {out}" in shown
     tagging = lightmel.tag(labelled.parent / "4.flac", model=out)
-    assert tagging.model == "ears"
+    assert tagging.model == "mine"
     assert tagging.thresholds
 
-    by_files = run(runner, "evaluate", out, labelled, "--out", tmp_path / "report.json")
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["macro_roc_auc"] > 0.9
-    assert (report["split"], report["clips"], report["dataset"]) == ("test", 18, "clips")
-    assert (tmp_path / "report.md").read_text().strip() in by_files
-    by_mels = run(runner, "evaluate", out, labelled, "--features", thin, "--split", "valid")
-    assert "on valid of clips" in by_mels
+    report = tmp_path / "report.json"
+    by_files = run(runner, "evaluate", labelled, "--model", out, "--out", report)
+    figures = json.loads(report.read_text())
+    assert figures["macro_roc_auc"] > 0.9
+    assert (figures["split"], figures["clips"], figures["dataset"]) == ("test", 18, "clips")
+    assert report.with_suffix(".md").read_text().strip() in by_files
+    by_features = run(
+        runner, "evaluate", labelled, "-m", out, "--features", thin, "--split", "valid", "--device", "cpu"
+    )
+    assert "on valid of clips" in by_features
+
+    again = tmp_path / "again"
+    run(runner, "evaluate", "--config", report.with_suffix(".toml"), "--out", again.with_suffix(".json"))
+    assert again.with_suffix(".json").read_bytes() == report.read_bytes()
+    run(runner, "train", "--config", tmp_path / "mine.toml", "--out", again)
+    assert sha256(again) == sha256(out)
+    settings = tomllib.loads((tmp_path / "mine.toml").read_text(encoding="utf-8"))
+    assert (settings["epochs"], settings["features"], settings["device"]) == (5, str(thin), "cpu")
+    assert settings.keys() >= {field.name for field in dataclasses.fields(TrainConfig)}
 
 
 def test_fine_tuning_in_one_command(runner: CliRunner, labelled: Path, tmp_path: Path) -> None:
     out = tmp_path / "mytagger"
-    shown = run(
-        runner, "finetune", labelled, "--from", "default", "--out", out,
-        "--head-epochs", "4", "--epochs", "1", "--excerpts", "1", "--work", tmp_path / "work",
-    )  # fmt: skip
+    command = [
+        "finetune", labelled, "--from", "default", "--out", out,
+        "--head-epochs", "4", "--epochs", "1", "--excerpts", "1", "--device", "cpu",
+        "--work", tmp_path / "work",
+    ]  # fmt: skip
+    shown = run(runner, *command)
     assert "mean of 3 tags" in shown
-    assert "CC BY-NC-SA 4.0" in shown, "weights that grew out of others keep their licence"
+    assert "CC BY-NC-SA 4.0" in shown, "weights that grew out of others keep their license"
     tagging = lightmel.tag(labelled.parent / "4.flac", model=out)
     told = json.loads(run(runner, "tag", labelled.parent / "4.flac", "--model", out, "--above", "--json"))
     assert told["tags"] == dict(tagging.above())
     assert "has no thresholds" in refused(runner, "tag", labelled.parent / "4.flac", "--above", code=2)
-    again = run(
-        runner, "finetune", labelled, "--from", "default", "--out", out,
-        "--head-epochs", "4", "--epochs", "1", "--excerpts", "1", "--work", tmp_path / "work",
-    )  # fmt: skip
-    assert "epoch" not in again, "the same command goes on from where it was: at the end"
+    assert "epoch" not in run(runner, *command), "the same command goes on from where it was: at the end"
+    settings = tmp_path / "mytagger.toml"
+    assert tomllib.loads(settings.read_text(encoding="utf-8"))["from"] == "default"
+    anew = run(
+        runner,
+        "finetune",
+        "--config",
+        settings,
+        "--out",
+        tmp_path / "anew",
+        "--work",
+        tmp_path / "other work",
+    )
+    assert "epoch 5/5" in anew
+    assert sha256(tmp_path / "anew") == sha256(out)
+
+
+def sha256(path: Path) -> str:
+    return weights_sha256(lightmel.load(path).network)
 
 
 def test_what_cannot_be_is_one_line(runner: CliRunner, labelled: Path, tmp_path: Path) -> None:
@@ -81,16 +136,39 @@ def test_what_cannot_be_is_one_line(runner: CliRunner, labelled: Path, tmp_path:
     said = refused(runner, "train", labelled, "--out", out, "--network", "vgg-smal-16k-mel16-x4-db")
     assert "has no option 'smal'" in said
     assert "Did you mean 'small'?" in said
-    assert "epochs and batch" in refused(runner, "train", labelled, "--out", out, "--epochs", "0")
+    assert "epochs and batch_size" in refused(runner, "train", labelled, "--out", out, "--epochs", "0")
     assert "Give either the sound" in refused(runner, "features", "--out", out, code=2)
     assert "no feature store" in refused(
         runner, "train", labelled, "--out", out, "--features", tmp_path, *SMALL
     )
-    assert "has none of the tags" in refused(runner, "evaluate", "default", labelled)
+    assert "has none of the tags" in refused(runner, "evaluate", labelled)
     assert "no split 'tset'" in refused(
-        runner, "evaluate", "default", labelled, "--split", "tset", "--tag-columns", "tags"
+        runner, "evaluate", labelled, "--split", "tset", "--tag-columns", "tags"
     )
-    assert not out.exists()
+    assert "There is no tagger 'defalt'" in refused(runner, "evaluate", labelled, "--model", "defalt")
+    derive = ["features", "--derive", labelled.parent, "--out", out, "--frontend", "16k-mel16-x4-db"]
+    assert "no --dtype, --excerpt-seconds" in refused(runner, *derive, "--dtype", "float16")
+    assert "is a folder: name the file" in refused(runner, "train", labelled, "--out", ".", *SMALL)
+    assert list(tmp_path.iterdir()) == [], "neither a result nor settings"
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "evaluate"])
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [
+        ("cuda:99", "There is no device 'cuda:99' on this machine"),
+        ("nonsense", "device is one of auto, cpu, "),
+    ],
+)
+def test_a_device_that_is_not_there_is_a_line_before_the_work(
+    runner: CliRunner, labelled: Path, tmp_path: Path, command: str, device: str, why: str
+) -> None:
+    work = [] if command == "evaluate" else ["--work", tmp_path / "work"]
+    out = tmp_path / ("x.json" if command == "evaluate" else "x")
+    said = refused(runner, command, labelled, "--out", out, *work, "--device", device)
+    assert said.startswith(f"lightmel {command}: ")
+    assert why in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_broken_file_is_listed_and_made_again_once_it_is_mended(
@@ -101,7 +179,7 @@ def test_a_broken_file_is_listed_and_made_again_once_it_is_mended(
     good = (labelled.parent / "1.flac").read_bytes()
     (folder / "good.flac").write_bytes(good)
     (folder / "bad.flac").write_text("this is no sound")
-    command = ["features", folder, "--out", store, "--mel", "16k-mel16-x4-db", "--workers", "1"]
+    command = ["features", folder, "--out", store, "--frontend", "16k-mel16-x4-db", "--workers", "1"]
     shown = run(runner, *command)
     assert "lightmel features: bad.flac: " in shown
     assert "1 clips, 16k-mel16-x4-db as float32" in shown
@@ -114,7 +192,7 @@ def test_a_broken_file_is_listed_and_made_again_once_it_is_mended(
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(labelled: Path, tmp_path: Path) -> None:
     command = [
         sys.executable, "-c", "from lightmel.cli import main; main()", "train", str(labelled),
-        "--out", str(tmp_path / "ears"), "--work", str(tmp_path / "work"), "--epochs", "200", *SMALL,
+        "--out", str(tmp_path / "mine"), "--work", str(tmp_path / "work"), "--epochs", "200", *SMALL,
     ]  # fmt: skip
     history = tmp_path / "work" / "run" / "history.jsonl"
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
@@ -125,7 +203,8 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(labelled: Path, tmp_
         _, said = child.communicate(timeout=60)
     assert child.returncode == 130
     assert f"The same command goes on from {tmp_path / 'work'}." in said
-    assert not (tmp_path / "ears").exists()
+    assert not (tmp_path / "mine").exists()
+    assert not (tmp_path / "mine.toml").exists()
     before = len(history.read_text().splitlines())
     assert 0 < before < 200
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from lightmel.distillation.corpus import Track, to_int16
-from lightmel.distillation.report import card, compare, read_people
-from lightmel.errors import AudioError, ConfigError
-from lightmel.inference.tagger import Tagger
+from lightmel.distillation.report import card, compare, read_annotations
+from lightmel.errors import AudioError, DataError
+from lightmel.inference import Tagger
 
 SR = 16_000
 Tiny = Callable[..., Tagger]
@@ -37,8 +37,8 @@ def test_a_tagger_agrees_with_itself(tiny: Tiny, tracks: list[Track]) -> None:
     assert report.correlation == pytest.approx(1)
     assert report.shared_top5 == 3, "there are but three tags"
     assert report.mp3_student == report.mp3_teacher < 1
-    assert math.isnan(report.people_student)
-    assert report.to_dict()["people_teacher"] is None
+    assert math.isnan(report.roc_auc_student)
+    assert report.to_dict()["roc_auc_teacher"] is None
     json.dumps(report.to_dict(), allow_nan=False)
 
 
@@ -55,32 +55,29 @@ def test_figures_are_those_of_the_scores(tiny: Tiny, tracks: list[Track]) -> Non
 
 def test_tags_are_matched_by_name_not_by_place(tiny: Tiny, tracks: list[Track]) -> None:
     teacher = tiny(1)
-    turned = teacher.network.with_head(3)
+    turned, head = teacher.network.with_head(3), teacher.network.head
     turned.load_state_dict(
         teacher.network.state_dict()
-        | {
-            "head.weight": teacher.network.head.weight.detach().flip(0),
-            "head.bias": teacher.network.head.bias.detach().flip(0),
-        }
+        | {"head.weight": head.weight.detach().flip(0), "head.bias": head.bias.detach().flip(0)}
     )
     student = Tagger(turned, replace(teacher.description, tags=teacher.tags[::-1]))
     assert compare(student, teacher, tracks).correlation == pytest.approx(1)
 
 
-def test_people_are_counted_where_half_of_them_agree(tiny: Tiny, tracks: list[Track]) -> None:
+def test_an_annotation_is_true_where_half_of_the_annotators_agree(tiny: Tiny, tracks: list[Track]) -> None:
     tagger = tiny(1)
     voice = [tagger.tag(t.path)["voice"] for t in tracks]
     best = sorted(voice)[-3]
-    people = {
+    annotations = {
         track.path: {"voice": 0.5 if score >= best else 0.49, "strings": 1.0, "drums": float("nan")}
         for track, score in zip(tracks, voice, strict=True)
     }
-    report = compare(tagger, tiny(2), tracks, people=people)
-    assert report.people_tags == ("voice",), "always true and never true cannot be judged"
-    assert report.people_clips == 6
-    assert report.people_student == 1
-    assert 0 <= report.people_teacher <= 1
-    assert compare(tagger, tiny(2), tracks, people=people, min_positives=4).people_tags == ()
+    report = compare(tagger, tiny(2), tracks, annotations=annotations)
+    assert report.annotated_tags == ("voice",), "what is always true or never true has no ROC AUC"
+    assert report.annotated_clips == 6
+    assert report.roc_auc_student == 1
+    assert 0 <= report.roc_auc_teacher <= 1
+    assert compare(tagger, tiny(2), tracks, annotations=annotations, min_positives=4).annotated_tags == ()
     text = card(tagger, tiny(2), report, {"here": 6}, "the command")
     assert "(1 tags, 6 clips)" in text
     assert "here (6)" in text
@@ -93,41 +90,45 @@ def test_what_cannot_be_read_is_left_out(tiny: Tiny, tracks: list[Track], tmp_pa
         compare(tiny(1), tiny(2), [bad])
 
 
-def test_a_table_of_people(tmp_path: Path) -> None:
-    table = tmp_path / "people.csv"
+def test_a_table_of_annotations(tmp_path: Path) -> None:
+    table = tmp_path / "annotations.csv"
     table.write_text("path,clips,voice\na.wav,3,0.5\nb.wav,,\n")
-    people = read_people(table)
-    assert people[tmp_path / "a.wav"]["voice"] == 0.5
-    assert math.isnan(people[tmp_path / "b.wav"]["voice"])
-    table.write_text("path,voice,harp\na.wav,1\nb.wav,1,0,more\nc.wav,some,\n")
-    people = read_people(table)
-    assert people[tmp_path / "b.wav"] == {"voice": 1.0, "harp": 0.0}
-    assert all(math.isnan(people[tmp_path / "c.wav"][tag]) for tag in ("voice", "harp"))
-    assert math.isnan(people[tmp_path / "a.wav"]["harp"]), "a short line"
+    found = read_annotations(table)
+    assert found[tmp_path / "a.wav"]["voice"] == 0.5
+    assert math.isnan(found[tmp_path / "b.wav"]["voice"])
+    table.write_text("path,voice,harp\na.wav,1,\nb.wav,1,0\nc.wav,some,\n")
+    found = read_annotations(table)
+    assert found[tmp_path / "b.wav"] == {"voice": 1.0, "harp": 0.0}
+    assert all(math.isnan(found[tmp_path / "c.wav"][tag]) for tag in ("voice", "harp"))
+    assert math.isnan(found[tmp_path / "a.wav"]["harp"]), "an empty cell"
+    for line, cells in (("a.wav,1", 2), ("b.wav,1,0,more", 4)):
+        table.write_text(f"path,voice,harp\n{line}\n")
+        with pytest.raises(DataError, match=f"line 2: {cells} cells in a table of 3 columns"):
+            read_annotations(table)
     table.write_text("path,voice\na.wav,1\nb.wav,0\n./b.wav,1\n")
-    with pytest.raises(ConfigError, match=r"names .*b\.wav more than once: keep one line"):
-        read_people(table)
+    with pytest.raises(DataError, match=r"b\.wav stands in the lines 3 and 4"):
+        read_annotations(table)
     table.write_text("file,voice\na.wav,1\n")
-    with pytest.raises(ConfigError, match="no column 'path'; it has file, voice"):
-        read_people(table)
+    with pytest.raises(DataError, match="no column 'path'; there are 'file', 'voice'"):
+        read_annotations(table)
 
 
-def test_a_table_of_people_finds_its_tracks_however_paths_are_written(
+def test_a_table_of_annotations_finds_its_tracks_however_paths_are_written(
     tiny: Tiny, tracks: list[Track], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tracks[0].path.parent
     (tmp_path / "tables").mkdir()
     lines = [f"..\\sound\\.\\{track.path.name},1" for track in tracks]
-    (tmp_path / "tables" / "people.csv").write_text("\n".join(["path,voice", *lines]) + "\n")
+    (tmp_path / "tables" / "annotations.csv").write_text("\n".join(["path,voice", *lines]) + "\n")
     (tmp_path / "sound").symlink_to(folder)
     monkeypatch.chdir(tmp_path)
-    people = read_people(Path("tables/people.csv"))
-    assert people[tmp_path / "sound" / "0.wav"] == {"voice": 1.0}
+    found = read_annotations(Path("tables/annotations.csv"))
+    assert found[tmp_path / "sound" / "0.wav"] == {"voice": 1.0}
     other = [Track(Path("tables") / ".." / "sound" / t.path.name, t.group) for t in tracks]
-    assert compare(tiny(1), tiny(2), other, people=people).people_clips == 6
+    assert compare(tiny(1), tiny(2), other, annotations=found).annotated_clips == 6
     relative = {Path("sound") / t.path.name: {"voice": 1.0} for t in tracks}
-    assert compare(tiny(1), tiny(2), other, people=relative).people_clips == 6
-    assert compare(tiny(1), tiny(2), other, people={Path("5.wav"): {"voice": 1.0}}).people_clips == 0
+    assert compare(tiny(1), tiny(2), other, annotations=relative).annotated_clips == 6
+    assert compare(tiny(1), tiny(2), other, annotations={Path("5.wav"): {"voice": 1.0}}).annotated_clips == 0
 
 
 def test_one_clip_has_no_correlation_over_clips(tiny: Tiny, tracks: list[Track]) -> None:

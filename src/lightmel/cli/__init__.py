@@ -1,7 +1,7 @@
-"""The command line: parse, call the library, show. It has no logic of its own.
+"""The command line: it parses, calls the library and shows, and has no logic of its own.
 
-Nothing heavy is imported here: ``lightmel --help`` must not wait for torch. Each command imports what it
-needs when it runs.
+Nothing heavy is imported here, so that ``lightmel --help`` does not wait for torch: each command imports what
+it needs when it runs.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ app = typer.Typer(
 )
 app.command("tag", no_args_is_help=True)(tag.tag)
 app.command("models", short_help="List the taggers and their licenses.")(models.models)
-app.command("cost", short_help="Show what tagging costs, by configuration.")(cost.cost)
+app.command("cost", short_help="Show what networks and taggers cost to run.")(cost.cost)
 app.command("finetune", no_args_is_help=True, short_help="Teach a tagger your own tags.")(finetune.finetune)
-app.command("evaluate", no_args_is_help=True, short_help="Evaluate a tagger on labelled sound.")(
+app.command("evaluate", no_args_is_help=True, short_help="Evaluate a tagger on labelled clips.")(
     evaluate.evaluate
 )
 app.command("features", no_args_is_help=True, short_help="Compute the features of a data set, for training.")(
     features.features
 )
 app.command("train", no_args_is_help=True, short_help="Train a tagger from scratch.")(train.train)
-app.command("distill", no_args_is_help=True, short_help="Make a tagger from another, on your own music.")(
-    distill.distill
-)
+app.command(
+    "distill", no_args_is_help=True, short_help="Make a small tagger from a large one, without labels."
+)(distill.distill)
 
 
 def _show_version(wanted: bool) -> None:

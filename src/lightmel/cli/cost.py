@@ -1,4 +1,4 @@
-"""``lightmel cost``: what networks cost on mel-spectrograms large and small."""
+"""``lightmel cost``: parameters, multiply-accumulates and activations of networks on their inputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def cost(
         typer.Argument(
             metavar="WHAT",
             help="A tagger's name or file, a network such as vgg-16k-mel48-x2-db, or an input such as "
-            "16k-mel48-x2-db; without one, all of the paper's.",
+            "16k-mel48-x2-db; without any, the paper's networks on all of its inputs.",
             show_default=False,
         ),
     ] = None,
@@ -24,9 +24,10 @@ def cost(
         typer.Option("--json", help="Write one JSON document a line for each network and input."),
     ] = False,
 ) -> None:
-    """Show what tagging costs: the paper's two networks on its 88 mel-spectrograms, or those that are named.
+    """Show what a forward pass costs, of what is named or of the paper's two networks on its 88 inputs.
 
-    The figures are computed, not quoted, and the paper's claims about them are put beside what they say.
+    The figures are computed, not quoted; without WHAT the paper's claims about them stand beside the computed
+    ratios.
     """
     from ..errors import LightmelError
 

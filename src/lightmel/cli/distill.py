@@ -1,4 +1,4 @@
-"""``lightmel distill``: a tagger for your own music, learnt from another tagger, without labels."""
+"""``lightmel distill``: a small tagger that learns another's scores on music without labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from ..distillation import DISTILL_TRAINING, DistillConfig, MusicConfig
 from ..training import Signature
 from .options import Device, with_options
-from .train import Out, WorkFolder
+from .train import WorkFolder
 from .work import at_work, spare_folder
 
 
@@ -21,10 +21,24 @@ from .work import at_work, spare_folder
 )
 def distill(
     music: Annotated[
-        Path, typer.Argument(metavar="MUSIC", help="A folder of sound, or a table of path and group.")
+        Path,
+        typer.Argument(
+            metavar="MUSIC",
+            help="A folder of sound, whose folders are its groups, or a table of path and group.",
+        ),
     ],
-    out: Out,
-    teacher: Annotated[list[str], typer.Option(help="Name or file of a tagger; several are averaged.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="File of the new tagger; its card (.md), figures (.json) and settings (.toml) go beside it."
+        ),
+    ],
+    teacher: Annotated[
+        list[str],
+        typer.Option(
+            help="Name or file of a tagger to learn from; given several times, their scores are averaged."
+        ),
+    ],
     work: WorkFolder = None,
     device: Device = "auto",
     *,

@@ -1,4 +1,4 @@
-"""``lightmel evaluate``: what a tagger is worth on labelled sound."""
+"""``lightmel evaluate``: a tagger's figures on labelled clips."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write the figures here as JSON, and their table (.md) and the settings (.toml) beside it.",
+            help="File for the figures (JSON); their table (.md) and settings (.toml) go beside it.",
             show_default=False,
         ),
     ] = None,

@@ -17,22 +17,27 @@ SHOWN_FAILURES = 10
 
 @with_options(store=StoreConfig(), data=DataConfig())
 def features(
-    out: Annotated[Path, typer.Option(help="The store: a folder, new or left unfinished.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the store; one that was left unfinished is gone on with.")
+    ],
     music: Annotated[
         Path | None,
         typer.Argument(
-            metavar="MUSIC", help="A table of paths and tags, or a folder of sound.", show_default=False
+            metavar="MUSIC",
+            help="A folder of sound, a table of paths and tags, or the folder of a published set's sound, "
+            "with --dataset.",
+            show_default=False,
         ),
     ] = None,
     derive: Annotated[
         Path | None,
         typer.Option(
-            help="Take frames of this store instead: every so many, for a --frontend of a larger hop.",
+            help="A store to take frames from, in place of MUSIC: those of a --frontend with a larger hop.",
             show_default=False,
         ),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Make clips that failed or are damaged once more.")
+        bool, typer.Option("--again", help="Make clips that failed or are damaged anew.")
     ] = False,
     *,
     store: Any,
@@ -40,10 +45,11 @@ def features(
 ) -> None:
     """Compute the features of many sound files, once for all trainings.
 
-    Stopped at any moment, the same command goes on. A file that cannot be read is listed, and the rest go on.
+    Stopped at any moment, the same command goes on from there. A file that cannot be read is listed, and the
+    rest go on.
     """
     if (music is None) == (derive is None):
-        raise typer.BadParameter("Give either the sound, or --derive with a store.", param_hint="MUSIC")
+        raise typer.BadParameter("Give either the sound, or a store with --derive.", param_hint="MUSIC")
     from .. import audio
     from ..datasets import load_dataset
     from ..errors import ConfigError
@@ -67,7 +73,9 @@ def features(
 
         if derive is not None:
             if how != StoreConfig(frontend=how.frontend):
-                raise ConfigError("A derived store keeps type and length: no --dtype, --excerpt-seconds.")
+                raise ConfigError(
+                    "A derived store keeps type and length: no --dtype, --excerpt-seconds, --workers."
+                )
             base = FeatureStore.open(derive)
             made = base.derive(out, config, on_clip=clips("deriving", len(base)))
         else:
@@ -86,7 +94,7 @@ def features(
                 config,
                 dtype=how.dtype,
                 excerpt_seconds=how.excerpt_seconds or None,
-                workers=how.workers or None,
+                workers=None if how.workers < 0 else how.workers,
                 again=renewed,
                 on_clip=clips("computing features", len(sources)),
             )

@@ -1,4 +1,4 @@
-"""``lightmel finetune``: a tagger for one's own tags, from one that knows music already."""
+"""``lightmel finetune``: a tagger for one's own tags, from a trained one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def finetune(
     music: Music,
     out: Out,
     base: Annotated[
-        str, typer.Option("--from", help="A name that `lightmel models` lists, or a tagger's file.")
+        str,
+        typer.Option("--from", help="Tagger to start from: a name that `lightmel models` lists, or a file."),
     ] = "default",
     features: Features = None,
     work: WorkFolder = None,
@@ -32,11 +33,13 @@ def finetune(
     from ..checkpoint import check_path
     from ..datasets import load_dataset
     from ..features import FeatureStore
+    from ..inference import resolve_device
     from ..training import finetune as learn
 
     kept = work or spare_folder(out)
     with at_work("finetune", kept, spare=work is None) as tell:
         check_path(out)
+        resolve_device(device)  # a device that is not there is refused before features are computed
         given, clips = how(), load_dataset(music, data())
         made = learn(
             base,

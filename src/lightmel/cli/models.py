@@ -1,4 +1,4 @@
-"""``lightmel models``: which taggers there are."""
+"""``lightmel models``: the taggers that have a name."""
 
 from __future__ import annotations
 

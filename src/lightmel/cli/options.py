@@ -1,8 +1,8 @@
 """Options of a command that are the fields of dataclasses, and the files that hold them.
 
-What there is to choose, and the help, stand where the dataclass is. Each such command also reads its options
-from a TOML file (``--config``; what the command line says wins), and one with ``--out`` writes the file that
-makes the same thing again beside its result.
+Defaults, choices and help stand where the dataclass is. Each such command also reads its options from a TOML
+file (``--config``; what the command line says wins), and one with ``--out`` writes all of them to a TOML file
+beside its result: the same command with that file makes the same again.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from .. import __version__
 from .._files import beside, write_whole
 from .._settings import help_of
 from ..errors import DataError, nearest
+from . import show
 
 Device = Annotated[
-    str, typer.Option(help="Where networks run: auto, cpu, cuda, cuda:1, mps; auto is a GPU if there is one.")
+    str, typer.Option(help="Where networks run: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
 ]
 
+_CONTEXT = "context"
 _CONFIG = "config"
 _OUT = "out"
 
@@ -40,7 +42,7 @@ def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..
     ----------
     **defaults
         An instance for each parameter of the command that takes one: its values are the defaults, the fields'
-        metadata has the help. A class that cannot be built from what was chosen raises as ever.
+        metadata has the help. The command gets a function that builds the dataclass, and raises as that does.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -53,19 +55,26 @@ def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..
         for name, instance in defaults.items():
             given[name] = dict(_parameters(instance))
         every = [*own.values(), *(p for part in given.values() for p in part.values())]
-        hints = {p.name: get_args(p.annotation)[0] for p in every}
+        keys = {_key(p): p.name for p in every}
+        hints = {_key(p): _type(p) for p in every}
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
-            values.pop(_CONFIG)
-            settings = dict(values)
+            read, context = values.pop(_CONFIG), values.pop(_CONTEXT)
+            settings = {key: values[name] for key, name in keys.items()}
+            beside_out = None
+            if (out := values.get(_OUT)) is not None:
+                beside_out = beside(Path(os.path.abspath(out)), ".toml")  # noqa: PTH100 - follow no links
+                if read is not None and beside_out.exists() and beside_out.samefile(read):
+                    _refuse_others(read, context, keys)
+                    beside_out = None
             chosen = {
                 name: _Chosen(instance, {field: values.pop(field) for field in given[name]})
                 for name, instance in defaults.items()
             }
             command(**values, **chosen)
-            if settings.get(_OUT) is not None:
-                _write_settings(settings[_OUT], command.__name__, settings)
+            if beside_out is not None:
+                _write_settings(beside_out, command.__name__, settings)
 
         config = inspect.Parameter(
             _CONFIG,
@@ -74,19 +83,47 @@ def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..
             annotation=Annotated[
                 Path | None,
                 typer.Option(
-                    help="Read options from this TOML file; what the command line says wins.",
+                    help="Read arguments and options from this TOML file; what the command line says wins.",
                     show_default=False,
                     is_eager=True,
-                    callback=_reader(hints),
+                    callback=_reader(keys, hints),
                 ),
             ],
         )
-        signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*every, config)]
+        every.insert(len(own), config)
+        every.append(inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
+        signature = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in every]
         run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in signature}
         return run
 
     return decorate
+
+
+def _key(parameter: inspect.Parameter) -> str:
+    """Return what a parameter is called in a file: as on the command line, with underscores."""
+    for info in get_args(parameter.annotation)[1:]:
+        # In an annotation, typer takes the first of the words for a default.
+        for words in (getattr(info, "default", None), *(getattr(info, "param_decls", None) or ())):
+            if isinstance(words, str) and words.startswith("--"):
+                return words.partition("/")[0].removeprefix("--").replace("-", "_")
+    return parameter.name
+
+
+def _type(parameter: inspect.Parameter) -> Any:
+    hint = parameter.annotation
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _refuse_others(file: Path, context: typer.Context, keys: Mapping[str, str]) -> None:
+    """Refuse to overwrite the ``--config`` file with settings that are not its own."""
+    for key, name in keys.items():
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise _bad(
+                f"{file} would be overwritten by the settings that go beside --out, with another {key}: copy "
+                "the file, or name another --out."
+            )
 
 
 class _Chosen:
@@ -113,38 +150,49 @@ def _parameter(field: Field[Any], hint: Any, default: Any) -> inspect.Parameter:
     )
 
 
-def _reader(hints: Mapping[str, Any]) -> Callable[[typer.Context, Path | None], Path | None]:
-    """Return the callback of ``--config``, for a command whose options have these types."""
+def _reader(
+    keys: Mapping[str, str], hints: Mapping[str, Any]
+) -> Callable[[typer.Context, Path | None], Path | None]:
+    """Return the callback of ``--config``, for a command whose options have these names and types."""
 
     def read(context: typer.Context, value: Path | None) -> Path | None:
         if value is not None:
-            context.default_map = read_settings(value, hints)
+            found = read_settings(value, hints)
+            context.default_map = {keys[key]: setting for key, setting in found.items()}
         return value
 
     return read
 
 
 def read_settings(file: Path, hints: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options in a TOML file, by the names that the command line has (``-`` or ``_``).
+    """Return the options in a TOML file, under the names in `hints`; the file may write ``-`` for ``_``.
 
     Raises
     ------
     typer.BadParameter
-        If it cannot be read, or an option is not one of `hints` or has another type; the message says which.
+        If the file cannot be read, or an option is none of `hints` or has another type; the message names
+        file and option, and what is wanted.
     """
     try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
+        found = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise _bad(f"{file} cannot be read: {error.strerror or error}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _bad(f"{file} is no TOML: {error}.") from None
-    settings = {}
+    except UnicodeDecodeError:
+        raise _bad(f"{file} is not TOML: its text is not UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise _bad(f"{file} is not TOML: {error}.") from None
+    settings: dict[str, Any] = {}
     for key, value in found.items():
         name = key.replace("-", "_")
         if name not in hints:
-            raise _bad(f"{file}: there is no option {key!r}.{nearest(name, hints)}")
+            table = isinstance(value, dict)
+            hint = " Options stand in no table." if table else nearest(name, hints)
+            raise _bad(f"{file}: there is no option {key!r}.{hint}")
+        if name in settings:
+            raise _bad(f"{file}: {key} stands twice, once with - and once with _.")
         if not _fits(value, hints[name]):
-            raise _bad(f"{file}: {key} is {_words(hints[name])}, not {value!r}.")
+            hint = _choice(value, hints[name])
+            raise _bad(f"{file}: {key} is {_words(hints[name])}, not {_shown(value)}.{hint}")
         settings[name] = value
     return settings
 
@@ -153,41 +201,78 @@ def _bad(text: str) -> typer.BadParameter:
     return typer.BadParameter(text, param_hint="--config")
 
 
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """Return the types that a union allows, None left out; another type alone."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return tuple(part for part in get_args(hint) if part is not type(None))
+    return (hint,)
+
+
 def _fits(value: Any, hint: Any) -> bool:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, part) for part in get_args(hint) if part is not type(None))
-    if origin is Literal:
-        return value in get_args(hint)
-    if origin is list:
-        return isinstance(value, list) and all(_fits(item, get_args(hint)[0]) for item in value)
-    if hint is float:
+    if len(parts := _alternatives(hint)) != 1:
+        return any(_fits(value, part) for part in parts)
+    (kind,) = parts
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(item, get_args(kind)[0]) for item in value)
+    if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
+    if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, bool if hint is bool else str)
+    return isinstance(value, bool if kind is bool else str)
 
 
 def _words(hint: Any) -> str:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_words(part) for part in get_args(hint) if part is not type(None))
-    if origin is Literal:
-        return " or ".join(repr(word) for word in get_args(hint))
-    if origin is list:
-        return "a list"
-    return {int: "a whole number", float: "a number", bool: "true or false"}.get(hint, "a text")
+    """Return what a value of a type is, in words."""
+    if len(parts := _alternatives(hint)) != 1:
+        return " or ".join(_words(part) for part in parts)
+    (kind,) = parts
+    if get_origin(kind) is Literal:
+        return " or ".join(_toml(word) for word in get_args(kind))
+    if get_origin(kind) is list:
+        return f"a list, each item {_words(get_args(kind)[0])}"
+    return {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text in quotes")
 
 
-def _write_settings(out: Path, command: str, settings: Mapping[str, Any]) -> None:
-    """Write the options of a run beside its result; of several processes under torchrun, the first does."""
+def _choice(value: Any, hint: Any) -> str:
+    """Return the hint at the word that was meant, where a type is a choice of words."""
+    (kind, *_) = _alternatives(hint)
+    words = get_args(kind) if get_origin(kind) is Literal else ()
+    return nearest(value, words) if isinstance(value, str) else ""
+
+
+def _shown(value: Any) -> str:
+    """Return a value of a TOML file as it stands there, or what it is."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return f"[{', '.join(_shown(item) for item in value)}]"
+    return _toml(value) if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _write_settings(file: Path, command: str, settings: Mapping[str, Any]) -> None:
+    """Write the options of a run; of several processes under torchrun, the first does."""
     if os.environ.get("RANK", "0") != "0":
         return
-    lines = [f"# lightmel {__version__}: `lightmel {command} --config` with this file makes it again."]
-    for name, value in settings.items():
+    lines = [f"# lightmel {__version__}: `lightmel {command} --config` with this file makes the same again."]
+    for key, value in settings.items():
         if value is not None:
-            lines.append(f"{name} = {_toml(value)}")
-    write_whole(beside(out, ".toml"), "\n".join([*lines, ""]).encode(errors="backslashreplace"), DataError)
+            lines.append(_setting(key, value))
+    try:
+        write_whole(file, "".join(f"{line}\n" for line in lines).encode(), DataError)
+    except DataError as error:
+        show.failure(f"lightmel {command}", error)
+        raise typer.Exit(1) from None
+
+
+def _setting(key: str, value: Any) -> str:
+    line = f"{key} = {_toml(value)}"
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # a name of a file that is no text: TOML has no way to write it
+        return f"# {show.printable(line)} is not UTF-8, which TOML cannot hold: say it on the command line."
+    return line
 
 
 def _toml(value: Any) -> str:

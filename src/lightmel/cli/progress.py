@@ -1,4 +1,4 @@
-"""What long commands show while they work, on stderr; and Ctrl-C, which lets them end in order."""
+"""Progress of long commands on stderr, and Ctrl-C, which ends a training after its step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 _LINE_SECONDS = 30.0
-"""In a log file a line comes so often, where a terminal has a bar that moves."""
+"""Seconds between two lines in a log file, where a terminal has a bar that moves."""
 
 
 def say(text: str) -> None:
@@ -27,30 +27,36 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as shown:
-        tasks: dict[str, Any] = {}
-        told = time.monotonic()
+    shown = Progress(*columns, console=Console(stderr=True))
+    tasks: dict[str, Any] = {}
+    told = time.monotonic()
 
-        def show(what: str, done: int, total: int) -> None:
-            nonlocal told
-            if what not in tasks:
-                tasks[what] = shown.add_task(what, total=total)
-            shown.update(tasks[what], completed=done, total=total)
-            if not shown.console.is_terminal and time.monotonic() - told >= _LINE_SECONDS:
-                told = time.monotonic()
-                left = shown.tasks[tasks[what]].time_remaining
-                soon = f", {timedelta(seconds=round(left))} left" if left else ""
-                say(f"{what} {done}/{total}{soon}")
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal told
+        if not tasks:
+            shown.start()
+        if what not in tasks:
+            tasks[what] = shown.add_task(what, total=total)
+        shown.update(tasks[what], completed=done, total=total)
+        if not shown.console.is_terminal and time.monotonic() - told >= _LINE_SECONDS:
+            told = time.monotonic()
+            left = shown.tasks[tasks[what]].time_remaining
+            soon = f", {timedelta(seconds=round(left))} left" if left else ""
+            say(f"{what} {done}/{total}{soon}")
 
+    try:
         yield show
+    finally:
+        if tasks:  # else there is nothing to show, and rich would end it with an empty line
+            shown.stop()
 
 
 def show_epoch(epochs: int) -> Callable[[dict[str, float]], None]:
     """Return a function that shows a line of a training's history."""
 
     def show(line: dict[str, float]) -> None:
-        judged = f"valid PR AUC {line['valid_pr_auc']:.4f}  " if "valid_pr_auc" in line else ""
-        text = f"loss {line['loss']:.4f}  {judged}{line['seconds']:.0f} s"
+        validated = f"valid PR AUC {line['valid_pr_auc']:.4f}  " if "valid_pr_auc" in line else ""
+        text = f"loss {line['loss']:.4f}  {validated}{line['seconds']:.0f} s"
         say(f"epoch {line['epoch'] + 1:.0f}/{epochs}  {text}")
 
     return show

@@ -1,4 +1,4 @@
-"""How results look: tables and bars for people, JSON Lines for programs, errors on stderr.
+"""How results look: tables and bars to read, JSON Lines for programs, errors on stderr.
 
 Rich decides about color: none when the output is piped or ``NO_COLOR`` is set. Names from outside are
 never read as markup, and what cannot be printed in them is escaped.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from ..frontends import FrontendConfig
     from ..hub import Release
     from ..inference import Tagging
     from ..models import Checked, Row
@@ -43,7 +44,7 @@ def bar(part: float, width: int, *, plain: bool = False) -> str:
 
 
 def size(n_bytes: int) -> str:
-    """Return bytes as people say them: ``2.6 MB``."""
+    """Return a number of bytes in a unit that is easily read: ``2.6 MB``."""
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 100_000 else f"{n_bytes / 1e3:.1f} kB"
 
 
@@ -115,7 +116,7 @@ def _indented(console: Console, text: str, style: str = "none") -> None:
 
 
 def tagging(title: str, tagging: Tagging, took: float, best: Sequence[tuple[str, float]]) -> None:
-    """Print tags of one file: a bar and a score each, then who says so and how long it took."""
+    """Print tags of one file, with a bar and a score each, then which tagger they are from and its time."""
     console = _console()
     plain = console.options.ascii_only
     # Across: two spaces, tag, two spaces, bar, two spaces, score. A narrow terminal has no bar.
@@ -163,19 +164,30 @@ def costs(rows: Sequence[Row]) -> None:
     """Print a line for each configuration: parameters, multiply-accumulates, activations of each network."""
     console = _console()
     networks = list(dict.fromkeys(row.architecture for row in rows))
-    configs = list(dict.fromkeys(row.config for row in rows))
     by = {(row.architecture, row.config): row for row in rows}
-    lengths = " and ".join(f"{by[name, configs[0]].seconds:g} s for {NETWORKS[name]}" for name in networks)
+    lengths = " and ".join(
+        f"{by[name, rows[0].config].seconds:g} s for {NETWORKS[name]}" for name in networks
+    )
     console.print(Text(f"One forward pass: {lengths}."))
     console.print(
         Text("params: millions; GMAC: 1e9 multiply-accumulates; act: MB of layer outputs in float32."),
         style="dim",
     )
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    side_by_side = console.width >= 64
+    for group in [networks] if side_by_side else [[name] for name in networks]:
+        console.print(_cost_table(by, group, gap=2 if side_by_side else 1))
+        console.print()
+
+
+def _cost_table(
+    rows: Mapping[tuple[str, FrontendConfig], Row], networks: Sequence[str], *, gap: int
+) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("configuration", no_wrap=True)
     for name in networks:
         for unit in ("params", "GMAC", "act"):
             table.add_column(f"{NETWORKS[name] if unit == 'params' else ''}\n{unit}", justify="right")
+    configs = list(dict.fromkeys(config for _, config in rows))
     previous = configs[0]
     for config in configs:
         if (config.sr, config.rows) != (previous.sr, previous.rows):
@@ -183,35 +195,33 @@ def costs(rows: Sequence[Row]) -> None:
         previous = config
         cells = []
         for name in networks:
-            cost = by[name, config].cost
+            cost = rows[name, config].cost
             cells += [
                 f"{cost.parameters / 1e6:.2f}",
                 f"{cost.gmacs:.3f}",
                 f"{cost.activation_bytes / 1e6:.1f}",
             ]
         table.add_row(config.slug, *cells)
-    console.print(table)
-    console.print()
+    return table
 
 
 def named_costs(rows: Sequence[Row]) -> None:
     """Print what each row costs, one below the other."""
     console = _console()
-    plain = console.options.ascii_only
+    console.print(Text("GMAC: 1e9 multiply-accumulates."), style="dim")
     for row in rows:
-        network = f"{row.size} {row.architecture}".removeprefix("full ").strip()
-        console.print(Text(printable(row.name or f"{network} on {row.config.slug}"), style="bold"))
+        network = NETWORKS.get(row.architecture, row.architecture)
+        if row.size not in ("", "full"):
+            network = f"{row.size} {network}"
+        title = printable(row.name) or f"{network} on {row.config.slug}"
         shape = " by ".join(str(n) for n in row.input_shape)
-        _indented(console, _line(network, row.config.slug, f"{row.seconds:g} s a pass, {shape}", plain=plain))
-        per_minute = f"{row.macs_per_second * 60 / 1e9:.3f} GMAC a minute of sound"
-        figures = (
-            f"{row.cost.parameters:,} parameters",
-            f"{row.cost.gmacs:.3f} GMAC a pass",
-            per_minute,
-            f"{size(row.cost.activation_bytes)} of layer outputs in float32",
-        )
-        _indented(console, _line(*figures, plain=plain), "dim")
         console.print()
+        console.print(Text(title, overflow="fold"), style="bold")
+        _indented(console, f"{network}, {row.cost.parameters:,} parameters")
+        _indented(console, f"input: {row.config.slug}, {shape}")
+        _indented(console, f"a pass of {row.seconds:g} s: {row.cost.gmacs:.3f} GMAC")
+        _indented(console, f"its layers' outputs: {size(row.cost.activation_bytes)} in float32")
+        _indented(console, f"a minute of sound: {row.macs_per_second * 60 / 1e9:.3f} GMAC")
 
 
 def claims(checked: Sequence[Checked]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TABLE_TAGS = 5
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="A name that `lightmel models` lists, or a tagger's file.")
+    str, typer.Option("--model", "-m", help="Tagger to use: a name that `lightmel models` lists, or a file.")
 ]
 
 
@@ -45,13 +45,13 @@ def tag(
             min=1,
             metavar="N",
             show_default=False,
-            help=f"How many tags to show, the best first [default: {TABLE_TAGS}; all with --json].",
+            help=f"How many tags to show, the best first; without it {TABLE_TAGS}, or all with --json.",
         ),
     ] = None,
     above: Annotated[
         bool,
         typer.Option(
-            "--above", help="Only the tags above the tagger's own thresholds, where it has fitted ones."
+            "--above", help="Show only tags above the tagger's own thresholds, where it has fitted ones."
         ),
     ] = False,
     as_json: Annotated[
@@ -59,13 +59,14 @@ def tag(
     ] = False,
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="float32; bfloat16 or float16 where the device computes in it.")
+        str, typer.Option(help="float32; or bfloat16 or float16, where the device has them: less exact.")
     ] = "float32",
 ) -> None:
     """Tag sound files.
 
-    A file that cannot be tagged is a line on stderr, and the rest go on. The exit code is 0 if every file
-    was tagged, 1 if any was not, 2 if the command line makes no sense.
+    A folder stands for all the sound below it. A file that cannot be tagged is a line on stderr, and the
+    rest go on. The exit code is 0 if every file was tagged, 1 if any was not, 2 if the command line makes
+    no sense.
     """
     from ..errors import LightmelError
 
@@ -90,7 +91,7 @@ def tag(
     for path, unfound in _files(given):
         result: Tagging | LightmelError | None = unfound
         if result is None:
-            with show.without_chatter(), show.busy(f"listening to {titles.get(path, path)}"):
+            with show.without_chatter(), show.busy(f"tagging {titles.get(path, path)}"):
                 started = perf_counter()
                 result = next(tagger.tag_many([path], errors="return"))
                 took = perf_counter() - started
@@ -113,18 +114,17 @@ def tag(
 
 
 def _files(given: list[str]) -> Iterator[tuple[str, LightmelError | None]]:
-    """Yield the files that are named or lie below a folder that is, and the error where a folder has none."""
+    """Yield the named files and those below the named folders; for a folder without sound, an error."""
     from .. import audio
-    from ..errors import LightmelError
+    from ..errors import AudioError
 
     for name in given:
         if not _is_folder(name):
             yield name, None
-            continue
-        try:
-            yield from ((str(path), None) for path in audio.find(name))
-        except LightmelError as error:
-            yield name, error
+        elif found := audio.find(name, empty=True):
+            yield from ((str(path), None) for path in found)
+        else:
+            yield name, AudioError(f"a folder without sound: no {', '.join(audio.SUFFIXES)}.")
 
 
 def _is_folder(name: str) -> bool:

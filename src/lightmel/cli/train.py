@@ -19,20 +19,28 @@ Music = Annotated[
     Path,
     typer.Argument(
         metavar="MUSIC",
-        help="A table of paths and tags, a folder with a folder a tag, or a data set's sound.",
+        help="A table of paths and tags, a folder with a folder for each tag, or the folder of a published "
+        "set's sound, with --dataset.",
     ),
 ]
 Out = Annotated[
     Path,
-    typer.Option(help="The tagger's file; figures (.json), a table (.md) and settings (.toml) go beside it."),
+    typer.Option(
+        help="File of the new tagger; figures (.json), their table (.md) and settings (.toml) go beside it."
+    ),
 ]
 Features = Annotated[
-    Path | None, typer.Option(help="A store that `lightmel features` made.", show_default=False)
+    Path | None,
+    typer.Option(
+        help="A store of the clips' features, made by `lightmel features`, in place of their files.",
+        show_default=False,
+    ),
 ]
 WorkFolder = Annotated[
     Path | None,
     typer.Option(
-        help="Keep features and checkpoints here, also when all is done; else beside --out, until then.",
+        help="Keep checkpoints and what is computed on the way in this folder; without one they lie beside "
+        "--out until all is done.",
         show_default=False,
     ),
 ]
@@ -45,7 +53,8 @@ def train(
     features: Features = None,
     work: WorkFolder = None,
     tensorboard: Annotated[
-        Path | None, typer.Option(help="Write event files for TensorBoard here.", show_default=False)
+        Path | None,
+        typer.Option(help="Write event files for TensorBoard to this folder.", show_default=False),
     ] = None,
     device: Device = "auto",
     *,
@@ -56,17 +65,19 @@ def train(
 ) -> None:
     """Train a tagger from scratch on labelled sound.
 
-    Under torchrun, several processes share each batch; make the store beforehand then, and name it with
+    Under torchrun, several processes share each batch: make a store of the features first, and name it with
     --features.
     """
     from ..checkpoint import check_path
     from ..datasets import load_dataset
     from ..features import FeatureStore
+    from ..inference import resolve_device
     from ..training import is_first_process, to_tensorboard, train_tagger
 
     kept = work or spare_folder(out)
     with at_work("train", kept, spare=work is None) as tell:
         check_path(out)
+        resolve_device(device)  # a device that is not there is refused before features are computed
         given, how, clips = what(), training(), load_dataset(music, data())
         shown = [to_tensorboard(tensorboard)] if tensorboard is not None and is_first_process() else []
         made = train_tagger(
@@ -91,7 +102,7 @@ def named(signature: Signature, out: Path) -> Signature:
 
 
 def report(made: Trained, out: Path) -> None:
-    """Show what came of a training, and what to do with it."""
+    """Show the figures of a trained tagger, where it lies, and how to use it."""
     from ..training import is_first_process
 
     if is_first_process():

@@ -1,4 +1,4 @@
-"""What the long commands share: progress, and an end in order."""
+"""Progress of the long commands, and how they end: done, failed or stopped."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Work(NamedTuple):
-    """Whom a long command tells while it works, and whom it lets be stopped."""
+    """Functions that a long command calls with its progress, and with each trainer that starts."""
 
     progress: Callable[[str, int, int], None]
     on_start: Callable[[Any], None]
 
     def callbacks(self, epochs: int, *on_epoch: Callable[[dict[str, float]], None]) -> Callbacks:
-        """Return what a training tells: a bar for its steps, a line for each of its `epochs`."""
+        """Return callbacks for a training: a bar for its steps, and a line for each of its `epochs`."""
         from ..training import Callbacks
 
         def each(line: dict[str, float]) -> None:
@@ -41,7 +41,7 @@ class Work(NamedTuple):
 
 
 class _Log(logging.Handler):
-    """Lines of the log, above the bar."""
+    """Writes the lines of the log above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         say(self.format(record))
@@ -54,11 +54,11 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
     Parameters
     ----------
     command
-        Which, for the line.
+        Its name, for the line.
     kept
         The folder from which the same command goes on after a stop, if there is one.
     spare
-        Nobody asked for that folder: it goes away when all is done.
+        Whether that folder goes away when all is done.
     """
     logging.basicConfig(level=logging.WARNING, handlers=[_Log()], format="%(message)s")
     try:
@@ -79,4 +79,4 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
 
 def spare_folder(out: Path) -> Path:
     """Return where a command keeps features and checkpoints if nobody says where."""
-    return out.with_name(f"{out.name}.work")
+    return out.parent / f"{out.name}.work"

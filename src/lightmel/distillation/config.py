@@ -1,4 +1,4 @@
-"""What a student is and how it learns, as data. Nothing here needs torch."""
+"""The settings of a distillation: the student, the music, the training. Nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..training import Signature, TrainConfig
 @documented
 @dataclass(frozen=True)
 class DistillConfig:
-    """What a student is, and what it is taught on.
+    """What a student is, and what it is trained on.
 
     Raises
     ------
@@ -23,20 +23,27 @@ class DistillConfig:
 
     student: str = setting(
         "musicnn-pons-small-16k-mel48-x2-db",
-        "Network and input: vgg or musicnn; then pons, small or neither; then the slug of its input.",
+        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons or musicnn-pons-"
+        "small; then the slug of the input.",
     )
-    segment_seconds: float = setting(3.0, "Length of its segments.")
-    step_seconds: float = setting(1.5, "Seconds from one segment to the next.")
-    excerpt_seconds: float = setting(30.0, "Seconds taken from the middle of each file.")
+    segment_seconds: float = setting(3.0, "Seconds of sound in one pass of the student.")
+    step_seconds: float = setting(1.5, "Seconds from one training segment to the next.")
+    excerpt_seconds: float = setting(30.0, "Seconds from the middle of each file that are used.")
     slowest: float = setting(
-        0.84, "A second version of each clip is played at a rate drawn from here on; pitch moves along."
+        0.84,
+        "Each clip is also used at another speed, drawn at random, which moves its pitch along: the lowest "
+        "one.",
     )
-    fastest: float = setting(1.19, "Up to here.")
-    mixtures: float = setting(0.5, "Mixtures of two segments, as a multiple of the number of plain segments.")
-    holdout: float = setting(0.125, "Share of the groups that is kept for testing.")
-    split_seed: int = setting(0, "Another number holds out other groups.")
+    fastest: float = setting(1.19, "The highest speed of these.")
+    mixtures: float = setting(0.5, "Segments that are mixtures of two, as a multiple of the plain ones.")
+    holdout: float = setting(
+        0.125, "Share of the groups (folders, or those of the table) that is held out to evaluate on."
+    )
+    split_seed: int = setting(0, "Seed of the choice of these groups; another number holds out others.")
     tag_weight: float = setting(
-        0.1, "Weight of the squared error of logits, each tag divided by its spread, so that rare tags count."
+        0.1,
+        "Weight, beside the cross-entropy, of the squared error of logits, each tag's divided by its spread,"
+        " so that rare tags count.",
     )
 
     def __post_init__(self) -> None:
@@ -64,21 +71,25 @@ DISTILL_TRAINING = TrainConfig(
     clip_norm=1.0,
     ema_decay=0.998,
 )
-"""How students are trained, where nothing else is said."""
+"""How students are trained by default."""
 
 
 @documented
 @dataclass(frozen=True)
 class MusicConfig:
-    """Which of the music is taken, and what is known about it."""
+    """Which files of the music are used, and what human annotations there are of them."""
 
-    match: str = setting("*", "Only files of such a name, such as '*.opus'.")
+    match: str = setting("*", "Only files of such a name, such as `*.opus`.")
     human_annotations: str = setting(
-        "", "CSV of path and one column a tag (the share of listeners that gave it), to evaluate on."
+        "", "CSV to evaluate on: path, and a column for each tag with the share of annotators who gave it."
     )
 
     def __post_init__(self) -> None:
         check_plain(self)
+
+
+UNSIGNED = Signature()
+"""A student's signature where nothing is said: the name of its file, version 1, no license."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +103,13 @@ class StudentJob:
     out
         The tagger's file; the card is the same name with ``.md``, figures and history with ``.json``.
     which
-        Which of the music.
+        Which files of it, and the human annotations of them.
     distillation, training
-        What the student is, what it is taught on, and how it learns.
+        What the student is and is trained on, and how.
     signature
-        What it is called and how its weights may be used; an empty name is that of its file.
+        Its name, version and license; an empty name is that of its file.
     command
-        The command that made it, for the card.
+        The command line of the job, for the card.
     work
         A folder for the teachers' scores and for checkpoints: the same job goes on where it was stopped.
     device
@@ -110,7 +121,7 @@ class StudentJob:
     which: MusicConfig = MusicConfig()
     distillation: DistillConfig = DistillConfig()
     training: TrainConfig = DISTILL_TRAINING
-    signature: Signature = Signature()
+    signature: Signature = UNSIGNED
     command: str = ""
     work: Path | None = None
     device: str | None = None

@@ -1,4 +1,4 @@
-"""The corpus of a distillation: clips in memory, the segments that are cut from them, mixtures of two."""
+"""The corpus of a distillation: clips in memory, and segments of them and mixtures of two to train on."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ log = logging.getLogger("lightmel")
 
 Wave = NDArray[np.int16]
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and all of it."""
+"""Called with the name of a step, how much of it is done, and all of it."""
 _SEGMENT = np.dtype([("clip", "i4"), ("start", "i4"), ("other", "i4"), ("other_start", "i4"), ("gain", "f4")])
 
 
 @dataclass(frozen=True)
 class Track:
-    """One file of the folder and the group (album, artist, session) that must not be split."""
+    """A sound file, and the group (album, artist, session) that it must not be split from."""
 
     path: Path
     group: str
@@ -46,7 +46,7 @@ def find_tracks(folder: Path) -> list[Track]:
 
 
 def read_tracks(table: Path) -> list[Track]:
-    """Read a CSV with the columns ``path`` (relative to it) and ``group``: what must not be split.
+    """Read a CSV with the columns ``path`` (relative to it) and ``group`` (what must not be split).
 
     Raises
     ------
@@ -131,7 +131,7 @@ def read_corpus(
 def draw_segments(
     corpus: Corpus, config: DistillConfig, length: int, rng: np.random.Generator
 ) -> NDArray[np.void]:
-    """Return the segments to learn from: every `step` of each clip, and mixtures of two."""
+    """Return the segments to train on: one every step of each clip, and mixtures of two."""
     step = max(1, round(length * config.step_seconds / config.segment_seconds))
     rows = [
         (clip, start, -1, 0, 0.0)
@@ -154,9 +154,9 @@ def render(
 ) -> torch.Tensor:
     """Return the waves of `segments`, from the MP3 versions where `coded`.
 
-    With a longer `context`, so much of the clip around each segment of `length`, as far as the clip
-    reaches: a teacher's segments may be longer than the student's. What is shorter is repeated, as the
-    tagger repeats it.
+    With a longer `context`, a wave is so much of the clip around its segment of `length`, as far as the clip
+    reaches, for teachers whose segments are longer than the student's. A clip that is shorter is repeated, as
+    a tagger repeats it.
     """
     size = max(length, context)
     out = np.zeros((len(segments), size), dtype=np.float32)
@@ -172,7 +172,7 @@ def render(
 
 
 def _cut(wave: Wave, start: int, size: int) -> Wave:
-    """Return `size` samples from `start`, repeating what is too short, silent outside of what is not."""
+    """Return `size` samples from `start`: a shorter wave is repeated, a longer one has silence around it."""
     if len(wave) < size:
         return np.resize(np.roll(wave, -start), size)
     if 0 <= start <= len(wave) - size:

@@ -32,7 +32,7 @@ def make_student(
     teachers
         As in `distill`; figures are compared with the first one's.
     callbacks
-        Whom to tell.
+        Functions to call as it goes on.
 
     Raises
     ------
@@ -49,8 +49,8 @@ def make_student(
     if given is not None and not any(whole_path(track.path) in given for track in held):
         raise ConfigError(
             f"{annotations} names none of the {len(held)} held-out tracks, such as {held[0].path}: there is "
-            "nothing to evaluate on. Its paths are relative to its folder; another split_seed holds out other "
-            "groups."
+            "nothing to evaluate on. Its paths are relative to its folder; another split_seed holds out "
+            "other groups."
         )
     student, result = distill(
         teachers, train, config, job.training, work=job.work, callbacks=callbacks, device=job.device
@@ -81,18 +81,18 @@ def chosen_tracks(music: Path, which: MusicConfig) -> list[Track]:
     Raises
     ------
     AudioError, DataError
-        If there are none, or the table is damaged.
+        If there are none, or the table cannot be read.
     ConfigError
-        If none is called so.
+        If no name matches.
     """
     tracks = find_tracks(music) if music.is_dir() else read_tracks(music)
     found = [t for t in tracks if fnmatch(t.path.name, which.match)]
     if not found:
-        raise ConfigError(f"Nothing in {music} is called {which.match!r}.")
+        raise ConfigError(f"No file in {music} has a name that matches {which.match!r}.")
     return found
 
 
 def _source(path: Path, folder: Path) -> str:
-    """Return the folder below `folder` that a file is from; for one from elsewhere, the folder it is in."""
+    """Return the folder in `folder` that a file is from; for a file from elsewhere, its own folder."""
     below = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
     return below[0] if len(below) > 1 else path.resolve().parent.name

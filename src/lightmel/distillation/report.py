@@ -1,4 +1,4 @@
-"""What a student is worth on music it was not trained on: measured beside its teacher, and written as a card."""
+"""The report on a student: its figures and its teacher's on music it was not trained on, and its card."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from .corpus import Track, to_int16
 log = logging.getLogger("lightmel")
 
 HumanAnnotations = Mapping[Path, Mapping[str, float]]
-"""For a file, the share of the listeners that gave each tag."""
+"""For a file, the share of the annotators who gave each tag."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Figures over held-out clips; those of the teacher stand beside the student's.
+    """Figures over held-out clips, of the student and of its teacher.
 
     Attributes
     ----------
     clips, groups
-        What was held out.
+        Number of held-out clips, and of their groups.
     correlation
-        Between the student's and the teacher's scores over the clips, mean over the tags.
+        Correlation of the student's and the teacher's scores over the clips, mean over the tags.
     shared_top5
-        How many of the teacher's five best tags are among the student's, mean over the clips.
+        Number of the teacher's five best tags that are among the student's, mean over the clips.
     mp3_student, mp3_teacher
         Correlation over the tags between the scores of a clip and of that clip as a 32 kbit/s MP3 (LAME),
         mean over the clips.
     roc_auc_student, roc_auc_teacher
         ROC AUC against human annotations, mean over the tags that enough clips have; NaN without such tags.
     annotated_clips, annotated_tags
-        How many clips and tags those rest on.
+        The clips and the tags of these two figures.
     """
 
     clips: int
@@ -69,14 +69,14 @@ def _rounded(figure: float) -> float | None:
 
 
 def whole_path(path: Path) -> Path:
-    """Return an absolute path without ``..`` and backslashes, by which annotations are looked up."""
+    """Return the absolute path, without ``..`` and backslashes, that annotations are looked up by."""
     return Path(os.path.abspath(str(path).replace("\\", "/")))  # noqa: PTH100 - resolve() would follow links
 
 
 def read_annotations(table: Path) -> dict[Path, dict[str, float]]:
-    """Read a CSV with the column ``path`` (relative to it) and one column a tag: the share that gave it.
+    """Read a CSV with the column ``path`` (relative to it) and a column for each tag: the share that gave it.
 
-    The keys are absolute paths; what is no number is not known.
+    The keys are absolute paths; a cell that is no number is unknown, NaN.
 
     Raises
     ------
@@ -111,8 +111,8 @@ def compare(
 ) -> Report:
     """Score the middle of every track with both, clean and as MP3, and compare the tags that both have.
 
-    A tag of a clip is true where at least half of the listeners gave it; tags with fewer than
-    `min_positives` true clips are left out.
+    For the ROC AUC, a tag of a clip is true where at least half of the annotators gave it; tags with fewer
+    than `min_positives` true clips are left out.
     """
     kept: list[Track] = []
     rows: dict[str, list[NDArray[np.float64]]] = {"s": [], "t": [], "s_mp3": [], "t_mp3": []}
@@ -133,14 +133,12 @@ def compare(
         raise AudioError("None of the held-out tracks could be read.")
     s, t, s_mp3, t_mp3 = (np.stack(rows[k]) for k in ("s", "t", "s_mp3", "t_mp3"))
     known = {whole_path(path): given for path, given in (annotations or {}).items()}
-    by_listeners = [known.get(whole_path(track.path)) for track in kept]
-    annotated = [i for i, given in enumerate(by_listeners) if given is not None]
+    found = [known.get(whole_path(track.path)) for track in kept]
+    annotated = [i for i, given in enumerate(found) if given is not None]
     own: dict[str, float] = {}
     theirs: dict[str, float] = {}
     if annotated:
-        shares = [
-            [given.get(tag, float("nan")) for tag in tags] for given in by_listeners if given is not None
-        ]
+        shares = [[given.get(tag, float("nan")) for tag in tags] for given in found if given is not None]
         truth = np.array(shares) >= 0.5
         own = roc_auc(truth, s[annotated], tags, min_positives)
         theirs = roc_auc(truth, t[annotated], tags, min_positives)
@@ -174,11 +172,12 @@ def _shown(figure: float) -> str:
 
 
 def card(student: Tagger, teacher: Tagger, report: Report, sources: Mapping[str, int], command: str) -> str:
-    """Return the model card in Markdown: what it is, what it may be used for, what was measured."""
+    """Return the model card in Markdown: what the student is, its license, its figures, its command."""
     d = student.description
     parameters = sum(p.numel() for p in student.network.parameters())
+    n_tags, n_clips = len(report.annotated_tags), report.annotated_clips
     annotated = (
-        f"| ROC AUC against human annotations ({len(report.annotated_tags)} tags, {report.annotated_clips} clips) "
+        f"| ROC AUC against human annotations ({n_tags} tags, {n_clips} clips) "
         f"| {report.roc_auc_student:.3f} | {report.roc_auc_teacher:.3f} |\n"
         if report.annotated_tags
         else ""
@@ -194,7 +193,7 @@ def card(student: Tagger, teacher: Tagger, report: Report, sources: Mapping[str,
 - Version {d.version}. License of the weights: **{d.license}** (the code's is another).
 - Network: {student.network.architecture}, {parameters:,} parameters; input `{d.config.slug}`, segments of \
 {student.segment_seconds:g} s; {len(d.tags)} tags.
-- {who}. No labels were used: it repeats what it was taught, errors and all.{compared}
+- {who}. It was trained on scores, without labels, and repeats their errors.{compared}
 - Training music, by source (clips): {music}.
 
 ## Measured

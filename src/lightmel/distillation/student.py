@@ -1,8 +1,8 @@
 """Distillation: a small student learns its teachers' scores on music without labels.
 
-The student sees augmented sound (level, equalizer, low-pass, noise, MP3), while its target stays the teachers'
-score of the clean sound. To have more music than there is, clips are also played faster or slower and mixed in
-pairs, and the teachers score what comes out.
+The student sees augmented sound (level, equalizer, low-pass, noise, MP3), while its target stays the
+teachers' score of the clean sound. The corpus is enlarged by clips at other speeds and mixtures of two clips,
+which the teachers score as they are.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from .targets import at_rate, cached_logits, student_tags
 log = logging.getLogger("lightmel")
 
 _CODED = 0.2
-"""Share of the segments that the student sees from an MP3."""
+"""Share of the segments that the student sees as MP3."""
 
 
 def distillation_loss(targets: torch.Tensor, tag_weight: float) -> Loss:
     """Return the loss between logits and the teacher's logits: cross-entropy, and a squared error a tag.
 
-    Cross-entropy alone hardly notices a tag whose scores are all small. `targets` ``(segments, tags)`` give
-    the spread of each tag that the squared error is measured in.
+    The squared error is measured in the spread of each tag over `targets` ``(segments, tags)``: cross-entropy
+    alone hardly notices a tag whose scores are all small.
     """
     spread = targets.std(dim=0).clamp(min=1e-3)
 
@@ -64,7 +64,7 @@ def distillation_loss(targets: torch.Tensor, tag_weight: float) -> Loss:
 
 
 class CorpusExamples:
-    """Segments of a corpus as a student sees them: augmented, while the target stays the teachers'."""
+    """Segments of a corpus as the student's examples: augmented, with the teachers' logits as target."""
 
     def __init__(
         self,
@@ -110,16 +110,16 @@ def distill(
     Parameters
     ----------
     teachers
-        Any taggers, or what `lightmel.load` takes; the student learns the mean of their scores, tag by tag.
+        Taggers, or what `lightmel.load` takes; the student learns the mean of their scores, tag by tag.
     tracks
-        The music: a folder, or the training tracks, the held-out ones being for the caller to keep.
+        The music: a folder, or the training tracks alone; the caller keeps the held-out ones.
     config, training
-        What it is, what it is taught on and how it learns.
+        What the student is and is trained on, and how.
     work
         A folder for the teachers' scores, which are then computed once, and for checkpoints: the same
         call goes on where the last one was stopped.
     callbacks
-        Whom to tell.
+        Functions to call as it goes on.
     device
         Where the student is trained; as in `lightmel.Trainer`. Teachers run where they were loaded to.
 

@@ -1,4 +1,4 @@
-"""What a student learns: its teachers' scores of each segment, as logits, kept on disk as they come."""
+"""The targets of a student: its teachers' scores of each segment, as logits, kept on disk as they come."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..inference import Tagger, TorchRuntime
 from .corpus import Corpus, Progress, render
 
 _TEACHER_BATCH = 4
-"""Few segments at a time: a large network's activations then stay near the processor."""
+"""Segments that a teacher scores at once: few, so that a large network's activations stay in the cache."""
 
 
 def student_tags(teachers: Sequence[Tagger]) -> tuple[str, ...]:
@@ -34,15 +34,15 @@ def teacher_logits(
 ) -> Iterator[torch.Tensor]:
     """Yield the teachers' logits for the clean sound of `segments`, ``(a few, tags)`` at a time.
 
-    Each teacher gets sound of its own rate. One whose segments are shorter than the student's scores
-    several, back to back, the last one ending where the student's ends; one whose segments are longer
-    gets its own length, with the student's in the middle. Scores are averaged over a teacher's segments,
-    then over the teachers that have a tag.
+    The input of each teacher is of its own sample rate. A teacher whose segments are shorter than the
+    student's scores several, back to back, the last one ending where the student's ends; one whose segments
+    are longer scores its own length, with the student's in the middle. Scores are averaged over a teacher's
+    segments, then over the teachers that have a tag.
 
     Parameters
     ----------
     teachers, corpus, segments
-        Who scores what.
+        The taggers, the clips, and the segments of these to score.
     length
         Samples of a student's segment at the corpus's rate.
     sr
@@ -116,7 +116,7 @@ def cached_logits(
     digest = hashlib.sha256(f"{length} {sr}".encode() + segments.tobytes())
     for wave in corpus.clean:
         digest.update(wave.tobytes())
-    for teacher in teachers:  # by what they are: names and versions are given by people
+    for teacher in teachers:  # by network and input: name and version are free to choose
         network = teacher.network
         what = teacher.config.slug, teacher.segment_samples, teacher.tags, network.spec()
         digest.update(repr(what).encode())
@@ -125,8 +125,8 @@ def cached_logits(
     file = work / f"teacher-{digest.hexdigest()[:16]}.npy" if work is not None else None
     if file is not None and file.exists():
         return torch.from_numpy(np.load(file))
-    # Written into one array: what is kept of each pass would lie between the large buffers of the next ones
-    # and keep the heap from using their room again.
+    # One array for all passes: a piece kept of each would lie between the large buffers of the next ones, and
+    # keep the heap from using their room again.
     targets = torch.empty(len(segments), len(student_tags(teachers)))
     with _Scores(file, targets) as scores:
         for part in teacher_logits(teachers, corpus, segments[scores.done :], length, sr):
@@ -142,12 +142,12 @@ def cached_logits(
 
 
 class _Scores:
-    """The scores of a teacher as they come, on disk too: a stop costs none but the last few.
+    """The teachers' scores as they come, in memory and on disk, so that a stop costs only the last few.
 
     Attributes
     ----------
     done
-        Segments that are scored.
+        Number of segments that are scored.
     """
 
     def __init__(self, file: Path | None, targets: torch.Tensor) -> None:
