@@ -33,13 +33,11 @@ def finetune(
     from ..checkpoint import check_path
     from ..datasets import load_dataset
     from ..features import FeatureStore
-    from ..inference import resolve_device
     from ..training import finetune as learn
 
     kept = work or spare_folder(out)
     with at_work("finetune", kept, spare=work is None) as tell:
         check_path(out)
-        resolve_device(device)  # a device that is not there is refused before features are computed
         given, clips = how(), load_dataset(music, data())
         made = learn(
             base,

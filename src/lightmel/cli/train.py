@@ -71,13 +71,11 @@ def train(
     from ..checkpoint import check_path
     from ..datasets import load_dataset
     from ..features import FeatureStore
-    from ..inference import resolve_device
     from ..training import is_first_process, to_tensorboard, train_tagger
 
     kept = work or spare_folder(out)
     with at_work("train", kept, spare=work is None) as tell:
         check_path(out)
-        resolve_device(device)  # a device that is not there is refused before features are computed
         given, how, clips = what(), training(), load_dataset(music, data())
         shown = [to_tensorboard(tensorboard)] if tensorboard is not None and is_first_process() else []
         made = train_tagger(

@@ -36,8 +36,8 @@ class Rows:
         If it is no such table; the message names file and line.
     """
 
-    def __init__(self, file: Path, key: str = "path", delimiter: str | None = None) -> None:
-        self.file = file
+    def __init__(self, file: str | os.PathLike[str], key: str = "path", delimiter: str | None = None) -> None:
+        self.file = file = Path(file)
         if not file.is_file():
             raise DataError(f"There is no table {file}.")
         content = text(file)

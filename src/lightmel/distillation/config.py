@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from .._settings import check_plain, documented, setting
 from ..errors import ConfigError
@@ -116,12 +116,12 @@ class StudentJob:
         Where the student is trained; as in `lightmel.Trainer`.
     """
 
-    music: Path
-    out: Path
+    music: str | os.PathLike[str]
+    out: str | os.PathLike[str]
     which: MusicConfig = MusicConfig()
     distillation: DistillConfig = DistillConfig()
     training: TrainConfig = DISTILL_TRAINING
     signature: Signature = UNSIGNED
     command: str = ""
-    work: Path | None = None
+    work: str | os.PathLike[str] | None = None
     device: str | None = None

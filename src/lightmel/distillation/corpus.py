@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Track:
     group: str
 
 
-def find_tracks(folder: Path) -> list[Track]:
+def find_tracks(folder: str | os.PathLike[str]) -> list[Track]:
     """Return the sound files below `folder`, sorted; those of one folder are one group.
 
     Raises
@@ -45,7 +46,7 @@ def find_tracks(folder: Path) -> list[Track]:
     return [Track(p, str(p.parent.relative_to(folder))) for p in audio.find(folder)]
 
 
-def read_tracks(table: Path) -> list[Track]:
+def read_tracks(table: str | os.PathLike[str]) -> list[Track]:
     """Read a CSV with the columns ``path`` (relative to it) and ``group`` (what must not be split).
 
     Raises
@@ -54,9 +55,10 @@ def read_tracks(table: Path) -> list[Track]:
         If it is no such table, a column is missing, or a path stands twice.
     """
     rows = Rows(table)
-    paths = unique_paths(rows, table.parent, rows.column("path"))
+    folder = rows.file.parent
+    paths = unique_paths(rows, folder, rows.column("path"))
     groups = rows.column("group")
-    return [Track(table.parent / path, group) for path, group in zip(paths, groups, strict=True)]
+    return [Track(folder / path, group) for path, group in zip(paths, groups, strict=True)]
 
 
 def hold_out_tracks(

@@ -40,11 +40,11 @@ def make_student(
         If there is no music, or too few groups to hold some out; if the human annotations have none of the
         held-out tracks; if the student's file cannot be written.
     """
-    check_path(job.out)
-    config = job.distillation
-    tracks = chosen_tracks(job.music, job.which)
+    music, out, config = Path(job.music), Path(job.out), job.distillation
+    check_path(out)
+    tracks = chosen_tracks(music, job.which)
     annotations = job.which.human_annotations
-    given = read_annotations(Path(annotations)) if annotations else None
+    given = read_annotations(annotations) if annotations else None
     train, held = hold_out_tracks(tracks, config.holdout, config.split_seed)
     if given is not None and not any(whole_path(track.path) in given for track in held):
         raise ConfigError(
@@ -58,20 +58,20 @@ def make_student(
     report = compare(student, teachers[0], held, excerpt_seconds=config.excerpt_seconds, annotations=given)
     description = replace(
         student.description,
-        name=job.signature.name or job.out.name.removesuffix(".safetensors"),
+        name=job.signature.name or out.name.removesuffix(".safetensors"),
         version=job.signature.version,
         license=job.signature.license or "not stated",
         provenance=dict(student.description.provenance) | {"measured": report.to_dict()},
     )
     student = Tagger(result.network, description)
-    student.save(job.out)
-    folder = job.music if job.music.is_dir() else job.music.parent
+    student.save(out)
+    folder = music if music.is_dir() else music.parent
     sources = Counter(_source(t.path, folder) for t in train)
     text = card(student, teachers[0], report, dict(sources.most_common()), job.command)
     # Names of folders need not be UTF-8.
-    write_whole(beside(job.out, ".md"), text.encode(errors="backslashreplace"), TrainingError)
+    write_whole(beside(out, ".md"), text.encode(errors="backslashreplace"), TrainingError)
     figures = {"report": report.to_dict(), "history": result.history, "command": job.command}
-    write_whole(beside(job.out, ".json"), (json.dumps(figures, indent=1) + "\n").encode(), TrainingError)
+    write_whole(beside(out, ".json"), (json.dumps(figures, indent=1) + "\n").encode(), TrainingError)
     return student, report
 
 

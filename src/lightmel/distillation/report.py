@@ -73,7 +73,7 @@ def whole_path(path: Path) -> Path:
     return Path(os.path.abspath(str(path).replace("\\", "/")))  # noqa: PTH100 - resolve() would follow links
 
 
-def read_annotations(table: Path) -> dict[Path, dict[str, float]]:
+def read_annotations(table: str | os.PathLike[str]) -> dict[Path, dict[str, float]]:
     """Read a CSV with the column ``path`` (relative to it) and a column for each tag: the share that gave it.
 
     The keys are absolute paths; a cell that is no number is unknown, NaN.
@@ -84,9 +84,10 @@ def read_annotations(table: Path) -> dict[Path, dict[str, float]]:
         If it is no such table, there is no column ``path``, or a path stands twice.
     """
     rows = Rows(table)
-    paths = unique_paths(rows, table.parent, rows.column("path"))
+    folder = rows.file.parent
+    paths = unique_paths(rows, folder, rows.column("path"))
     return {
-        whole_path(table.parent / path): {
+        whole_path(folder / path): {
             tag: _number(cell) for tag, cell in zip(rows.header, row, strict=True) if tag != "path"
         }
         for path, row in zip(paths, rows.rows, strict=True)

@@ -101,7 +101,7 @@ def distill(
     config: DistillConfig | None = None,
     training: TrainConfig = DISTILL_TRAINING,
     *,
-    work: Path | None = None,
+    work: str | os.PathLike[str] | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
     device: str | None = None,
 ) -> tuple[Tagger, TrainResult[TaggingNetwork]]:
@@ -148,7 +148,7 @@ def distill(
         )
     if isinstance(tracks, (str, os.PathLike)):
         tracks = find_tracks(Path(tracks))
-    config = config or DistillConfig()
+    config, kept = config or DistillConfig(), None if work is None else Path(work)
     generator = torch.Generator().manual_seed(training.seed)
     tags = student_tags(loaded)
     network, frontend = build_named(config.student, config.segment_seconds, len(tags), generator)
@@ -163,7 +163,7 @@ def distill(
             f"{corpus.plain} tracks give {len(segments)} segments, fewer than a batch of "
             f"{training.batch_size}: more music is needed, or a smaller batch_size."
         )
-    targets = cached_logits(loaded, corpus, segments, length, sr, work, callbacks.progress)
+    targets = cached_logits(loaded, corpus, segments, length, sr, kept, callbacks.progress)
     with torch.no_grad():
         network.head.bias.copy_(targets.mean(dim=0))
     loss = distillation_loss(targets, config.tag_weight)
@@ -172,7 +172,7 @@ def distill(
         callbacks.on_start(trainer)
     result = trainer.fit(
         CorpusExamples(corpus, segments, config, sr, frontend, targets),
-        folder=work / "run" if work is not None else None,
+        folder=kept / "run" if kept is not None else None,
         resume=True,
         on_epoch=callbacks.on_epoch,
         on_step=lambda done, steps: callbacks.progress("training", done, steps),

@@ -60,7 +60,7 @@ def costs_of(name: str | os.PathLike[str], *, size: str = "full") -> tuple[Row, 
         return tuple(paper_cost(architecture, config, size=size) for architecture in SEGMENT_SECONDS)
     raise UnknownModelError(
         f"{text!r} is no tagger, no network such as 'vgg-16k-mel48-x2-db', and no input such as "
-        f"'16k-mel48-x2-db'.{nearest(text, ['default', *(r.name for r in catalogue.releases())])}"
+        f"'16k-mel48-x2-db'.{nearest(text, ['default', *names(), *(r.name for r in catalogue.releases())])}"
     )
 
 
