@@ -156,9 +156,9 @@ def tiny(tiny_network: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table of 90 clips of a second: low tones, high tones, noise, one or two of them."""
-    folder = tmp_path_factory.mktemp("labelled")
+    folder = tmp_path_factory.mktemp("labeled")
     rng = np.random.default_rng(0)
     time = np.arange(16_000) / 16_000
     rows = []

@@ -172,8 +172,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 @pytest.fixture(scope="module")
-def data(labelled: Path) -> Dataset:
-    return load_table(labelled)
+def data(labeled: Path) -> Dataset:
+    return load_table(labeled)
 
 
 @pytest.fixture(scope="module")

@@ -221,7 +221,7 @@ def test_a_function_that_there_is_not_is_named() -> None:
         do_all(Work("lightmel.workers:servieren", None, OwnError), [1], 1)
 
 
-def test_a_child_that_cannot_be_started_is_an_error_that_says_so(
+def test_a_child_that_cannot_be_started_is_an_error_of_ours(
     tmp_path: Path, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.sys, "executable", str(tmp_path / "no python"))

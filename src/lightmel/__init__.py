@@ -63,5 +63,8 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("Tagger", "Tagging", "Taggram", "load", "tag"), "inference"),
         **dict.fromkeys(("build_musicnn", "build_vgg"), "models"),
         **dict.fromkeys(("TrainConfig", "Trainer", "finetune"), "training"),
+        # The rooms themselves: `lightmel.audio.find(...)` needs no import of its own.
+        **dict.fromkeys(("audio", "checkpoint", "datasets", "distillation", "evaluation", "features"), ""),
+        **dict.fromkeys(("hub", "inference", "models", "sample", "training", "vocabularies"), ""),
     },
 )

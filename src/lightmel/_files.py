@@ -20,6 +20,14 @@ def beside(path: str | os.PathLike[str], suffix: str) -> Path:
     return target.with_suffix(suffix) if target.suffix in own else target.with_name(target.name + suffix)
 
 
+def is_folder(name: str | os.PathLike[str]) -> bool:
+    """Return whether there is a folder of that name, which may be none that a file could have."""
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def check_target(path: str | os.PathLike[str], beside: Sequence[str], error: type[LightmelError]) -> None:
     """Make sure, before the work and not after it, that a file and those beside it can be written.
 

@@ -16,13 +16,16 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
     package
         Its name.
     homes
-        For each name the module of the package that has it.
+        For each name the module of the package that has it; empty where it is a module itself.
     """
 
     def look_up(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f".{homes[name]}", package), name)
+        home = homes[name]
+        value = (
+            getattr(import_module(f".{home}", package), name) if home else import_module(f".{name}", package)
+        )
         vars(sys.modules[package])[name] = value
         return value
 

@@ -71,7 +71,7 @@ def test_a_save_leaves_nothing_else_behind_and_replaces_whole(tmp_path: Path, ti
     assert checkpoint.read(path)[1].name == "tiny-0"
 
 
-def test_where_it_cannot_be_written_it_says_so_and_cleans_up(tmp_path: Path, tiny: Tiny) -> None:
+def test_where_it_cannot_be_written_it_is_refused_and_cleaned_up(tmp_path: Path, tiny: Tiny) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WeightsError, match=r"file.a.safetensors cannot be written"):
         tiny().save(tmp_path / "file" / "a.safetensors")

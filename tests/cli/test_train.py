@@ -40,11 +40,9 @@ def refused(runner: CliRunner, *arguments: str | Path, code: int = 1) -> str:
     return re.sub(r"\s+", " ", result.output)
 
 
-def test_from_a_table_to_an_evaluated_tagger(runner: CliRunner, labelled: Path, tmp_path: Path) -> None:
+def test_from_a_table_to_an_evaluated_tagger(runner: CliRunner, labeled: Path, tmp_path: Path) -> None:
     store, out = tmp_path / "features", tmp_path / "mine"
-    made = run(
-        runner, "features", labelled, "--out", store, "--frontend", "16k-mel16-x1-db", "--workers", "1"
-    )
+    made = run(runner, "features", labeled, "--out", store, "--frontend", "16k-mel16-x1-db", "--workers", "1")
     assert "90 clips, 16k-mel16-x1-db as float32" in made
     thin = tmp_path / "thin"
     made = run(runner, "features", "--derive", store, "--frontend", "16k-mel16-x4-db", "--out", thin)
@@ -56,7 +54,7 @@ def test_from_a_table_to_an_evaluated_tagger(runner: CliRunner, labelled: Path, 
     shown = run(
         runner,
         "train",
-        labelled,
+        labeled,
         "--out",
         out,
         "--features",
@@ -70,18 +68,18 @@ def test_from_a_table_to_an_evaluated_tagger(runner: CliRunner, labelled: Path, 
     assert "mean of 3 tags" in shown
     assert "epoch 5/5" in shown
     assert f"lightmel tag song.mp3 --model {out}" in shown
-    tagging = lightmel.tag(labelled.parent / "4.flac", model=out)
+    tagging = lightmel.tag(labeled.parent / "4.flac", model=out)
     assert tagging.model == "mine"
     assert tagging.thresholds
 
     report = tmp_path / "report.json"
-    by_files = run(runner, "evaluate", labelled, "--model", out, "--out", report)
+    by_files = run(runner, "evaluate", labeled, "--model", out, "--out", report)
     figures = json.loads(report.read_text())
     assert figures["macro_roc_auc"] > 0.9
     assert (figures["split"], figures["clips"], figures["dataset"]) == ("test", 18, "clips")
     assert report.with_suffix(".md").read_text().strip() in by_files
     by_features = run(
-        runner, "evaluate", labelled, "-m", out, "--features", thin, "--split", "valid", "--device", "cpu"
+        runner, "evaluate", labeled, "-m", out, "--features", thin, "--split", "valid", "--device", "cpu"
     )
     assert "on valid of clips" in by_features
 
@@ -95,20 +93,20 @@ def test_from_a_table_to_an_evaluated_tagger(runner: CliRunner, labelled: Path, 
     assert settings.keys() >= {field.name for field in dataclasses.fields(TrainConfig)}
 
 
-def test_fine_tuning_in_one_command(runner: CliRunner, labelled: Path, tmp_path: Path) -> None:
+def test_fine_tuning_in_one_command(runner: CliRunner, labeled: Path, tmp_path: Path) -> None:
     out = tmp_path / "mytagger"
     command = [
-        "finetune", labelled, "--from", "default", "--out", out,
+        "finetune", labeled, "--from", "default", "--out", out,
         "--head-epochs", "4", "--epochs", "1", "--excerpts", "1", "--device", "cpu",
         "--work", tmp_path / "work",
     ]  # fmt: skip
     shown = run(runner, *command)
     assert "mean of 3 tags" in shown
     assert "CC BY-NC-SA 4.0" in shown, "weights that grew out of others keep their license"
-    tagging = lightmel.tag(labelled.parent / "4.flac", model=out)
-    told = json.loads(run(runner, "tag", labelled.parent / "4.flac", "--model", out, "--above", "--json"))
+    tagging = lightmel.tag(labeled.parent / "4.flac", model=out)
+    told = json.loads(run(runner, "tag", labeled.parent / "4.flac", "--model", out, "--above", "--json"))
     assert told["tags"] == dict(tagging.above())
-    assert "has no thresholds" in refused(runner, "tag", labelled.parent / "4.flac", "--above", code=2)
+    assert "has no thresholds" in refused(runner, "tag", labeled.parent / "4.flac", "--above", code=2)
     assert "epoch" not in run(runner, *command), "the same command goes on from where it was: at the end"
     settings = tmp_path / "mytagger.toml"
     assert tomllib.loads(settings.read_text(encoding="utf-8"))["from"] == "default"
@@ -130,25 +128,25 @@ def sha256(path: Path) -> str:
     return weights_sha256(lightmel.load(path).network)
 
 
-def test_what_cannot_be_is_one_line(runner: CliRunner, labelled: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_is_one_line(runner: CliRunner, labeled: Path, tmp_path: Path) -> None:
     out = tmp_path / "x"
     assert "no table and no folder" in refused(runner, "train", tmp_path / "no.csv", "--out", out)
-    said = refused(runner, "train", labelled, "--out", out, "--network", "vgg-smal-16k-mel16-x4-db")
+    said = refused(runner, "train", labeled, "--out", out, "--network", "vgg-smal-16k-mel16-x4-db")
     assert "has no option 'smal'" in said
     assert "Did you mean 'small'?" in said
-    assert "epochs and batch_size" in refused(runner, "train", labelled, "--out", out, "--epochs", "0")
+    assert "epochs and batch_size" in refused(runner, "train", labeled, "--out", out, "--epochs", "0")
     assert "Give either the sound" in refused(runner, "features", "--out", out, code=2)
     assert "no feature store" in refused(
-        runner, "train", labelled, "--out", out, "--features", tmp_path, *SMALL
+        runner, "train", labeled, "--out", out, "--features", tmp_path, *SMALL
     )
-    assert "has none of the tags" in refused(runner, "evaluate", labelled)
+    assert "has none of the tags" in refused(runner, "evaluate", labeled)
     assert "no split 'tset'" in refused(
-        runner, "evaluate", labelled, "--split", "tset", "--tag-columns", "tags"
+        runner, "evaluate", labeled, "--split", "tset", "--tag-columns", "tags"
     )
-    assert "There is no tagger 'defalt'" in refused(runner, "evaluate", labelled, "--model", "defalt")
-    derive = ["features", "--derive", labelled.parent, "--out", out, "--frontend", "16k-mel16-x4-db"]
+    assert "There is no tagger 'defalt'" in refused(runner, "evaluate", labeled, "--model", "defalt")
+    derive = ["features", "--derive", labeled.parent, "--out", out, "--frontend", "16k-mel16-x4-db"]
     assert "no --dtype, --excerpt-seconds" in refused(runner, *derive, "--dtype", "float16")
-    assert "is a folder: name the file" in refused(runner, "train", labelled, "--out", ".", *SMALL)
+    assert "is a folder: name the file" in refused(runner, "train", labeled, "--out", ".", *SMALL)
     assert list(tmp_path.iterdir()) == [], "neither a result nor settings"
 
 
@@ -161,22 +159,22 @@ def test_what_cannot_be_is_one_line(runner: CliRunner, labelled: Path, tmp_path:
     ],
 )
 def test_a_device_that_is_not_there_is_a_line_before_the_work(
-    runner: CliRunner, labelled: Path, tmp_path: Path, command: str, device: str, why: str
+    runner: CliRunner, labeled: Path, tmp_path: Path, command: str, device: str, why: str
 ) -> None:
     work = [] if command == "evaluate" else ["--work", tmp_path / "work"]
     out = tmp_path / ("x.json" if command == "evaluate" else "x")
-    said = refused(runner, command, labelled, "--out", out, *work, "--device", device)
+    said = refused(runner, command, labeled, "--out", out, *work, "--device", device)
     assert said.startswith(f"lightmel {command}: ")
     assert why in said
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_broken_file_is_listed_and_made_again_once_it_is_mended(
-    runner: CliRunner, labelled: Path, tmp_path: Path
+    runner: CliRunner, labeled: Path, tmp_path: Path
 ) -> None:
     folder, store = tmp_path / "sound", tmp_path / "store"
     folder.mkdir()
-    good = (labelled.parent / "1.flac").read_bytes()
+    good = (labeled.parent / "1.flac").read_bytes()
     (folder / "good.flac").write_bytes(good)
     (folder / "bad.flac").write_text("this is no sound")
     command = ["features", folder, "--out", store, "--frontend", "16k-mel16-x4-db", "--workers", "1"]
@@ -189,9 +187,9 @@ def test_a_broken_file_is_listed_and_made_again_once_it_is_mended(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
-def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(labelled: Path, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(labeled: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, "-c", "from lightmel.cli import main; main()", "train", str(labelled),
+        sys.executable, "-c", "from lightmel.cli import main; main()", "train", str(labeled),
         "--out", str(tmp_path / "mine"), "--work", str(tmp_path / "work"), "--epochs", "200", *SMALL,
     ]  # fmt: skip
     history = tmp_path / "work" / "run" / "history.jsonl"

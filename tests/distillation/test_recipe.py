@@ -47,7 +47,7 @@ def test_from_a_folder_to_a_tagger_with_a_card(
     job = StudentJob(
         music,
         out,
-        which=MusicConfig(human_annotations=str(annotations)),
+        selection=MusicConfig(human_annotations=str(annotations)),
         distillation=config,
         training=training,
         signature=Signature("mine", "3", "CC0-1.0"),
@@ -97,7 +97,7 @@ def test_without_annotations_the_card_has_none(
     assert "human annotations" not in out.with_suffix(".md").read_text(encoding="utf-8")
     assert lightmel.load(out).name == "mine"
     with pytest.raises(ConfigError, match=r"has a name that matches '\*\.xyz'"):
-        make_student(replace(job, which=MusicConfig(match="*.xyz")), [teacher])
+        make_student(replace(job, selection=MusicConfig(match="*.xyz")), [teacher])
     annotations = tmp_path / "annotations.csv"
     annotations.write_text("path,voice\nelsewhere.wav,1\n")
     told: list[str] = []
@@ -106,10 +106,12 @@ def test_without_annotations_the_card_has_none(
         ConfigError, match=r"annotations\.csv names none of the 4 held-out tracks, such as .*album"
     ):
         make_student(
-            replace(job, which=MusicConfig(human_annotations=str(annotations))), [teacher], callbacks
+            replace(job, selection=MusicConfig(human_annotations=str(annotations))), [teacher], callbacks
         )
     with pytest.raises(DataError, match=r"nowhere\.csv"):
-        make_student(replace(job, which=MusicConfig(human_annotations="nowhere.csv")), [teacher], callbacks)
+        make_student(
+            replace(job, selection=MusicConfig(human_annotations="nowhere.csv")), [teacher], callbacks
+        )
     assert not told, "that can be seen before the work"
     with pytest.raises(WeightsError, match=r"overwritten by the \.json"):
         make_student(replace(job, out=out.with_suffix(".json")), [teacher])
@@ -133,7 +135,7 @@ def test_names_say_which_files_are_used(
     job = StudentJob(
         music,
         tmp_path / "student",
-        which=MusicConfig(match="0.*"),
+        selection=MusicConfig(match="0.*"),
         distillation=config,
         training=replace(training, epochs=1),
     )

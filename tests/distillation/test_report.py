@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from lightmel.distillation.corpus import Track, to_int16
-from lightmel.distillation.report import card, compare, read_annotations
+from lightmel.distillation.report import card, compare_with_teacher, read_human_annotations
 from lightmel.errors import AudioError, DataError
 from lightmel.inference import Tagger
 
@@ -32,7 +32,7 @@ def tracks(tmp_path_factory: pytest.TempPathFactory) -> list[Track]:
 
 
 def test_a_tagger_agrees_with_itself(tiny: Tiny, tracks: list[Track]) -> None:
-    report = compare(tiny(1), tiny(1), tracks)
+    report = compare_with_teacher(tiny(1), tiny(1), tracks)
     assert (report.clips, report.groups) == (6, 3)
     assert report.correlation == pytest.approx(1)
     assert report.shared_top5 == 3, "there are but three tags"
@@ -44,7 +44,7 @@ def test_a_tagger_agrees_with_itself(tiny: Tiny, tracks: list[Track]) -> None:
 
 def test_figures_are_those_of_the_scores(tiny: Tiny, tracks: list[Track]) -> None:
     student, teacher = tiny(1), tiny(2)
-    report = compare(student, teacher, tracks)
+    report = compare_with_teacher(student, teacher, tracks)
     rows = [
         np.array([[t.tag(track.path)[tag] for tag in student.tags] for track in tracks])
         for t in (student, teacher)
@@ -61,7 +61,7 @@ def test_tags_are_matched_by_name_not_by_place(tiny: Tiny, tracks: list[Track]) 
         | {"head.weight": head.weight.detach().flip(0), "head.bias": head.bias.detach().flip(0)}
     )
     student = Tagger(turned, replace(teacher.description, tags=teacher.tags[::-1]))
-    assert compare(student, teacher, tracks).correlation == pytest.approx(1)
+    assert compare_with_teacher(student, teacher, tracks).correlation == pytest.approx(1)
 
 
 def test_an_annotation_is_true_where_half_of_the_annotators_agree(tiny: Tiny, tracks: list[Track]) -> None:
@@ -72,12 +72,17 @@ def test_an_annotation_is_true_where_half_of_the_annotators_agree(tiny: Tiny, tr
         track.path: {"voice": 0.5 if score >= best else 0.49, "strings": 1.0, "drums": float("nan")}
         for track, score in zip(tracks, voice, strict=True)
     }
-    report = compare(tagger, tiny(2), tracks, annotations=annotations)
+    report = compare_with_teacher(tagger, tiny(2), tracks, human_annotations=annotations)
     assert report.annotated_tags == ("voice",), "what is always true or never true has no ROC AUC"
     assert report.annotated_clips == 6
     assert report.roc_auc_student == 1
     assert 0 <= report.roc_auc_teacher <= 1
-    assert compare(tagger, tiny(2), tracks, annotations=annotations, min_positives=4).annotated_tags == ()
+    assert (
+        compare_with_teacher(
+            tagger, tiny(2), tracks, human_annotations=annotations, min_positives=4
+        ).annotated_tags
+        == ()
+    )
     text = card(tagger, tiny(2), report, {"here": 6}, "the command")
     assert "(1 tags, 6 clips)" in text
     assert "here (6)" in text
@@ -85,32 +90,32 @@ def test_an_annotation_is_true_where_half_of_the_annotators_agree(tiny: Tiny, tr
 
 def test_what_cannot_be_read_is_left_out(tiny: Tiny, tracks: list[Track], tmp_path: Path) -> None:
     bad = Track(tmp_path / "none.wav", "none")
-    assert compare(tiny(1), tiny(2), [bad, *tracks]).clips == 6
+    assert compare_with_teacher(tiny(1), tiny(2), [bad, *tracks]).clips == 6
     with pytest.raises(AudioError, match="None of the held-out"):
-        compare(tiny(1), tiny(2), [bad])
+        compare_with_teacher(tiny(1), tiny(2), [bad])
 
 
 def test_a_table_of_annotations(tmp_path: Path) -> None:
     table = tmp_path / "annotations.csv"
     table.write_text("path,clips,voice\na.wav,3,0.5\nb.wav,,\n")
-    found = read_annotations(table)
+    found = read_human_annotations(table)
     assert found[tmp_path / "a.wav"]["voice"] == 0.5
     assert math.isnan(found[tmp_path / "b.wav"]["voice"])
     table.write_text("path,voice,harp\na.wav,1,\nb.wav,1,0\nc.wav,some,\n")
-    found = read_annotations(table)
+    found = read_human_annotations(table)
     assert found[tmp_path / "b.wav"] == {"voice": 1.0, "harp": 0.0}
     assert all(math.isnan(found[tmp_path / "c.wav"][tag]) for tag in ("voice", "harp"))
     assert math.isnan(found[tmp_path / "a.wav"]["harp"]), "an empty cell"
     for line, cells in (("a.wav,1", 2), ("b.wav,1,0,more", 4)):
         table.write_text(f"path,voice,harp\n{line}\n")
         with pytest.raises(DataError, match=f"line 2: {cells} cells in a table of 3 columns"):
-            read_annotations(table)
+            read_human_annotations(table)
     table.write_text("path,voice\na.wav,1\nb.wav,0\n./b.wav,1\n")
     with pytest.raises(DataError, match=r"b\.wav stands in the lines 3 and 4"):
-        read_annotations(table)
+        read_human_annotations(table)
     table.write_text("file,voice\na.wav,1\n")
     with pytest.raises(DataError, match="no column 'path'; there are 'file', 'voice'"):
-        read_annotations(table)
+        read_human_annotations(table)
 
 
 def test_a_table_of_annotations_finds_its_tracks_however_paths_are_written(
@@ -122,17 +127,22 @@ def test_a_table_of_annotations_finds_its_tracks_however_paths_are_written(
     (tmp_path / "tables" / "annotations.csv").write_text("\n".join(["path,voice", *lines]) + "\n")
     (tmp_path / "sound").symlink_to(folder)
     monkeypatch.chdir(tmp_path)
-    found = read_annotations(Path("tables/annotations.csv"))
+    found = read_human_annotations(Path("tables/annotations.csv"))
     assert found[tmp_path / "sound" / "0.wav"] == {"voice": 1.0}
     other = [Track(Path("tables") / ".." / "sound" / t.path.name, t.group) for t in tracks]
-    assert compare(tiny(1), tiny(2), other, annotations=found).annotated_clips == 6
+    assert compare_with_teacher(tiny(1), tiny(2), other, human_annotations=found).annotated_clips == 6
     relative = {Path("sound") / t.path.name: {"voice": 1.0} for t in tracks}
-    assert compare(tiny(1), tiny(2), other, annotations=relative).annotated_clips == 6
-    assert compare(tiny(1), tiny(2), other, annotations={Path("5.wav"): {"voice": 1.0}}).annotated_clips == 0
+    assert compare_with_teacher(tiny(1), tiny(2), other, human_annotations=relative).annotated_clips == 6
+    assert (
+        compare_with_teacher(
+            tiny(1), tiny(2), other, human_annotations={Path("5.wav"): {"voice": 1.0}}
+        ).annotated_clips
+        == 0
+    )
 
 
 def test_one_clip_has_no_correlation_over_clips(tiny: Tiny, tracks: list[Track]) -> None:
-    report = compare(tiny(1), tiny(2), tracks[:1])
+    report = compare_with_teacher(tiny(1), tiny(2), tracks[:1])
     assert math.isnan(report.correlation)
     assert report.to_dict()["correlation"] is None
     assert report.mp3_student > 0
@@ -142,7 +152,7 @@ def test_one_clip_has_no_correlation_over_clips(tiny: Tiny, tracks: list[Track])
 
 
 def test_a_card_names_all_teachers(tiny: Tiny, tracks: list[Track]) -> None:
-    report = compare(tiny(1), tiny(2), tracks)
+    report = compare_with_teacher(tiny(1), tiny(2), tracks)
     made = tiny(1, provenance={"teachers": ["tiny-2 1", "tiny-3 1"]})
     text = card(made, tiny(2), report, {"here": 6}, "the command")
     assert "- Teachers: `tiny-2 1`, `tiny-3 1`" in text

@@ -141,14 +141,13 @@ def test_a_stopped_distillation_goes_on_with_the_same_call_to_the_same_weights(
     trainers: list[Any] = []
     steps: list[tuple[int, int]] = []
 
-    def progress(what: str, done: int, total: int) -> None:
-        if what == "training":
-            steps.append((done, total))
-            if done == at and len(trainers) == 1:
-                trainers[0].stop()
+    def on_step(done: int, total: int) -> None:
+        steps.append((done, total))
+        if done == at and len(trainers) == 1:
+            trainers[0].stop()
 
     def run() -> tuple[Tagger, Any]:
-        callbacks = Callbacks(on_start=trainers.append, on_progress=progress)
+        callbacks = Callbacks(on_start=trainers.append, on_step=on_step)
         return distill([teacher], tracks, config, training, work=tmp_path, callbacks=callbacks)
 
     with pytest.raises(StoppedError):

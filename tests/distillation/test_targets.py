@@ -156,7 +156,8 @@ def test_a_teacher_that_pytorch_does_not_run_is_refused(tiny: Tiny, rows: Rows) 
     made = tiny(0)
 
     class Other:
-        device, precision, batch_seconds, embed_dim = "cpu", "float32", 60.0, 1
+        device, precision, batch_seconds, n_tags, embed_dim = "cpu", "float32", 60.0, 3, 1
+        weights = ""
 
         def run(self, waves: np.ndarray) -> Output:
             raise AssertionError("its scores have lost digits")

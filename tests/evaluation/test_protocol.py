@@ -261,9 +261,9 @@ def test_evaluating_a_store_is_evaluating_its_examples(
 ) -> None:
     frames = tagger.network.input_shape[1]
     for split in ("test", "valid"):
-        labelled = label_features(own, store, frames)
+        labeled = label_features(own, store, frames)
         expected = evaluate_examples(
-            tagger, labelled.examples[split], TAGS, ClipSet("songs", "clean", split), Intervals(seed=3)
+            tagger, labeled.examples[split], TAGS, ClipSet("songs", "clean", split), Intervals(seed=3)
         )
         found = evaluate(tagger, own, split, features=store, intervals=Intervals(seed=3))
         assert found == expected

@@ -518,7 +518,7 @@ def test_an_interruption_does_not_wait_for_files_that_are_being_decoded(
     assert len(FeatureStore.open(tmp_path)) == 1
 
 
-def test_a_child_that_cannot_be_started_is_an_error_that_says_so(
+def test_a_child_that_cannot_be_started_is_an_error_of_ours(
     some: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.sys, "executable", str(tmp_path / "no python"))

@@ -110,10 +110,10 @@ def test_a_file_that_was_replaced_is_made_again_behind_the_others(
 
 
 def test_the_clips_of_the_same_sound_are_as_they_were(
-    labelled: Path, values: np.ndarray, tmp_path: Path
+    labeled: Path, values: np.ndarray, tmp_path: Path
 ) -> None:
     """The fixture is the sound that the old store was made of: but for rounding, the new one is the same."""
-    store = go_on(tmp_path / "new", {key: labelled.parent / key for key in KEYS}, workers=0)
+    store = go_on(tmp_path / "new", {key: labeled.parent / key for key in KEYS}, workers=0)
     bound = np.ptp(values, axis=2, keepdims=True) / 255 + 1e-5
     assert (np.abs(store.excerpts(range(6), [0] * 6, 33) - values) <= bound).all()
     assert read_description(tmp_path / "new") == read_description(FILES / "store")

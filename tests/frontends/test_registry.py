@@ -247,7 +247,7 @@ def test_the_memory_of_a_block_may_be_used_again() -> None:
 
 def test_a_front_end_without_a_forward_pass_is_none() -> None:
     with pytest.raises(NotImplementedError):
-        Frontend()(noise(100))
+        Frontend(CONFIG)(noise(100))
 
 
 def test_blocks_of_other_sounds_do_not_belong_to_a_stream() -> None:

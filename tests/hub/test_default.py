@@ -13,7 +13,7 @@ from lightmel import hub, sample
 from lightmel.audio import MP3_32K, as_mp3
 from lightmel.distillation import DistillConfig
 from lightmel.distillation.corpus import hold_out_tracks, read_tracks, to_int16
-from lightmel.distillation.report import compare, read_annotations
+from lightmel.distillation.report import compare_with_teacher, read_human_annotations
 from lightmel.evaluation import metrics
 
 FILE = hub.packaged("default")
@@ -85,8 +85,10 @@ def test_reaches_its_floors_on_groups_that_it_was_not_trained_on(tagger, measure
     tracks = [t for t in read_tracks(shared / "music" / "tracks.csv") if t.path.suffix == ".opus"]
     _, held = hold_out_tracks(tracks, how.holdout, how.split_seed)
     teacher = lightmel.load(shared / "teachers" / "mtat-musicnn.pth")
-    annotations = read_annotations(shared / "music" / "human_tags.csv")
-    report = compare(tagger, teacher, held, excerpt_seconds=how.excerpt_seconds, annotations=annotations)
+    annotations = read_human_annotations(shared / "music" / "human_tags.csv")
+    report = compare_with_teacher(
+        tagger, teacher, held, excerpt_seconds=how.excerpt_seconds, human_annotations=annotations
+    )
     assert (report.clips, report.groups) == (measured["clips"], measured["groups"])
     assert report.correlation >= 0.86
     assert report.shared_top5 >= 3.9

@@ -121,6 +121,7 @@ def test_a_tagging_without_a_field_is_refused_by_its_name(key: str) -> None:
         ({"tags": {"a": "loud"}}, "loud"),
         ({"tags": {"a": None}}, "NoneType"),
         ({"seconds": "long"}, "long"),
+        ({"padded": "false"}, "padded is true or false, not 'false'"),
         ({"notes": None}, "not iterable"),
         ({"thresholds": {"a": 0.5}}, "'b'"),
         ({"thresholds": {"a": 0.5, "b": "high"}}, "high"),
@@ -129,3 +130,15 @@ def test_a_tagging_without_a_field_is_refused_by_its_name(key: str) -> None:
 def test_a_tagging_that_is_damaged_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=f"This is no tagging: .*{message}"):
         Tagging.from_dict({**PLAIN, **change})
+
+
+def test_a_program_between_may_sort_the_keys() -> None:
+    plain = {**PLAIN, "tags": {"a": 0.1, "b": 0.9, "c": 0.5}, "thresholds": {"b": 0.3, "c": 0.2, "a": 0.1}}
+    found = Tagging.from_dict(json.loads(json.dumps(plain, sort_keys=True)))
+    assert (found.tags, found.scores, found.thresholds) == (("b", "c", "a"), (0.9, 0.5, 0.1), (0.3, 0.2, 0.1))
+
+
+@pytest.mark.parametrize("what", [[], None, "text", 5])
+def test_what_is_no_mapping_is_no_tagging(what: object) -> None:
+    with pytest.raises(DataError, match="no tagging of schema 1, but of None"):
+        Tagging.from_dict(what)  # type: ignore[arg-type]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import pytest
 import torch
 
 import lightmel
-from lightmel.errors import ConfigError
+from lightmel.checkpoint import weights_sha256
+from lightmel.datasets import Dataset, Split
+from lightmel.errors import ConfigError, WeightsError
+from lightmel.evaluation import evaluate
 from lightmel.inference import Output, Runtime, Tagger, TorchRuntime
 
 SR = 16_000
@@ -134,7 +139,8 @@ def test_a_tagger_with_other_tags_is_another(model: Tagger, sound: Sound) -> Non
 class Levels:
     """Scores by the level of a segment, which needs no network: mean, root of the mean square, and peak."""
 
-    device, precision, batch_seconds, embed_dim = "abacus", "float64", 1.6, 2
+    device, precision, batch_seconds, n_tags, embed_dim = "abacus", "float64", 1.6, 3, 2
+    weights = "no weights"
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -153,11 +159,31 @@ def levels(model: Tagger) -> tuple[Tagger, Levels]:
     return Tagger(runtime, model.description), runtime
 
 
-def test_a_runtime_is_whatever_does_what_one_does(model: Tagger) -> None:
-    assert isinstance(Levels(), Runtime)
-    assert isinstance(model.runtime, Runtime)
-    assert not isinstance(model.network, Runtime)
-    assert not isinstance(object(), Runtime)
+def test_a_runtime_must_fit_and_has_its_device_already(model: Tagger) -> None:
+    runtime: Runtime = Levels()  # whatever does what one does
+    for given in ({"device": "cpu"}, {"precision": "float32"}):
+        with pytest.raises(ConfigError, match=r"has its device and precision, \('abacus', 'float64'\)"):
+            Tagger(runtime, model.description, **given)
+    two = replace(model.description, tags=("a", "b"))
+    with pytest.raises(WeightsError, match="gives 3 scores for 2 tags"):
+        Tagger(runtime, two)
+
+
+def test_a_runtime_of_ones_own_is_evaluated(
+    levels: tuple[Tagger, Levels], sound: Sound, wav: Callable[..., Path]
+) -> None:
+    tagger, _ = levels
+    path = wav(sound(2))
+    rows = np.eye(3, dtype=bool)
+    paths = tuple(f"{i}.wav" for i in range(3))
+    for name in paths:
+        shutil.copy(path, path.parent / name)
+    data = Dataset("d", "p", path.parent, tagger.tags, {"test": Split(paths, rows, paths)}, "c", "l", "s")
+    assert evaluate(tagger, data).weights == "no weights"
+
+
+def test_the_digest_of_pytorchs_is_that_of_the_weights(model: Tagger) -> None:
+    assert model.runtime.weights == weights_sha256(model.network)
 
 
 def test_a_runtime_of_ones_own_tags(

@@ -123,7 +123,7 @@ CLOSED.close()
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
 )
-def test_what_holds_no_sound_says_so(model: Tagger, source: Any, message: str) -> None:
+def test_what_holds_no_sound_is_refused_with_the_reason(model: Tagger, source: Any, message: str) -> None:
     for call in (model.tag, model.taggram, model.embed):
         with pytest.raises(AudioError, match=message):
             call(source)

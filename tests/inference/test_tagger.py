@@ -134,7 +134,7 @@ def test_a_network_left_in_training_does_not_drop_out(sound: Sound, tiny: Tiny) 
 
 
 @pytest.mark.parametrize("samples", [1, 2, 255, 257, 7_999])
-def test_short_sound_is_repeated_and_says_so(sound: Sound, model: Tagger, samples: int) -> None:
+def test_short_sound_is_repeated_and_noted(sound: Sound, model: Tagger, samples: int) -> None:
     wave = sound(1)[:samples]
     tagging = model.tag(wave, SR)
     assert tagging.padded

@@ -259,3 +259,11 @@ def test_dropout_is_for_training_only():
 def test_a_network_that_cannot_be_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         build_musicnn(**{"input_shape": (24, 30)} | arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("variant", ["paper", "pons"])
+def test_a_network_that_is_cast_runs_in_its_type(variant: str, dtype: torch.dtype) -> None:
+    model = build_musicnn((16, 20), 3, variant=variant, size="small").eval().to(dtype)
+    with torch.no_grad():
+        assert model(torch.zeros(2, 16, 20, dtype=dtype)).dtype == dtype

@@ -97,7 +97,8 @@ def test_the_default_student_has_a_name() -> None:
         ("musicnn-pon-small-16k-mel48-x2-db", r"no option 'pon'.*Did you mean 'pons'"),
         ("vgg-pons-16k-mel48-x2-db", r"vgg has no option 'pons'; it has small\."),
         ("vgg-16k-mel48-x4-bd", r"'16k-mel48-x4-bd' is not a mel config.*Did you mean '16k-mel48-x4-db'"),
-        ("vgg", r"is not a mel configuration; one looks like '16k-mel48-x2-db'"),
+        ("vgg", r"'vgg' names no input: a slug follows the network, as in 'vgg-16k-mel48-x2-db'"),
+        ("musicnn-pons", r"'musicnn-pons' names no input"),
     ],
 )
 def test_a_name_that_stands_for_nothing_is_refused_with_the_nearest(name: str, message: str) -> None:

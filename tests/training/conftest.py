@@ -15,9 +15,9 @@ from lightmel.training import TaggerConfig, TrainConfig, train_tagger
 
 
 @pytest.fixture(scope="session")
-def data(labelled: Path) -> Dataset:
+def data(labeled: Path) -> Dataset:
     """Clips of low tones, high tones and noise: 54 to train on, 18 to validate and 18 to test."""
-    return load_table(labelled)
+    return load_table(labeled)
 
 
 @pytest.fixture(scope="session")

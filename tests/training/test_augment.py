@@ -275,7 +275,7 @@ def test_the_identity_says_what_is_done_and_not_where() -> None:
     )
     assert by_wave == by_mel
     assert by_wave == (
-        "Gain(high=6, low=-12, p=1), Equalizer(bells=2, decibel=3, p=1, slope=1.5), "
+        "Gain(high=6, low=-12, p=1.0), Equalizer(bells=2, decibel=3, p=1.0, slope=1.5), "
         "LowPass(high=8000, low=3000, p=0.25), Noise(high=-50, low=-90, p=0.1)"
     )
     assert Gain(WAVES, -12, 6, p=0.5).identity != Gain(WAVES, -12, 6).identity

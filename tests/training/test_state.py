@@ -128,8 +128,8 @@ def trainer(**changes: Any) -> Trainer[TaggingNetwork]:
 
 def examples(folder: Path, augment: bool = True) -> tuple[FeatureExamples, FeatureExamples]:
     store = FeatureStore.open(folder / "features")
-    labelled = label_features(load_table(folder / "clips.csv"), store, 9).examples
-    return training_examples(labelled["train"], 1, augment), labelled["valid"]
+    labeled = label_features(load_table(folder / "clips.csv"), store, 9).examples
+    return training_examples(labeled["train"], 1, augment), labeled["valid"]
 
 
 def without_seconds(history: list[Line]) -> list[Line]:

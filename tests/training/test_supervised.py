@@ -139,16 +139,16 @@ def test_thresholds_that_rest_on_few_clips_are_warned_of(
 
 
 def test_files_that_could_not_be_read_are_left_out_and_counted(
-    labelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    labeled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    for file in labelled.parent.glob("*.flac"):
+    for file in labeled.parent.glob("*.flac"):
         (folder / file.name).symlink_to(file)
     for broken in ("0.flac", "4.flac"):  # one to train on, one to test
         (folder / broken).unlink()
         (folder / broken).write_text("this is no sound")
-    (folder / "clips.csv").write_text(labelled.read_text())
+    (folder / "clips.csv").write_text(labeled.read_text())
     data = load_table(folder / "clips.csv")
     config = lightmel.MelConfig.from_slug(SLUG)
     store = build_store(tmp_path / "store", data.sources(), config, workers=0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import AudioError
 from ._decoders import open_decoder
-from ._read import Source, Wave, decoded, load, rate_in_hz, seconds_of, stream
+from ._read import Source, Wave, decoded, rate_in_hz, seconds_of, stream
 
 _WARM_UP = 256
 """Samples, at the lower of both rates, after which what came before the excerpt has no effect in soxr HQ."""
@@ -90,9 +90,13 @@ def placed(path: Source, sr: int, length: int, starts: Callable[[int], Sequence[
         seeks = decoder.seeks
         samples = 0 if decoder.claimed is None else round(decoder.claimed * sr / decoder.sr)
     if samples < length or not seeks or not _is_there(path, sr, samples - length, length):
-        samples = sum(len(block) for block in stream(path, sr))
-    if samples < length:
-        return Excerpts(samples, iter([load(path, sr)]))
+        samples = 0
+        held: list[Wave] = []
+        for block in stream(path, sr):
+            held = [*held, block] if samples < length else []  # short sound is the excerpt itself
+            samples += len(block)
+        if samples < length:
+            return Excerpts(samples, iter([np.concatenate(held)]))
     if seeks:
         return Excerpts(samples, (_cut(path, sr, start, length) for start in starts(samples)))
     return Excerpts(samples, slices(stream(path, sr), length, starts(samples)))

@@ -71,8 +71,12 @@ class Description:
         ):
             if not all(isinstance(text, str) for text in texts):
                 raise WeightsError(f"{what} are texts, not {texts!r}.")
-        if not all(isinstance(t, Real) and math.isfinite(t) for t in self.thresholds):
+        if not all(
+            isinstance(t, Real) and not isinstance(t, bool) and math.isfinite(t) for t in self.thresholds
+        ):
             raise WeightsError(f"thresholds are finite numbers, not {self.thresholds!r}.")
+        if not isinstance(self.provenance, Mapping):
+            raise WeightsError(f"provenance is a mapping of plain data, not {self.provenance!r}.")
         if len(set(self.tags)) != len(self.tags):
             twice = sorted({t for t in self.tags if self.tags.count(t) > 1})
             raise WeightsError(f"Each tag may stand once; {', '.join(twice)} stands more often.")
@@ -162,9 +166,9 @@ def parse(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> tuple[De
             version=document["version"],
             license=document["license"],
             config=_read_config(document["frontend"]),
-            tags=tuple(document["tags"]),
+            tags=tuple(_list(document["tags"])),
             segment_samples=document["segment_samples"],
-            thresholds=tuple(document["thresholds"]),
+            thresholds=tuple(_list(document["thresholds"])),
             provenance=document["provenance"],
         )
         return description, dict(document["network"])
@@ -172,6 +176,12 @@ def parse(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> tuple[De
         raise WeightsError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: the description of the tagger is damaged ({error}).") from error
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"a list is wanted, not {value!r}")
+    return value
 
 
 def _read_config(plain: Mapping[str, Any]) -> FrontendConfig:

@@ -17,7 +17,7 @@ from .work import at_work, spare_folder
 
 
 @with_options(
-    which=MusicConfig(), distillation=DistillConfig(), training=DISTILL_TRAINING, signature=Signature()
+    selection=MusicConfig(), distillation=DistillConfig(), training=DISTILL_TRAINING, signature=Signature()
 )
 def distill(
     music: Annotated[
@@ -42,7 +42,7 @@ def distill(
     work: WorkFolder = None,
     device: Device = "auto",
     *,
-    which: Any,
+    selection: Any,
     distillation: Any,
     training: Any,
     signature: Any,
@@ -57,7 +57,7 @@ def distill(
         job = StudentJob(
             music=music,
             out=out,
-            which=which(),
+            selection=selection(),
             distillation=distillation(),
             training=training(),
             signature=signed,

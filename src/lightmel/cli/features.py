@@ -53,7 +53,7 @@ def features(
     from .. import audio
     from ..datasets import load_dataset
     from ..errors import ConfigError
-    from ..features import FeatureStore, build_store
+    from ..features import FeatureStore, build_store, telling
     from ..frontends import config_from_slug
 
     with at_work("features", out) as work:
@@ -61,15 +61,7 @@ def features(
         config = config_from_slug(how.frontend)
 
         def clips(doing: str, total: int) -> Any:
-            known = FeatureStore.open(out) if (out / "store.json").exists() else None
-            done = 0 if known is None else len(known) + len(known.failed)
-
-            def on_clip(key: str, failed: str | None) -> None:
-                nonlocal done
-                done += 1
-                work.progress(doing, min(done, total), total)
-
-            return on_clip
+            return telling(out, total, lambda done, all_of_it: work.progress(doing, done, all_of_it))
 
         if derive is not None:
             if how != StoreConfig(frontend=how.frontend):

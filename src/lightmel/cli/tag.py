@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .._files import is_folder
 from . import show
 from .options import Device
 
@@ -119,19 +119,12 @@ def _files(given: list[str]) -> Iterator[tuple[str, LightmelError | None]]:
     from ..errors import AudioError
 
     for name in given:
-        if not _is_folder(name):
+        if not is_folder(name):
             yield name, None
         elif found := audio.find(name, empty=True):
             yield from ((str(path), None) for path in found)
         else:
             yield name, AudioError(f"a folder without sound: no {', '.join(audio.SUFFIXES)}.")
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return Path(name).is_dir()
-    except (OSError, ValueError):  # no name that a file could have
-        return False
 
 
 def _load(model: str, device: str, precision: str) -> Tagger:

@@ -123,7 +123,7 @@ def _list(subset: str, fold: int, part: str) -> str:
 
 def _read(file: Path) -> list[tuple[str, str, list[str]]]:
     """Return path, artist and tags of each track; rows differ in length, for each tag is a column."""
-    lines = annotation_files.text(file).splitlines()
+    lines = annotation_files.text(file).replace("\r\n", "\n").rstrip("\n").split("\n")
     if not lines or tuple(lines[0].split("\t")) != HEADER:
         raise DataError(f"{file} does not begin with the columns {' '.join(HEADER)}. Fetch it again.")
     tracks = []

@@ -10,7 +10,7 @@ from .config import DISTILL_TRAINING, DistillConfig, MusicConfig, StudentJob
 if TYPE_CHECKING:
     from .corpus import Track, find_tracks, hold_out_tracks, read_tracks
     from .recipe import make_student
-    from .report import Report, compare, read_annotations
+    from .report import Report, compare_with_teacher, read_human_annotations
     from .student import distill
 
 __all__ = [
@@ -20,12 +20,12 @@ __all__ = [
     "Report",
     "StudentJob",
     "Track",
-    "compare",
+    "compare_with_teacher",
     "distill",
     "find_tracks",
     "hold_out_tracks",
     "make_student",
-    "read_annotations",
+    "read_human_annotations",
     "read_tracks",
 ]
 
@@ -34,7 +34,7 @@ __getattr__, __dir__ = lazily(
     {
         **dict.fromkeys(("Track", "find_tracks", "hold_out_tracks", "read_tracks"), "corpus"),
         "make_student": "recipe",
-        **dict.fromkeys(("Report", "compare", "read_annotations"), "report"),
+        **dict.fromkeys(("Report", "compare_with_teacher", "read_human_annotations"), "report"),
         "distill": "student",
     },
 )

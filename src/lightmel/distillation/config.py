@@ -102,7 +102,7 @@ class StudentJob:
         A folder of sound, whose folders are its groups, or a CSV of path and group.
     out
         The tagger's file; the card is the same name with ``.md``, figures and history with ``.json``.
-    which
+    selection
         Which files of it, and the human annotations of them.
     distillation, training
         What the student is and is trained on, and how.
@@ -118,7 +118,7 @@ class StudentJob:
 
     music: str | os.PathLike[str]
     out: str | os.PathLike[str]
-    which: MusicConfig = MusicConfig()
+    selection: MusicConfig = MusicConfig()
     distillation: DistillConfig = DistillConfig()
     training: TrainConfig = DISTILL_TRAINING
     signature: Signature = UNSIGNED

@@ -16,7 +16,7 @@ from ..inference import Tagger
 from ..training import NO_CALLBACKS, Callbacks
 from .config import MusicConfig, StudentJob
 from .corpus import Track, find_tracks, hold_out_tracks, read_tracks
-from .report import Report, card, compare, read_annotations, whole_path
+from .report import Report, card, compare_with_teacher, read_human_annotations, whole_path
 from .student import distill
 
 
@@ -42,9 +42,9 @@ def make_student(
     """
     music, out, config = Path(job.music), Path(job.out), job.distillation
     check_path(out)
-    tracks = chosen_tracks(music, job.which)
-    annotations = job.which.human_annotations
-    given = read_annotations(annotations) if annotations else None
+    tracks = chosen_tracks(music, job.selection)
+    annotations = job.selection.human_annotations
+    given = read_human_annotations(annotations) if annotations else None
     train, held = hold_out_tracks(tracks, config.holdout, config.split_seed)
     if given is not None and not any(whole_path(track.path) in given for track in held):
         raise ConfigError(
@@ -55,7 +55,9 @@ def make_student(
     student, result = distill(
         teachers, train, config, job.training, work=job.work, callbacks=callbacks, device=job.device
     )
-    report = compare(student, teachers[0], held, excerpt_seconds=config.excerpt_seconds, annotations=given)
+    report = compare_with_teacher(
+        student, teachers[0], held, excerpt_seconds=config.excerpt_seconds, human_annotations=given
+    )
     description = replace(
         student.description,
         name=job.signature.name or out.name.removesuffix(".safetensors"),
@@ -75,7 +77,7 @@ def make_student(
     return student, report
 
 
-def chosen_tracks(music: Path, which: MusicConfig) -> list[Track]:
+def chosen_tracks(music: Path, selection: MusicConfig) -> list[Track]:
     """Return the tracks of a folder or a table whose names match.
 
     Raises
@@ -86,9 +88,9 @@ def chosen_tracks(music: Path, which: MusicConfig) -> list[Track]:
         If no name matches.
     """
     tracks = find_tracks(music) if music.is_dir() else read_tracks(music)
-    found = [t for t in tracks if fnmatch(t.path.name, which.match)]
+    found = [t for t in tracks if fnmatch(t.path.name, selection.match)]
     if not found:
-        raise ConfigError(f"No file in {music} has a name that matches {which.match!r}.")
+        raise ConfigError(f"No file in {music} has a name that matches {selection.match!r}.")
     return found
 
 

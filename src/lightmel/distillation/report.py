@@ -73,7 +73,7 @@ def whole_path(path: Path) -> Path:
     return Path(os.path.abspath(str(path).replace("\\", "/")))  # noqa: PTH100 - resolve() would follow links
 
 
-def read_annotations(table: str | os.PathLike[str]) -> dict[Path, dict[str, float]]:
+def read_human_annotations(table: str | os.PathLike[str]) -> dict[Path, dict[str, float]]:
     """Read a CSV with the column ``path`` (relative to it) and a column for each tag: the share that gave it.
 
     The keys are absolute paths; a cell that is no number is unknown, NaN.
@@ -81,14 +81,17 @@ def read_annotations(table: str | os.PathLike[str]) -> dict[Path, dict[str, floa
     Raises
     ------
     DataError
-        If it is no such table, there is no column ``path``, or a path stands twice.
+        If it is no such table, there is no column ``path``, or a path or a tag stands twice.
     """
     rows = Rows(table)
     folder = rows.file.parent
+    tags = [name for name in rows.header if name and name != "path"]  # spreadsheets leave nameless columns
+    for tag in tags:
+        rows.column(tag)  # which refuses a name that stands twice
     paths = unique_paths(rows, folder, rows.column("path"))
     return {
         whole_path(folder / path): {
-            tag: _number(cell) for tag, cell in zip(rows.header, row, strict=True) if tag != "path"
+            tag: _number(cell) for tag, cell in zip(rows.header, row, strict=True) if tag in tags
         }
         for path, row in zip(paths, rows.rows, strict=True)
     }
@@ -101,13 +104,13 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def compare(
+def compare_with_teacher(
     student: Tagger,
     teacher: Tagger,
     tracks: Sequence[Track],
     *,
     excerpt_seconds: float = 30.0,
-    annotations: HumanAnnotations | None = None,
+    human_annotations: HumanAnnotations | None = None,
     min_positives: int = 3,
 ) -> Report:
     """Score the middle of every track with both, clean and as MP3, and compare the tags that both have.
@@ -133,7 +136,7 @@ def compare(
     if not kept:
         raise AudioError("None of the held-out tracks could be read.")
     s, t, s_mp3, t_mp3 = (np.stack(rows[k]) for k in ("s", "t", "s_mp3", "t_mp3"))
-    known = {whole_path(path): given for path, given in (annotations or {}).items()}
+    known = {whole_path(path): given for path, given in (human_annotations or {}).items()}
     found = [known.get(whole_path(track.path)) for track in kept]
     annotated = [i for i, given in enumerate(found) if given is not None]
     own: dict[str, float] = {}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .. import audio
 from ..checkpoint import Description
-from ..errors import ConfigError, StoppedError
+from ..errors import ConfigError
 from ..features import Batch
 from ..frontends import FrontendConfig, build_frontend
 from ..inference import Tagger, load
@@ -36,6 +36,7 @@ from ..training import (
     Trainer,
     TrainResult,
     WaveDomain,
+    fit_resumed,
     playback,
 )
 from .config import DISTILL_TRAINING, DistillConfig
@@ -121,7 +122,8 @@ def distill(
     callbacks
         Functions to call as it goes on.
     device
-        Where the student is trained; as in `lightmel.Trainer`. Teachers run where they were loaded to.
+        Where the student is trained, as in `lightmel.Trainer`, and where teachers that are given by name are
+        loaded to.
 
     Raises
     ------
@@ -135,7 +137,10 @@ def distill(
         If it was stopped.
     """
     given = [teachers] if isinstance(teachers, (Tagger, str, os.PathLike)) else list(teachers)
-    loaded = [teacher if isinstance(teacher, Tagger) else load(teacher) for teacher in given]
+    loaded = [
+        teacher if isinstance(teacher, Tagger) else load(teacher, device=device or "auto")
+        for teacher in given
+    ]
     if not loaded:
         raise ConfigError("Distillation needs a teacher: the name or the file of a tagger.")
     if training.patience or training.schedule == "plateau":
@@ -168,17 +173,8 @@ def distill(
         network.head.bias.copy_(targets.mean(dim=0))
     loss = distillation_loss(targets, config.tag_weight)
     trainer = Trainer(network, training, loss=loss, device=device)
-    if callbacks.on_start is not None:
-        callbacks.on_start(trainer)
-    result = trainer.fit(
-        CorpusExamples(corpus, segments, config, sr, frontend, targets),
-        folder=kept / "run" if kept is not None else None,
-        resume=True,
-        on_epoch=callbacks.on_epoch,
-        on_step=lambda done, steps: callbacks.progress("training", done, steps),
-    )
-    if result.stopped == "interrupted":
-        raise StoppedError("Stopped in mid-training.")
+    examples = CorpusExamples(corpus, segments, config, sr, frontend, targets)
+    result = fit_resumed(trainer, examples, None, None if kept is None else kept / "run", callbacks)
     description = Description(
         name="student",
         version="1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from ..checkpoint import weights_sha256
 from ..datasets import Dataset
 from ..errors import ConfigError, DataError
 from ..features import FeatureExamples, FeatureStore, label_features, nothing_readable
-from ..inference import Tagger, Tagging
+from ..inference import Tagger, Tagging, load
 from ..models import TaggingNetwork
 from .metrics import Measure, bootstrap, pr_auc, roc_auc
 from .record import Evaluation, Interval
@@ -50,7 +51,7 @@ class ClipSet:
 
 
 def evaluate(
-    tagger: Tagger,
+    tagger: Tagger | str | os.PathLike[str],
     data: Dataset,
     split: str = "test",
     *,
@@ -89,10 +90,11 @@ def evaluate(
         If the features are of another front end than the tagger's, or the tags are not the tagger's in its
         order (files are compared by the tags' names).
     """
+    tagger = tagger if isinstance(tagger, Tagger) else load(tagger)
     if features is not None:
-        labelled = label_features(data, features, tagger.config.shape(tagger.segment_samples)[1], [split])
-        clips = ClipSet(data.name, data.protocol, split, labelled.failed[split])
-        return evaluate_examples(tagger, labelled.examples[split], data.tags, clips, intervals)
+        labeled = label_features(data, features, tagger.config.shape(tagger.segment_samples)[1], [split])
+        clips = ClipSet(data.name, data.protocol, split, labeled.failed[split])
+        return evaluate_examples(tagger, labeled.examples[split], data.tags, clips, intervals)
     part = data.split(split)
     shared = [i for i, tag in enumerate(data.tags) if tag in tagger.tags]
     if not shared:
@@ -186,7 +188,7 @@ def _signature(tagger: Tagger) -> dict[str, Any]:
         "model": tagger.name,
         "version": tagger.description.version,
         "config": tagger.config.slug,
-        "weights": weights_sha256(tagger.network),
+        "weights": tagger.runtime.weights,
     }
 
 

@@ -8,9 +8,9 @@ from .._lazy import lazily
 from .config import StoreConfig
 
 if TYPE_CHECKING:
-    from .build import build_store
+    from .build import build_store, telling
     from .examples import Augment, Batch, Examples, FeatureExamples
-    from .labelled import LabelledSplits, label_features, nothing_readable
+    from .labeled import LabeledSplits, label_features, nothing_readable
     from .store import Features, FeatureStore, MemoryFeatures, OnClip
 
 __all__ = [
@@ -20,21 +20,22 @@ __all__ = [
     "FeatureExamples",
     "FeatureStore",
     "Features",
-    "LabelledSplits",
+    "LabeledSplits",
     "MemoryFeatures",
     "OnClip",
     "StoreConfig",
     "build_store",
     "label_features",
     "nothing_readable",
+    "telling",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "build_store": "build",
+        **dict.fromkeys(("build_store", "telling"), "build"),
         **dict.fromkeys(("Augment", "Batch", "Examples", "FeatureExamples"), "examples"),
-        **dict.fromkeys(("LabelledSplits", "label_features", "nothing_readable"), "labelled"),
+        **dict.fromkeys(("LabeledSplits", "label_features", "nothing_readable"), "labeled"),
         **dict.fromkeys(("FeatureStore", "Features", "MemoryFeatures", "OnClip"), "store"),
     },
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from ..errors import DataError
 from ..frontends import FrontendConfig, StorageType
 from ..workers import Done, Pool, Work, cores
-from .journal import Appender, Description, Origin
+from .journal import DESCRIPTION, Appender, Description, Origin
 from .store import FeatureStore, OnClip
 from .worker import settings_for
 
@@ -123,3 +123,28 @@ def _failure(done: Done) -> str | None:
         return f"the decoder crashed on it ({done.crash})."
     failed: str | None = done.answer["failed"]
     return failed
+
+
+def telling(folder: str | os.PathLike[str], total: int, tell: Callable[[int, int], None]) -> OnClip:
+    """Return an `on_clip` that tells how many of `total` clips are done; those of an unfinished store count.
+
+    Parameters
+    ----------
+    folder
+        Of the store, which may be there in part.
+    total
+        Clips that there will be.
+    tell
+        Called with the clips that are done and all clips.
+    """
+    done = 0
+    if (Path(folder) / DESCRIPTION).exists():
+        known = FeatureStore.open(folder)
+        done = len(known) + len(known.failed)
+
+    def on_clip(key: str, failed: str | None) -> None:
+        nonlocal done
+        done += 1
+        tell(min(done, total), total)
+
+    return on_clip

@@ -306,7 +306,7 @@ class Appender:
     def _refuse_others(self) -> None:
         """Refuse a folder of other files than those that a writer leaves when it is killed at once."""
         for path in self.folder.iterdir():
-            begun = path.name == FEATURES and not path.stat().st_size
+            begun = path.name in (FEATURES, _MELS) and not path.stat().st_size
             if not begun and not path.name.startswith(f".{DESCRIPTION}."):
                 raise DataError(f"{self.folder} holds files, but no feature store: choose an empty folder.")
 

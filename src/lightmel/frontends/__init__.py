@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
-from .base import FrontendConfig
-from .mel import BASE_HOP, CLIP_SECONDS, N_FFT, PAPER_CONFIGS, MelConfig, StorageType
+from .base import FrontendConfig, StorageType
+from .mel import BASE_HOP, CLIP_SECONDS, N_FFT, PAPER_CONFIGS, MelConfig
 from .registry import (
     FrontendKind,
     build_frontend,

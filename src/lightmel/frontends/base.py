@@ -11,9 +11,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ..errors import ConfigError
+
+StorageType = Literal["float32", "float16", "uint8"]
+"""Types that features are stored as."""
 
 
 class FrontendConfig(ABC):

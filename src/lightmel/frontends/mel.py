@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from .._settings import check_choices
 from ..audio import MAX_SR, MIN_SR
 from ..errors import ConfigError, nearest
-from .base import FrontendConfig
+from .base import FrontendConfig, StorageType
 
 N_FFT = 512
 """Frame length in samples; the paper keeps it at both sample rates."""
@@ -28,7 +28,6 @@ Log = Literal["log", "db"]
 MelScale = Literal["slaney", "htk"]
 MelNorm = Literal["slaney", "none"]
 PadMode = Literal["zeros", "reflect"]
-StorageType = Literal["float32", "float16", "uint8"]
 
 _ITEM_BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
 _SLUG = re.compile(
@@ -228,6 +227,8 @@ _SCALES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = 
 
 
 def _is_whole(value: Any) -> bool:
+    if isinstance(value, str):
+        return False
     try:
         return bool(float(value) == int(value))
     except (TypeError, ValueError, OverflowError):

@@ -159,9 +159,9 @@ class MelFrontend(Frontend):
                 pieces.append(torch.mul(samples.unfold(-1, N_FFT, hop), window, out=place))
         return torch.cat(pieces, 1) if graph else frames
 
-    def _samples(self, sound: Tensor, first_centre: int, last_centre: int) -> Tensor:
+    def _samples(self, sound: Tensor, first_center: int, last_center: int) -> Tensor:
         """Samples that the frames from one centre to another cover, padded where there are none."""
-        start, stop, n = first_centre - _HALF, last_centre + _HALF, sound.shape[-1]
+        start, stop, n = first_center - _HALF, last_center + _HALF, sound.shape[-1]
         if start >= 0 and stop <= n:
             return sound[:, start:stop]
         if self.config.pad_mode == "zeros":

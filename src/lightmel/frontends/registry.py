@@ -83,7 +83,8 @@ def config_from_dict(plain: Mapping[str, Any]) -> FrontendConfig:
             "One of your own is made known with lightmel.frontends.register; a newer lightmel may have it."
         )
     try:
-        return config_class(kind)(**fields)
+        # JSON knows lists only, and a frozen configuration holds tuples.
+        return config_class(kind)(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
     except TypeError as error:  # an unknown field, or one that is missing
         raise ConfigError(f"These are not the fields of a {kind} front end: {error}.") from error
 

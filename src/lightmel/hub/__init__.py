@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
-    from .catalogue import DEFAULT, Release, packaged, releases, unknown
+    from .catalogue import DEFAULT, Release, locate, packaged, releases, unknown
     from .costs import costs_of
     from .download import cache_folder, fetch_public
     from .won2020 import CHECKPOINTS, PublicCheckpoint, identify, read_checkpoint
@@ -21,6 +21,7 @@ __all__ = [
     "costs_of",
     "fetch_public",
     "identify",
+    "locate",
     "packaged",
     "read_checkpoint",
     "releases",
@@ -30,7 +31,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(("DEFAULT", "Release", "packaged", "releases", "unknown"), "catalogue"),
+        **dict.fromkeys(("DEFAULT", "Release", "locate", "packaged", "releases", "unknown"), "catalogue"),
         "costs_of": "costs",
         **dict.fromkeys(("cache_folder", "fetch_public"), "download"),
         **dict.fromkeys(("CHECKPOINTS", "PublicCheckpoint", "identify", "read_checkpoint"), "won2020"),

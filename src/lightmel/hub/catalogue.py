@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from .. import vocabularies
+from .._files import is_folder
 from ..checkpoint import Description, read_description, read_network
 from ..errors import UnknownModelError, nearest
 from . import won2020
@@ -111,17 +112,21 @@ def packaged(name: str) -> Path | None:
     return _packaged().get(DEFAULT if name == "default" else name)
 
 
+def locate(name: str) -> Path | won2020.PublicCheckpoint | None:
+    """Return the file that a name stands for, or the record of one to fetch; None where there is neither."""
+    if record := won2020.CHECKPOINTS.get(name):
+        return record
+    path = packaged(name) or Path(name)
+    try:
+        return path.resolve() if path.is_file() else None
+    except (OSError, ValueError):  # no name that a file could have
+        return None
+
+
 def unknown(name: str) -> UnknownModelError:
     """Return the error for a name that stands for nothing, with the nearest one that does."""
     known = ["default", *_packaged(), *won2020.CHECKPOINTS]
-    missing = "it is a folder" if _is_folder(name) else "and no file of that name"
+    missing = "it is a folder" if is_folder(name) else "and no file of that name"
     return UnknownModelError(
         f"There is no tagger {name!r}, {missing}.{nearest(name, known)} `lightmel models` lists them all."
     )
-
-
-def _is_folder(name: str) -> bool:
-    try:
-        return Path(name).is_dir()
-    except (OSError, ValueError):  # no name that a file could have
-        return False

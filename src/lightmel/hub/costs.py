@@ -13,7 +13,7 @@ from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, pars
 from . import catalogue, won2020
 
 
-def costs_of(name: str | os.PathLike[str], *, size: str = "full") -> tuple[Row, ...]:
+def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
     """Return what `name` costs in one forward pass; several rows for an input alone.
 
     Parameters
@@ -22,8 +22,6 @@ def costs_of(name: str | os.PathLike[str], *, size: str = "full") -> tuple[Row, 
         A name that ``lightmel models`` lists or a tagger's file; a network and its input, such as
         ``"vgg-small-16k-mel48-x2-db"``, for the paper's length of input; or the slug of an input, for the
         paper's two networks.
-    size
-        Of the paper's two networks.
 
     Raises
     ------
@@ -57,7 +55,7 @@ def costs_of(name: str | os.PathLike[str], *, size: str = "full") -> tuple[Row, 
         return (Row(first, spec.get("size", "full"), config, seconds, cost, text),)
     if first[:1].isdigit():
         config = config_from_slug(text)
-        return tuple(paper_cost(architecture, config, size=size) for architecture in SEGMENT_SECONDS)
+        return tuple(paper_cost(architecture, config) for architecture in SEGMENT_SECONDS)
     raise UnknownModelError(
         f"{text!r} is no tagger, no network such as 'vgg-16k-mel48-x2-db', and no input such as "
         f"'16k-mel48-x2-db'.{nearest(text, ['default', *names(), *(r.name for r in catalogue.releases())])}"
@@ -66,15 +64,9 @@ def costs_of(name: str | os.PathLike[str], *, size: str = "full") -> tuple[Row, 
 
 def _tagger(name: str) -> tuple[Description, dict[str, Any]] | None:
     """Return description and network of a tagger, or None where nothing is called that."""
-    if record := won2020.CHECKPOINTS.get(name):
-        return record.description, record.network
-    path = catalogue.packaged(name) or Path(name)
-    try:
-        if not path.is_file():
-            return None
-    except OSError:  # no name that a file could have
-        return None
-    if path.suffix == ".pth":
-        record = won2020.identify(path)
-        return record.description, record.network
-    return read_description(path), read_network(path)
+    found = catalogue.locate(name)
+    if isinstance(found, Path):
+        if found.suffix != ".pth":
+            return read_description(found), read_network(found)
+        found = won2020.identify(found)
+    return None if found is None else (found.description, found.network)

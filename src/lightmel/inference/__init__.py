@@ -9,7 +9,7 @@ from .._lazy import lazily
 if TYPE_CHECKING:
     from .loading import load, tag
     from .results import SCHEMA, Tagging, Taggram
-    from .runtimes import Output, Runtime, TorchRuntime, available_devices, resolve_device
+    from .runtimes import Output, Runtime, TorchRuntime, available_devices, check_precision, resolve_device
     from .segments import Segment, cut
     from .sources import Source
     from .tagger import Segments, Tagger
@@ -26,6 +26,7 @@ __all__ = [
     "Taggram",
     "TorchRuntime",
     "available_devices",
+    "check_precision",
     "cut",
     "load",
     "resolve_device",
@@ -38,7 +39,8 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("load", "tag"), "loading"),
         **dict.fromkeys(("SCHEMA", "Tagging", "Taggram"), "results"),
         **dict.fromkeys(
-            ("Output", "Runtime", "TorchRuntime", "available_devices", "resolve_device"), "runtimes"
+            ("Output", "Runtime", "TorchRuntime", "available_devices", "check_precision", "resolve_device"),
+            "runtimes",
         ),
         **dict.fromkeys(("Segment", "cut"), "segments"),
         "Source": "sources",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import hub
 from ..errors import ConfigError
@@ -29,7 +31,8 @@ def load(
         ``"default"``, a name that ``lightmel models`` lists, a ``.safetensors`` file that `Tagger.save`
         wrote, or a published ``.pth`` of Won et al. (2020), known by its SHA-256.
     device
-        ``"auto"``: a GPU if there is one, else the processor; ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        ``"auto"``: a CUDA device if there is one, else the processor; ``"cpu"``, ``"cuda"``, ``"cuda:1"``,
+        ``"mps"``.
     precision
         ``"float32"``; ``"bfloat16"`` or ``"float16"``, with scores that differ in the second or third digit,
         where the device computes in it.
@@ -44,48 +47,58 @@ def load(
         If there is no such device on this machine, or it does not have that precision.
     """
     text = os.fspath(name)
-    record = hub.CHECKPOINTS.get(text)
-    path = Path() if record else hub.packaged(text) or Path(text)
-    place, stamp = text, None
-    if record is None:
+    found = hub.locate(text)
+    if found is None:
+        raise hub.unknown(text)
+    place, stamp, loader = text, None, _PUBLISHED
+    if isinstance(found, Path):
         try:
-            path = path.resolve()
-            if not path.is_file():
-                raise hub.unknown(text)
-            stat = path.stat()
-        except (OSError, ValueError):  # no name that a file could have
+            stat = found.stat()
+        except OSError:  # it has just gone
             raise hub.unknown(text) from None
-        place, stamp = str(path), (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    from .runtimes import devices
-
-    where = devices.resolve_device(device)
-    devices.check_precision(precision, where)  # before anything is fetched
-    key = place, where, precision
+        place, stamp = str(found), (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        loader = _LOADERS.get(found.suffix, _SAFETENSORS)
+    key = place, loader.where(device, precision), precision  # before anything is fetched
     with _lock:
         own = _locks.setdefault(key, threading.Lock())
     with own:  # one place is read once; nobody waits for another's download
         held = _loaded.get(key)
         if held is None or held[0] != stamp:
-            tagger = (
-                _from_public(hub.fetch_public(record), record, *key[1:])
-                if record
-                else _from_file(path, *key[1:])
-            )
-            held = _loaded[key] = stamp, tagger
+            path = found if isinstance(found, Path) else hub.fetch_public(found)
+            held = _loaded[key] = stamp, loader.read(path, *key[1:])
         return held[1]
 
 
-def _from_file(path: Path, device: str, precision: str) -> Tagger:
+class _Loader(NamedTuple):
+    """How a kind of file becomes a tagger: the device that is meant, checked, and the reading."""
+
+    where: Callable[[str, str], str]
+    read: Callable[[Path, str, str], Tagger]
+
+
+def _torch_device(device: str, precision: str) -> str:
+    from .runtimes import check_precision, resolve_device
+
+    where = resolve_device(device)
+    check_precision(precision, where)
+    return where
+
+
+def _read_safetensors(path: Path, device: str, precision: str) -> Tagger:
     from .. import checkpoint
 
-    if path.suffix == ".pth":
-        return _from_public(path, hub.identify(path), device, precision)
     return Tagger(*checkpoint.read(path), device=device, precision=precision)
 
 
-def _from_public(path: Path, record: hub.PublicCheckpoint, device: str, precision: str) -> Tagger:
+def _read_published(path: Path, device: str, precision: str) -> Tagger:
+    record = hub.identify(path)
     network = hub.read_checkpoint(path, record)
     return Tagger(network, record.description, device=device, precision=precision)
+
+
+_SAFETENSORS, _PUBLISHED = _Loader(_torch_device, _read_safetensors), _Loader(_torch_device, _read_published)
+_LOADERS = {".pth": _PUBLISHED}
+"""By the suffix of a file; any other is a safetensors file's."""
 
 
 def tag(
@@ -118,10 +131,10 @@ def tag(
         As `load` and `Tagger.tag`; `ConfigError` for a device beside a tagger that runs elsewhere.
     """
     if isinstance(model, Tagger):
-        if device is not None:
+        if device not in (None, "auto"):
             from .runtimes import resolve_device
 
-            if resolve_device(device) != model.device:
+            if resolve_device(str(device)) != model.device:
                 raise ConfigError(
                     f"{model.name} runs on {model.device}: load it with device={device!r} instead."
                 )

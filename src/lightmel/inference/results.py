@@ -14,7 +14,7 @@ from ..errors import ConfigError, DataError, nearest
 SCHEMA = 1
 """Version of what `Tagging.to_dict` gives, and of the lines of ``lightmel tag --json``.
 
-A field that is added keeps the number; one that is renamed, left out or means something else raises it.
+It is raised with any change of the fields: one more, one less, another name or meaning.
 """
 
 
@@ -93,23 +93,28 @@ class Tagging:
     def from_dict(cls, plain: Mapping[str, Any]) -> Tagging:
         """Read what `to_dict` gave; fields beside it, such as the path in a line of JSON, are left out.
 
+        Tags are put in falling order of their scores: a program between may have sorted the keys.
+
         Raises
         ------
         DataError
             If it is no tagging, or one of a newer schema.
         """
-        if plain.get("schema") != SCHEMA:
+        schema = plain.get("schema") if isinstance(plain, Mapping) else None
+        if schema != SCHEMA:
             raise DataError(
-                f"This is no tagging of schema {SCHEMA}, but of {plain.get('schema')!r}: a newer lightmel "
-                "may read it."
+                f"This is no tagging of schema {SCHEMA}, but of {schema!r}: a newer lightmel may read it."
             )
         try:
-            tags, thresholds = dict(plain["tags"]), dict(plain["thresholds"])
+            if not isinstance(plain["padded"], bool):
+                raise TypeError(f"padded is true or false, not {plain['padded']!r}")
+            scores, thresholds = dict(plain["tags"]), dict(plain["thresholds"])
+            tags = sorted(scores, key=lambda tag: -float(scores[tag]))
             return cls(
                 tags=tuple(tags),
-                scores=tuple(float(score) for score in tags.values()),
+                scores=tuple(float(scores[tag]) for tag in tags),
                 seconds=float(plain["seconds"]),
-                padded=bool(plain["padded"]),
+                padded=plain["padded"],
                 model=str(plain["model"]),
                 version=str(plain["version"]),
                 license=str(plain["license"]),

@@ -11,13 +11,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint import Description
-from ..errors import ConfigError, LightmelError
+from ..errors import ConfigError, LightmelError, WeightsError
 from ..frontends import FrontendConfig
 from .results import Tagging, Taggram
 from .runtimes import Output, Runtime
@@ -44,7 +44,7 @@ class Tagger:
     description
         Its front end, tags, segment and origin.
     device, precision
-        As in `load`; a runtime has its own.
+        As in `load`, the processor and float32 where nothing is said; a runtime has its own.
 
     Raises
     ------
@@ -59,18 +59,31 @@ class Tagger:
         network: TaggingNetwork | Runtime,
         description: Description,
         *,
-        device: str = "cpu",
-        precision: str = "float32",
+        device: str | None = None,
+        precision: str | None = None,
     ) -> None:
         self.description = description
         self.runtime: Runtime
-        if isinstance(network, Runtime):
-            self.runtime = network
+        if hasattr(network, "run"):
+            self.runtime = cast(Runtime, network)
+            where = self.runtime.device, self.runtime.precision
+            if device is not None or precision is not None:
+                raise ConfigError(f"A runtime has its device and precision, {where}: leave both out.")
+            if self.runtime.n_tags != len(description.tags):
+                raise WeightsError(
+                    f"The runtime gives {self.runtime.n_tags} scores for {len(description.tags)} tags."
+                )
         else:
             from .runtimes import TorchRuntime
 
-            description.check(network.input_shape, network.n_tags)
-            self.runtime = TorchRuntime(network, description.config, device, precision)
+            model = cast("TaggingNetwork", network)
+            description.check(model.input_shape, model.n_tags)
+            self.runtime = TorchRuntime(
+                model,
+                description.config,
+                "cpu" if device is None else device,
+                "float32" if precision is None else precision,
+            )
 
     @property
     def name(self) -> str:

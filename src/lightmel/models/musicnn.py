@@ -90,7 +90,8 @@ class _TimbreFilters(nn.Module):
             y = self.bn(F.relu(y) if self.relu_first else y)
             peak = F.max_pool2d(y, (y.shape[2], 1))  # its backward pass costs a third of amax's
             return peak.squeeze(2) if self.relu_first else F.relu(peak.squeeze(2))
-        sign = torch.where(self.bn.weight < 0, -1.0, 1.0)
+        one = torch.ones_like(self.bn.weight)
+        sign = torch.where(self.bn.weight < 0, -one, one)
         peak = self.conv(x, sign).amax(dim=2, keepdim=True) * sign[:, None, None]
         out: torch.Tensor = self.bn(F.relu(peak) if self.relu_first else peak).squeeze(2)
         return out if self.relu_first else F.relu(out)

@@ -40,6 +40,10 @@ def parse_name(name: str) -> tuple[dict[str, str], FrontendConfig]:
             f"{name!r}: {architecture} has no option {words[0]!r}; it has {' and '.join(options) or 'none'}."
             + nearest(words[0], options)
         )
+    if not words:
+        raise ConfigError(
+            f"{name!r} names no input: a slug follows the network, as in '{name}-16k-mel48-x2-db'."
+        )
     return spec, config_from_slug("-".join(words))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .distributed import is_first_process
     from .finetuning import finetune
     from .run import Line, Loss, TrainResult
-    from .supervised import Trained, features_of, train_tagger
+    from .supervised import Trained, features_of, fit_resumed, train_tagger
     from .tensorboard import to_tensorboard
     from .trainer import Trainer
 
@@ -48,6 +48,7 @@ __all__ = [
     "WaveDomain",
     "features_of",
     "finetune",
+    "fit_resumed",
     "is_first_process",
     "playback",
     "to_tensorboard",
@@ -62,7 +63,7 @@ __getattr__, __dir__ = lazily(
         "is_first_process": "distributed",
         "finetune": "finetuning",
         **dict.fromkeys(("Line", "Loss", "TrainResult"), "run"),
-        **dict.fromkeys(("Trained", "features_of", "train_tagger"), "supervised"),
+        **dict.fromkeys(("Trained", "features_of", "fit_resumed", "train_tagger"), "supervised"),
         "to_tensorboard": "tensorboard",
         "Trainer": "trainer",
     },

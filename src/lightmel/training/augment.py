@@ -12,7 +12,6 @@ which, and how waves or features are filtered by it.
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Protocol
@@ -129,8 +128,10 @@ class Augmentation(nn.Module):
     @property
     def identity(self) -> str:
         """What it does, for a training that is resumed."""
-        plain = {k: v for k, v in vars(self).items() if isinstance(v, (int, float)) and k != "training"}
-        return f"{type(self).__name__}({', '.join(f'{k}={v:g}' for k, v in sorted(plain.items()))})"
+        own = {
+            k: v for k, v in vars(self).items() if not k.startswith("_") and k not in ("training", "domain")
+        }
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in sorted(own.items()))})"
 
 
 class Filter(Augmentation):
@@ -140,9 +141,9 @@ class Filter(Augmentation):
         super().__init__(p)
         self.domain = domain
 
-    @abstractmethod
     def draw(self, batch: int, frequencies: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return amplitudes ``(batch, bins)`` at `frequencies` ``(bins,)`` in Hz."""
+        raise NotImplementedError
 
     def amplitude(self, batch: int, generator: torch.Generator) -> torch.Tensor:
         """Draw amplitudes ``(batch, bins)`` for the domain's frequencies; 1 where nothing is changed."""

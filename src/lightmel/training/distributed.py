@@ -109,8 +109,8 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
         count = sums[-1].detach()
         mean = sums[:-1] / count
         # Not the mean square less the squared mean: of decibels that difference has lost its digits.
-        centred = x - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(over)) / count  # type: ignore[no-untyped-call]
+        centered = x - mean.view(shape)
+        variance = _Sum.apply(centered.square().sum(over)) / count  # type: ignore[no-untyped-call]
         with torch.no_grad():
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -122,7 +122,7 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:
             scale = scale * self.weight
-        y: torch.Tensor = centred * scale.view(shape)
+        y: torch.Tensor = centered * scale.view(shape)
         if self.affine:
             y = y + self.bias.view(shape)
         return y.to(input.dtype)
@@ -131,7 +131,14 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
 def _shared(layer: nn.modules.batchnorm._BatchNorm, kind: type[nn.modules.batchnorm._BatchNorm]) -> nn.Module:
     """Return a layer of `kind` with the very parameters and buffers of `layer`."""
     # On "meta" nothing is allocated for what is replaced at once.
-    other = kind(layer.num_features, layer.eps, layer.momentum, layer.affine, device="meta")
+    other = kind(
+        layer.num_features,
+        layer.eps,
+        layer.momentum,
+        layer.affine,
+        layer.track_running_stats,
+        device="meta",
+    )
     for name, parameter in layer.named_parameters():
         setattr(other, name, parameter)
     for name, buffer in layer.named_buffers():

@@ -20,7 +20,7 @@ from .supervised import (
     check_request,
     features_of,
     finished,
-    fit,
+    fit_resumed,
     folder_or_none,
     origin,
     training_examples,
@@ -72,10 +72,10 @@ def finetune(
     network = chosen = own.network
     check_request(tagger.config, config.augment, device)
     with features_of(data, tagger.config, features, work, callbacks) as store:
-        labelled = label_features(data, store, network.input_shape[1])
-        check_counts(labelled)
-        train = training_examples(labelled.examples["train"], config.excerpts, config.augment)
-        valid = labelled.examples.get("valid")
+        labeled = label_features(data, store, network.input_shape[1])
+        check_counts(labeled)
+        train = training_examples(labeled.examples["train"], config.excerpts, config.augment)
+        valid = labeled.examples.get("valid")
         best = -1.0
         history: list[dict[str, Any]] = []
         steps = -(-len(train) // config.batch_size)
@@ -84,7 +84,7 @@ def finetune(
         for number, stage in enumerate(config.stages):
             network = copy.deepcopy(network)  # the stage before may turn out the better one
             folder = work / "run" / stage.trainable if work is not None else None
-            result = fit(Trainer(network, stage, device=device), train, valid, folder, told)
+            result = fit_resumed(Trainer(network, stage, device=device), train, valid, folder, told)
             progress.before += stage.epochs
             history += [{"stage": stage.trainable, **line} for line in result.history]
             network = result.network
@@ -96,9 +96,9 @@ def finetune(
             name=signature.name or "mine",
             version=signature.version,
             license=signature.license or tagger.description.license,
-            provenance={**own.description.provenance, **origin(labelled), "finetuning": asdict(config)},
+            provenance={**own.description.provenance, **origin(labeled), "finetuning": asdict(config)},
         )
-        return finished(chosen, description, labelled, history)
+        return finished(chosen, description, labeled, history)
 
 
 @dataclass

@@ -20,9 +20,17 @@ from ..checkpoint import Description
 from ..datasets import Dataset
 from ..errors import ConfigError, DataError, StoppedError, TrainingError
 from ..evaluation import ClipSet, Evaluation, evaluate_examples, fit_thresholds, score_clips
-from ..features import FeatureExamples, FeatureStore, LabelledSplits, build_store, label_features
+from ..features import (
+    Examples,
+    FeatureExamples,
+    FeatureStore,
+    LabeledSplits,
+    build_store,
+    label_features,
+    telling,
+)
 from ..frontends import FrontendConfig
-from ..inference import Tagger, resolve_device
+from ..inference import Tagger, check_precision, resolve_device
 from ..models import SEGMENT_SECONDS, TaggingNetwork, build_named, parse_name
 from .augment import Chain, MelDomain, playback
 from .config import NO_CALLBACKS, Callbacks, Signature, TaggerConfig, TrainConfig
@@ -129,14 +137,14 @@ def train_tagger(
     seconds = config.segment_seconds or _paper_seconds(config.network)
     generator = torch.Generator().manual_seed(training.seed)
     network, frontend = build_named(config.network, seconds, len(data.tags), generator)
-    check_request(frontend, config.augment, device)
+    check_request(frontend, config.augment, device, training.precision)
     with features_of(data, frontend, features, work, callbacks) as store:
-        labelled = label_features(data, store, network.input_shape[1])
-        check_counts(labelled)
-        train = training_examples(labelled.examples["train"], config.excerpts, config.augment)
+        labeled = label_features(data, store, network.input_shape[1])
+        check_counts(labeled)
+        train = training_examples(labeled.examples["train"], config.excerpts, config.augment)
         trainer = Trainer(network, training, device=device)
         folder = work / "run" if work is not None else None
-        result = fit(trainer, train, labelled.examples.get("valid"), folder, callbacks)
+        result = fit_resumed(trainer, train, labeled.examples.get("valid"), folder, callbacks)
         description = Description(
             name=signature.name or "mine",
             version=signature.version,
@@ -144,10 +152,10 @@ def train_tagger(
             config=frontend,
             tags=data.tags,
             segment_samples=frontend.n_samples(seconds),
-            provenance=origin(labelled) | {"tagger": asdict(config), "training": asdict(training)},
+            provenance=origin(labeled) | {"tagger": asdict(config), "training": asdict(training)},
         )
         history = [{"stage": "all", **line} for line in result.history]
-        return finished(result.network, description, labelled, history)
+        return finished(result.network, description, labeled, history)
 
 
 def folder_or_none(folder: str | os.PathLike[str] | None) -> Path | None:
@@ -155,16 +163,20 @@ def folder_or_none(folder: str | os.PathLike[str] | None) -> Path | None:
     return None if folder is None else Path(folder)
 
 
-def check_request(config: FrontendConfig, augment: bool, device: str | None) -> None:
+def check_request(
+    config: FrontendConfig, augment: bool, device: str | None, precision: str = "float32"
+) -> None:
     """Refuse, before features are computed, a device that is not there and augmentations that there are not.
 
     Raises
     ------
     ConfigError
-        If this machine has no such device, or features of `config` cannot be augmented.
+        If this machine has no such device, it does not have that precision, or features of `config` cannot be
+        augmented.
     """
-    if device is not None:
-        resolve_device(device)
+    where = resolve_device(device or "auto")
+    if precision != "auto":
+        check_precision(precision, where)
     if augment:
         MelDomain(config)
 
@@ -193,21 +205,13 @@ def features_of(
     with tempfile.TemporaryDirectory(prefix="lightmel-", ignore_cleanup_errors=True) as spare:
         folder = (work or Path(spare)) / config.slug
         sources = data.sources()
-        known = 0
-        if (folder / "store.json").exists():
-            old = FeatureStore.open(folder)
-            known = sum(key in old.failed for key in sources) + sum(key in sources for key in old.keys)
-        done = known
-
-        def on_clip(key: str, failed: str | None) -> None:
-            nonlocal done
-            done += 1
-            callbacks.progress("computing features", min(done, len(sources)), len(sources))
-
+        on_clip = telling(
+            folder, len(sources), lambda done, total: callbacks.progress("computing features", done, total)
+        )
         yield build_store(folder, sources, config, on_clip=on_clip)
 
 
-def check_counts(labelled: LabelledSplits) -> None:
+def check_counts(labeled: LabeledSplits) -> None:
     """Refuse tags that no training clip has, and warn of those that few have.
 
     Raises
@@ -215,16 +219,16 @@ def check_counts(labelled: LabelledSplits) -> None:
     DataError
         If there are no training clips, or none of some tag.
     """
-    labelled.data.split("train")
-    if lost := [tag for tag, n in labelled.counts.items() if n == 0]:
+    labeled.data.split("train")
+    if lost := [tag for tag, n in labeled.counts.items() if n == 0]:
         raise DataError(
-            f"{labelled.data.label}: no training clip has {', '.join(lost)}, which cannot be learnt then. "
+            f"{labeled.data.label}: no training clip has {', '.join(lost)}, which cannot be learnt then. "
             "Add clips of it, or take the tag out of the table."
         )
-    if few := [f"{tag} ({n})" for tag, n in labelled.counts.items() if n < FEW_CLIPS]:
+    if few := [f"{tag} ({n})" for tag, n in labeled.counts.items() if n < FEW_CLIPS]:
         log.warning(
             "%s: few clips to learn from: %s. Below %d clips of a tag its scores are rough guesses.",
-            labelled.data.name,
+            labeled.data.name,
             ", ".join(few),
             FEW_CLIPS,
         )
@@ -247,14 +251,14 @@ def training_examples(examples: FeatureExamples, excerpts: int, augment: bool) -
     )
 
 
-def fit(
+def fit_resumed(
     trainer: Trainer[TaggingNetwork],
-    train: FeatureExamples,
+    train: Examples,
     valid: FeatureExamples | None,
     folder: Path | None,
     callbacks: Callbacks,
 ) -> TrainResult[TaggingNetwork]:
-    """Run one training to its end, or raise `StoppedError`."""
+    """Run one training, or go on with the one in `folder`, to its end; `StoppedError` if it is stopped."""
     if callbacks.on_start is not None:
         callbacks.on_start(trainer)
     result = trainer.fit(
@@ -265,38 +269,38 @@ def fit(
     return result
 
 
-def origin(labelled: LabelledSplits) -> dict[str, Any]:
+def origin(labeled: LabeledSplits) -> dict[str, Any]:
     """Return which data a tagger was trained on, for its file."""
     return {
-        "data": labelled.data.label,
-        "citation": labelled.data.citation,
-        "data_license": labelled.data.license,
-        "train_clips": labelled.counts,
+        "data": labeled.data.label,
+        "citation": labeled.data.citation,
+        "data_license": labeled.data.license,
+        "train_clips": labeled.counts,
     }
 
 
 def finished(
     network: TaggingNetwork,
     description: Description,
-    labelled: LabelledSplits,
+    labeled: LabeledSplits,
     history: list[dict[str, Any]],
 ) -> Trained:
     """Fit thresholds on the validation clips, and evaluate on the test clips, where there are any."""
-    if (valid := labelled.examples.get("valid")) is not None:
+    if (valid := labeled.examples.get("valid")) is not None:
         truth = valid.labels.numpy() >= 0.5
         description = replace(description, thresholds=fit_thresholds(truth, score_clips(network, valid)))
-        counts = zip(labelled.data.tags, truth.sum(axis=0), strict=True)
+        counts = zip(labeled.data.tags, truth.sum(axis=0), strict=True)
         if few := [f"{tag} ({n})" for tag, n in counts if n < FEW_POSITIVES]:
             log.warning(
                 "%s: few true clips in validation, so that their thresholds rest on little: %s.",
-                labelled.data.name,
+                labeled.data.name,
                 ", ".join(few),
             )
     tagger = Tagger(network, description)
     evaluation = None
-    if (test := labelled.examples.get("test")) is not None:
-        data = labelled.data
-        clips = ClipSet(data.name, data.protocol, "test", labelled.failed["test"])
+    if (test := labeled.examples.get("test")) is not None:
+        data = labeled.data
+        clips = ClipSet(data.name, data.protocol, "test", labeled.failed["test"])
         evaluation = evaluate_examples(tagger, test, tagger.tags, clips)
     return Trained(tagger, history, evaluation)
 

@@ -17,7 +17,7 @@ from ..checkpoint import weights_sha256
 from ..errors import ConfigError, TrainingError
 from ..evaluation import rankable
 from ..features import Examples, FeatureExamples
-from ..inference import Tagger, resolve_device
+from ..inference import Tagger, check_precision, resolve_device
 from .config import TrainConfig
 from .distributed import World, joined_world, shared_statistics
 from .run import Line, Loss, Network, Run, Setup, TrainResult
@@ -57,7 +57,11 @@ class Trainer(Generic[Network]):
         self.network: Network = cast(Network, model.network) if isinstance(model, Tagger) else model
         self.config = config or TrainConfig()
         self.loss = loss
-        self.device = None if device in (None, "auto") else torch.device(resolve_device(str(device)))
+        # Without a number, a CUDA device is that of this process, which `fit` knows.
+        chosen = None if device is None or str(device) in ("auto", "cuda") else resolve_device(str(device))
+        if str(device) == "cuda":
+            resolve_device("cuda")  # refused now, not after the work before `fit`
+        self.device = None if chosen is None else torch.device(chosen)
         # Of the weights before the first step: a fit that resumes a run finds the network trained already.
         self._initial_weights = weights_sha256(self.network)
         self._stop = threading.Event()
@@ -128,6 +132,8 @@ class Trainer(Generic[Network]):
             if work is not None and world.is_first:
                 check_target(work / STATE, (), TrainingError)
             device = self.device or _default_device(world)
+            if self.config.precision == "bfloat16":
+                check_precision("bfloat16", str(device))
             cuda = [device] if device.type == "cuda" else []
             # Dropout knows no generator but the global one: it is seeded at each step, and put back here.
             stack.enter_context(torch.random.fork_rng(devices=cuda))

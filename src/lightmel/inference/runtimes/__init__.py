@@ -8,15 +8,25 @@ from ..._lazy import lazily
 from .base import Output, Runtime
 
 if TYPE_CHECKING:
-    from .devices import available_devices, native_precisions, resolve_device
+    from .devices import available_devices, check_precision, native_precisions, resolve_device
     from .torch import TorchRuntime
 
-__all__ = ["Output", "Runtime", "TorchRuntime", "available_devices", "native_precisions", "resolve_device"]
+__all__ = [
+    "Output",
+    "Runtime",
+    "TorchRuntime",
+    "available_devices",
+    "check_precision",
+    "native_precisions",
+    "resolve_device",
+]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(("available_devices", "native_precisions", "resolve_device"), "devices"),
+        **dict.fromkeys(
+            ("available_devices", "check_precision", "native_precisions", "resolve_device"), "devices"
+        ),
         "TorchRuntime": "torch",
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ class Output(NamedTuple):
     embedding: NDArray[np.float32]
 
 
-@runtime_checkable
 class Runtime(Protocol):
     """A front end and a network, ready to run on one device. Threads may share it.
 
@@ -39,14 +38,21 @@ class Runtime(Protocol):
         What the network computes in; the front end and the scores have their own.
     batch_seconds
         Sound in one call of `run`: what is fast on the device and stays small.
-    embed_dim
-        Length of an embedding.
+    n_tags, embed_dim
+        Numbers of scores, and of an embedding.
+    weights
+        What tells the network's weights from others, for the record of an evaluation.
     """
 
     device: str
     precision: str
     batch_seconds: float
+    n_tags: int
     embed_dim: int
+
+    @property
+    def weights(self) -> str:
+        """Digest of the weights."""
 
     def run(self, waves: NDArray[np.float32]) -> Output:
         """Return scores and embeddings of waves ``(batch, segment_samples)`` at the front end's rate."""

@@ -25,7 +25,7 @@ def resolve_device(name: str = "auto") -> str:
     Parameters
     ----------
     name
-        ``"auto"`` is the first CUDA device if there is one, else Apple's GPU, else the processor.
+        ``"auto"`` is the first CUDA device if there is one, else the processor; Apple's GPU is named.
         ``"cuda"`` is the current one, ``"cuda:1"`` that of this number.
 
     Raises
@@ -34,7 +34,7 @@ def resolve_device(name: str = "auto") -> str:
         If it is no device, or this machine has none such; the message says which it has.
     """
     if name == "auto":
-        return available_devices()[0]
+        return "cuda:0" if "cuda:0" in available_devices() else "cpu"
     match = _DEVICE.fullmatch(str(name))
     if match is None:
         words = ("auto", "cpu", "cuda", "cuda:1", "mps")
@@ -62,7 +62,7 @@ def available_devices() -> tuple[str, ...]:
 
 
 def check_precision(precision: str, device: str) -> None:
-    """Raise `ConfigError` unless `device` computes in `precision` without emulating it."""
+    """Raise `ConfigError` unless `device` computes in `precision`, as far as torch knows."""
     if precision not in get_args(Precision):
         words = get_args(Precision)
         raise ConfigError(
@@ -71,12 +71,15 @@ def check_precision(precision: str, device: str) -> None:
     if precision not in native_precisions(device):
         raise ConfigError(
             f"{device} of this machine does not compute in {precision}, only in "
-            f"{', '.join(native_precisions(device))}: emulated, it is slower than float32 and less exact."
+            f"{', '.join(native_precisions(device))}."
         )
 
 
 def native_precisions(device: str) -> tuple[str, ...]:
-    """Return the precisions that a device computes in."""
+    """Return the precisions that a device computes in, as far as torch knows.
+
+    Of a processor this is oneDNN's word, which for bfloat16 may mean that it is emulated well.
+    """
     if device == "mps":
         return "float32", "float16", "bfloat16"
     if device.startswith("cuda"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...checkpoint import weights_sha256
 from ...frontends import FrontendConfig, build_frontend
 from ...models import TaggingNetwork
 from . import devices
@@ -49,7 +51,7 @@ class TorchRuntime:
         devices.check_precision(precision, self.device)
         self.precision = precision
         self.batch_seconds = CPU_BATCH_SECONDS if self.device == "cpu" else ACCELERATOR_BATCH_SECONDS
-        self.embed_dim = network.embed_dim
+        self.n_tags, self.embed_dim = network.n_tags, network.embed_dim
         self._torch_device = devices.torch_device(self.device)
         self._learning = [p.requires_grad for p in network.parameters()]
         self._network = copy.deepcopy(network).eval().requires_grad_(False).to(self._torch_device)
@@ -62,6 +64,11 @@ class TorchRuntime:
         for parameter, learns in zip(network.parameters(), self._learning, strict=True):
             parameter.requires_grad_(learns)
         return network
+
+    @cached_property
+    def weights(self) -> str:
+        """Digest of the weights, as `lightmel.checkpoint.weights_sha256` gives it."""
+        return weights_sha256(self._network)
 
     def run(self, waves: NDArray[np.float32]) -> Output:
         """Return scores and embeddings of waves ``(batch, segment_samples)``."""
@@ -77,7 +84,8 @@ class TorchRuntime:
     def _forward(self, waves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         features = self._frontend(waves.to(self._torch_device))
         half = self.precision != "float32"
-        with torch.autocast(self._torch_device.type, devices.DTYPES[self.precision], enabled=half):
+        dtype = devices.DTYPES[self.precision] if half else None
+        with torch.autocast(self._torch_device.type, dtype, enabled=half):
             embedding = self._network.embed(features)
             logits: torch.Tensor = self._network.head(embedding)
         return logits, embedding

@@ -15,7 +15,7 @@ log = logging.getLogger("lightmel")
 
 
 @dataclass(frozen=True)
-class LabelledSplits:
+class LabeledSplits:
     """The splits of a data set as examples, and the clips that could not be read."""
 
     data: Dataset
@@ -31,7 +31,7 @@ class LabelledSplits:
 
 def label_features(
     data: Dataset, store: FeatureStore, n_frames: int, splits: Sequence[str] | None = None
-) -> LabelledSplits:
+) -> LabeledSplits:
     """Return the splits of `data`, or some of them, as examples of `n_frames` from a store of features.
 
     Clips that failed when the store was built are left out, and a warning in the log counts them.
@@ -61,7 +61,7 @@ def label_features(
             raise DataError(nothing_readable(failed[name], f"{name} of {data.label}"))
         rows = store.rows(split.paths[i] for i in kept)
         examples[name] = FeatureExamples(store, rows, split.labels[kept], n_frames)
-    return LabelledSplits(data, examples, failed)
+    return LabeledSplits(data, examples, failed)
 
 
 def nothing_readable(failed: Mapping[str, str], what: str) -> str:
