@@ -38,7 +38,7 @@ from lightmel.frontends import (
     registry,
 )
 from lightmel.inference import Tagger
-from lightmel.models import TaggingNetwork, build_named
+from lightmel.models import TaggingNetwork, build_named, initialize
 from lightmel.models import register as register_network
 from lightmel.models import registry as networks
 from lightmel.training import FinetuneConfig, TaggerConfig, TrainConfig, Trained, finetune, train_tagger
@@ -135,9 +135,7 @@ def build_wave_network(
     input_shape: Any, n_tags: int, *, width: int = 16, generator: torch.Generator | None = None
 ) -> WaveNetwork:
     network = WaveNetwork(input_shape, n_tags, width)
-    with torch.no_grad():
-        for parameter in (network.filters.weight, network.head.weight):
-            parameter.uniform_(-0.1, 0.1, generator=generator)
+    initialize(network, generator)
     return network
 
 
@@ -185,8 +183,8 @@ def store(case: Case, data: Dataset, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="module")
 def trained(case: Case, data: Dataset, store: FeatureStore) -> Trained:
-    what = TaggerConfig(case.network, segment_seconds=SECONDS)
-    return train_tagger(data, store, what, TrainConfig(epochs=12, batch_size=16, lr=1e-2))
+    what = TaggerConfig(case.network, segment_seconds=SECONDS, excerpts=2)
+    return train_tagger(data, store, what, TrainConfig(epochs=24, batch_size=16, lr=1e-2))
 
 
 @pytest.fixture(scope="module")
