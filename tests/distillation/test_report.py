@@ -113,6 +113,11 @@ def test_a_table_of_annotations(tmp_path: Path) -> None:
     table.write_text("path,voice\na.wav,1\nb.wav,0\n./b.wav,1\n")
     with pytest.raises(DataError, match=r"b\.wav stands in the lines 3 and 4"):
         read_human_annotations(table)
+    table.write_text("path,voice,,\na.wav,1,,\n")
+    assert read_human_annotations(table)[tmp_path / "a.wav"] == {"voice": 1.0}, "nameless columns are no tags"
+    table.write_text("path,voice,voice\na.wav,1,0\n")
+    with pytest.raises(DataError, match="more than one column 'voice'"):
+        read_human_annotations(table)
     table.write_text("file,voice\na.wav,1\n")
     with pytest.raises(DataError, match="no column 'path'; there are 'file', 'voice'"):
         read_human_annotations(table)

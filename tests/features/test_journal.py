@@ -351,6 +351,14 @@ def test_a_folder_of_other_things_is_refused_and_left_alone(name: str, tmp_path:
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"mine")]
 
 
+@pytest.mark.parametrize("name", [FEATURES, "mels.bin"])
+def test_what_a_writer_leaves_that_was_killed_at_once_is_no_other_thing(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / ".store.json.abc").write_bytes(b"{")
+    with Appender(tmp_path, ABOUT) as store:
+        assert store.index.clips == {}
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "store").touch()
     with pytest.raises(DataError, match="cannot be written: File exists"):

@@ -280,6 +280,14 @@ def test_the_identity_says_what_is_done_and_not_where() -> None:
     )
     assert Gain(WAVES, -12, 6, p=0.5).identity != Gain(WAVES, -12, 6).identity
     assert Gain(WAVES, -12, 6).train().identity == Gain(WAVES, -12, 6).eval().identity
+    assert Gain(WAVES, -12.0000001, 6).identity != Gain(WAVES, -12.0, 6).identity
+
+    class Stretch(Augmentation):
+        def __init__(self, factors: tuple[float, float]) -> None:
+            super().__init__()
+            self.factors = factors
+
+    assert Stretch((0.9, 1.1)).identity != Stretch((0.5, 2.0)).identity
 
 
 # What was drawn before this version is drawn still

@@ -303,6 +303,26 @@ def test_a_stand_in_has_the_very_tensors_of_its_layer(build: Any, training: bool
     assert all(tensor is before[name] for name, tensor in tensors(own).items())
 
 
+@pytest.mark.parametrize(
+    "options", [{"track_running_stats": False}, {"momentum": None}, {"affine": False}], ids=str
+)
+def test_a_stand_in_has_the_options_of_its_layer(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one process would compute it: the sums over all are its own."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: None)
+    layers = [nn.Sequential(nn.Conv1d(1, 2, 1), nn.BatchNorm1d(2, **options)) for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    x = torch.randn(5, 1, 7, generator=torch.Generator().manual_seed(0))
+    for training in (True, True, False):
+        for layer in layers:
+            layer.train(training)
+        with torch.no_grad(), shared_statistics(layers[1], TWO):
+            torch.testing.assert_close(layers[1](x), layers[0](x), rtol=1e-4, atol=1e-5)
+    for name, tensor in layers[0].state_dict().items():
+        torch.testing.assert_close(layers[1].state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
+
+
 def test_layers_are_put_back_where_a_training_fails() -> None:
     own = network()
     modules = list(own.modules())

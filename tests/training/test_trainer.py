@@ -21,11 +21,14 @@ import torch
 from lightmel.errors import ConfigError, DataError, ShapeError, TrainingError
 from lightmel.evaluation import pr_auc, roc_auc, score_clips
 from lightmel.features import FeatureExamples, MemoryFeatures
-from lightmel.frontends import MelConfig
+from lightmel.frontends import MelConfig, config_from_slug
+from lightmel.inference.runtimes import devices
 from lightmel.models import TaggingNetwork, build_musicnn, build_vgg
-from lightmel.training import TrainConfig, Trainer
+from lightmel.training import TaggerConfig, TrainConfig, Trainer
 from lightmel.training.distributed import World
 from lightmel.training.run import MovingAverage
+from lightmel.training.supervised import check_request
+from lightmel.training.trainer import _default_device
 
 CONFIG = MelConfig(16_000, 8, 10, "db")
 FRAMES = 10
@@ -527,6 +530,28 @@ def test_a_device_that_is_not_there_is_refused(device: Any, monkeypatch: pytest.
         ConfigError, match=r"no device 'cuda(:1)?' on this machine|device is one of auto, cpu"
     ):
         Trainer(network(), device=device)
+
+
+@pytest.mark.parametrize("device", [None, "auto", "cuda"])
+def test_of_several_gpus_each_process_has_its_own(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number is known when `fit` joins the others, not before."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    assert Trainer(network(), device=device).device is None
+    assert Trainer(network(), device="cuda:1").device == torch.device("cuda", 1)
+    devices = [_default_device(World(rank, 3)) for rank in range(3)]
+    assert devices == [torch.device("cuda", number) for number in (0, 1, 0)]
+
+
+def test_half_precision_where_there_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "native_precisions", lambda device: ("float32",))
+    with pytest.raises(ConfigError, match="does not compute in bfloat16, only in float32"):
+        Trainer(network(), replace(SHORT, precision="bfloat16"), device="cpu").fit(examples(clips=20))
+    config = TaggerConfig("musicnn-pons-small-16k-mel16-x4-db", segment_seconds=0.5)
+    with pytest.raises(ConfigError, match="does not compute in bfloat16"):
+        check_request(config_from_slug("16k-mel16-x4-db"), config.augment, "cpu", "bfloat16")
+    assert Trainer(network(), SHORT, device="cpu").fit(examples(clips=20)).stopped == "done", "auto"
 
 
 def test_what_does_not_fit_is_refused() -> None:

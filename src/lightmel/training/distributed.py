@@ -99,7 +99,7 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
         pass
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the parent's name
-        if not self.training:
+        if not self.training and self.running_mean is not None:
             return super().forward(input)
         x = input.float()
         over = [d for d in range(x.ndim) if d != 1]
@@ -111,14 +111,14 @@ class _SharedNorm(nn.modules.batchnorm._BatchNorm):
         # Not the mean square less the squared mean: of decibels that difference has lost its digits.
         centered = x - mean.view(shape)
         variance = _Sum.apply(centered.square().sum(over)) / count  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            assert self.num_batches_tracked is not None
-            assert self.momentum is not None
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
-            self.num_batches_tracked += 1
+        if self.running_mean is not None and self.running_var is not None:
+            with torch.no_grad():
+                assert self.num_batches_tracked is not None
+                self.num_batches_tracked += 1
+                # Without a momentum, torch keeps the mean over all batches.
+                part = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+                self.running_mean.lerp_(mean, part)
+                self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), part)
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:
             scale = scale * self.weight
