@@ -159,3 +159,25 @@ def test_a_header() -> None:
     assert mp3.parse_frame(bytes.fromhex("fffb9044")) == mp3.Frame(417, 1_152, 44_100, 32)
     assert mp3.parse_frame(bytes.fromhex("fffb9244")) == mp3.Frame(418, 1_152, 44_100, 32)
     assert mp3.parse_frame(bytes.fromhex("ffe318c4")) == mp3.Frame(72, 576, 8_000, 9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        ("WAV", "PCM_16"),
+        ("RF64", "PCM_16"),
+        ("AIFF", "PCM_16"),
+        ("AU", "PCM_16"),
+        ("CAF", "PCM_16"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+    ],
+)
+def test_files_of_other_formats_are_not_mended(kind: str, subtype: str) -> None:
+    """Of noise, many hold what looks like a frame and ends where the file ends."""
+    for seed in range(40):
+        noise = np.random.default_rng(seed).uniform(-1, 1, 3_000 + 160 * seed)
+        memory = io.BytesIO()
+        soundfile.write(memory, noise, 48_000, format=kind, subtype=subtype)
+        assert mp3.find_mend(memory) is None

@@ -394,9 +394,12 @@ def _missing(path: Path, label: str) -> str:
 
 
 def _is_text(target: Path | BinaryIO) -> bool:
-    with target.open("rb") if isinstance(target, Path) else contextlib.nullcontext(target) as handle:
-        handle.seek(0)
-        head = handle.read(512)
+    try:
+        with target.open("rb") if isinstance(target, Path) else contextlib.nullcontext(target) as handle:
+            handle.seek(0)
+            head = handle.read(512)
+    except OSError:  # whoever reads on says what it was
+        return False
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
     except UnicodeDecodeError:

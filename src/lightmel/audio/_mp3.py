@@ -22,6 +22,8 @@ _MPEG1, _LAYER3, _MONO = 3, 1, 3
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _KBITS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBITS_MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_OTHERS = (b"OggS", b"fLaC", b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff")
+"""How files of other formats begin: bytes that look like a frame are found in any of them."""
 _SEARCH = 65_536
 """Bytes looked through for the next frame where something else stands in its place."""
 
@@ -103,6 +105,9 @@ def find_mend(file: BinaryIO) -> Mend | None:
     holds no count gets a frame with one in front of it; decoders that read it also drop their own delay of
     529 samples.
     """
+    file.seek(0)
+    if file.read(4) in _OTHERS:
+        return None
     start = _next_frame(file, _skip_id3(file, 0))
     if start is None:
         return None
@@ -176,7 +181,9 @@ def _next_frame(file: BinaryIO, position: int) -> int | None:
         if frame is not None:
             after = window[offset + frame.length : offset + frame.length + 4]
             following = parse_frame(after)
-            if (following is not None and following.sr == frame.sr) or (at_end and not after):
+            if (following is not None and following.sr == frame.sr) or (
+                at_end and offset + frame.length == len(window)
+            ):
                 return position + offset
         offset = window.find(b"\xff", offset + 1)
     return None
