@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -212,3 +213,19 @@ def test_a_front_end_that_makes_no_frames_of_a_clip_fails_it(
     monkeypatch.setattr(toy.ToyFrontend, "forward", lambda self, wave: wave.new_empty(2, 0))
     found = build_store(tmp_path / "store", {"0.wav": sources["0.wav"]}, toy.ToyConfig(), workers=0)
     assert found.failed == {"0.wav": "16000-toy-100-1 makes no frames of it."}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("name", "gives"),
+    [("Tall", r"float32 of shape \(3, "), ("Deep", r"of shape \(1, 2, "), ("Turned", "complex64")],
+)
+def test_a_front_end_that_gives_another_shape_fails_its_clips(
+    toy: ModuleType, sources: Sources, tmp_path: Path, name: str, gives: str, workers: int
+) -> None:
+    register(getattr(toy, f"{name}Config"), getattr(toy, f"{name}Frontend"))
+    store = build_store(tmp_path / "store", sources, getattr(toy, f"{name}Config")(), workers=workers)
+    assert len(store) == 0
+    reason = store.failed["1.wav"]
+    assert re.search(rf"{name}Frontend gave .*{gives}", reason), reason
+    assert "floats of shape (2, frames)" in reason

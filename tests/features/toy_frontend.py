@@ -92,3 +92,46 @@ class RigidFrontend(ToyFrontend):
 
     def stream(self) -> ToyStream:
         return ToyStream(self)
+
+
+class TallFrontend(ToyFrontend):
+    """Gives a row more than its configuration says."""
+
+    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+        rows = super().forward(wave)
+        return torch.cat([rows, rows[:1]])
+
+
+class DeepFrontend(ToyFrontend):
+    """Gives a dimension more."""
+
+    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+        return super().forward(wave)[None]
+
+
+class TurnedFrontend(ToyFrontend):
+    """Gives complex numbers."""
+
+    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+        return super().forward(wave) * 1j
+
+
+@dataclass(frozen=True)
+class TallConfig(ToyConfig):
+    """Of `TallFrontend`."""
+
+    kind: ClassVar[str] = "tall"
+
+
+@dataclass(frozen=True)
+class DeepConfig(ToyConfig):
+    """Of `DeepFrontend`."""
+
+    kind: ClassVar[str] = "deep"
+
+
+@dataclass(frozen=True)
+class TurnedConfig(ToyConfig):
+    """Of `TurnedFrontend`."""
+
+    kind: ClassVar[str] = "turned"

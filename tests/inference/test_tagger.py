@@ -15,6 +15,7 @@ import torch
 from lightmel import audio
 from lightmel.errors import AudioError, ConfigError, LightmelError, ShapeError
 from lightmel.inference import Tagger, Tagging
+from lightmel.inference.runtimes import Output
 
 SR = 16_000
 Sound = Callable[..., np.ndarray]
@@ -60,7 +61,7 @@ def test_the_center_is_the_middle_segment(sound: Sound, model: Tagger) -> None:
     assert model.tag(wave, SR, segments="center").scores == middle.scores
 
 
-@pytest.mark.parametrize("segments", ["middle", 0, -1, 1.5, None, "16"])
+@pytest.mark.parametrize("segments", ["middle", 0, -1, 1.5, None, "16", True, 10_001, 10**9])
 def test_other_segments_are_refused(sound: Sound, model: Tagger, segments: Any) -> None:
     with pytest.raises(ConfigError, match="'all', 'center' or a number from 1"):
         model.tag(sound(1), SR, segments=segments)
@@ -149,6 +150,61 @@ def test_one_segment_exactly_is_not_short(sound: Sound, model: Tagger) -> None:
     tagging = model.tag(sound(0.5), SR)
     assert not tagging.padded
     assert tagging.notes == ()
+
+
+def test_samples_of_another_scale_are_said(sound: Sound, model: Tagger) -> None:
+    (note,) = model.tag(sound(1) / np.abs(sound(1)).max() * 20_000, SR).notes
+    assert note == "samples up to 20000, where full scale is 1: 16-bit samples are divided by 32768"
+
+
+@pytest.mark.parametrize("method", ["tag", "taggram", "embed"])
+def test_samples_that_the_network_cannot_take_are_refused(
+    sound: Sound, model: Tagger, wav: Wav, method: str
+) -> None:
+    wave = sound(1) * np.float32(1e30)
+    for given in ((wave, SR), (wav(wave),)):
+        with pytest.raises(AudioError, match=r"tiny-0 gives .* not finite for samples up to .*e\+.*: scale"):
+            getattr(model, method)(*given)
+
+
+class Wrong:
+    """A runtime whose results are those of another, changed."""
+
+    def __init__(self, runtime: Any, change: Callable[[Output], Output]) -> None:
+        self._runtime, self._change = runtime, change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def run(self, waves: np.ndarray) -> Output:
+        return self._change(self._runtime.run(waves))
+
+
+@pytest.mark.parametrize("method", ["tag", "taggram", "embed"])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            lambda o: Output(o.scores[:1], o.embedding),
+            ShapeError,
+            r"scores of shape \(1, 3\); wanted is \(4, 3\)",
+        ),
+        (lambda o: Output(o.scores[:, :1], o.embedding), ShapeError, r"scores of shape \(4, 1\)"),
+        (lambda o: Output(o.scores[:, 0], o.embedding), ShapeError, r"scores of shape \(4,\)"),
+        (lambda o: Output(o.scores, o.embedding[:2]), ShapeError, r"embeddings of shape \(2, "),
+        (
+            lambda o: Output(o.scores * np.nan, o.embedding),
+            AudioError,
+            r"scores that are not finite .* up to 0\.\d+\.$",
+        ),
+    ],
+)
+def test_what_a_runtime_gives_is_checked(
+    sound: Sound, model: Tagger, method: str, change: Any, error: Any, message: str
+) -> None:
+    tagger = Tagger(Wrong(model.runtime, change), model.description)
+    with pytest.raises(error, match=message):
+        getattr(tagger, method)(sound(1.7), SR)
 
 
 def test_silence_is_said(model: Tagger) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
-from ..errors import LightmelError
+from ..errors import LightmelError, ShapeError
 from ..frontends import build_frontend, known_kinds, make_known
 from ..workers import Handler
 from .journal import Description
@@ -70,4 +70,11 @@ class FeatureMaker:
                     parts = [stream.push(torch.from_numpy(block)) for block in chain((first, second), blocks)]
                     features = torch.cat([*parts, stream.flush()], -1)
         array: NDArray[np.float32] = features.numpy()
+        rows = self._description.config.rows
+        if array.ndim != 2 or len(array) != rows or array.dtype.kind != "f":
+            name = type(self._frontend).__name__
+            raise ShapeError(
+                f"{name} gave {array.dtype} of shape {array.shape}; wanted are floats "
+                f"of shape ({rows}, frames), as its configuration's shape() says."
+            )
         return array

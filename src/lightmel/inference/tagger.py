@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..checkpoint import Description
-from ..errors import ConfigError, LightmelError, WeightsError
+from ..errors import AudioError, ConfigError, LightmelError, ShapeError, WeightsError
 from ..frontends import FrontendConfig
 from .results import Tagging, Taggram
 from .runtimes import Output, Runtime
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from ..models import TaggingNetwork
 
 Segments: TypeAlias = "Literal['all', 'center'] | int"
+
+_MOST_SEGMENTS = 10_000
+_LOUDEST = 8.0
+"""A peak above this is no overloaded recording: the samples are scaled for something else."""
 
 
 class Tagger:
@@ -284,14 +288,36 @@ class Tagger:
             return cut(sound.blocks(), length, length)
         if segments == "center":
             return cut(sound.middle(length), length, length)
-        if isinstance(segments, bool) or not isinstance(segments, int) or segments < 1:
-            raise ConfigError(f"segments is 'all', 'center' or a number from 1, not {segments!r}.")
+        if (
+            isinstance(segments, bool)
+            or not isinstance(segments, (int, np.integer))
+            or not 1 <= segments <= _MOST_SEGMENTS
+        ):
+            raise ConfigError(
+                f"segments is 'all', 'center' or a number from 1 to {_MOST_SEGMENTS:,}, not {segments!r}."
+            )
         return cut(sound.evenly(length, segments), length, length)
 
     def _outputs(self, segments: Iterator[Segment]) -> Iterator[tuple[list[Segment], Output]]:
         size = max(1, int(self.runtime.batch_seconds / self.segment_seconds))
         while batch := list(islice(segments, size)):
-            yield batch, self.runtime.run(np.stack([s.wave for s in batch]))
+            output = self.runtime.run(np.stack([s.wave for s in batch]))
+            for what, given, width in (
+                ("scores", output.scores, len(self.tags)),
+                ("embeddings", output.embedding, self.runtime.embed_dim),
+            ):
+                if given.shape != (len(batch), width):
+                    raise ShapeError(
+                        f"{self.name}: the runtime gave {what} of shape {given.shape}; wanted is "
+                        f"{(len(batch), width)}, a row for each segment."
+                    )
+                if not np.isfinite(given).all():
+                    peak = max(float(np.abs(s.wave).max()) for s in batch)
+                    raise AudioError(
+                        f"{self.name} gives {what} that are not finite for samples up to {peak:.3g}"
+                        + (": scale them to ±1." if peak > _LOUDEST else ".")
+                    )
+            yield batch, output
 
     def _tagging(self, scores: NDArray[np.float64], sound: Sound, padded: bool) -> Tagging:
         seconds = sound.samples / self.config.sr
@@ -300,6 +326,10 @@ class Tagger:
             notes.append(
                 f"only {seconds:.2f} s of sound: repeated to fill the model's segment of "
                 f"{self.segment_seconds:g} s"
+            )
+        if sound.peak > _LOUDEST:
+            notes.append(
+                f"samples up to {sound.peak:.0f}, where full scale is 1: 16-bit samples are divided by 32768"
             )
         if sound.peak == 0:
             notes.append("digital silence: the scores mean nothing")
