@@ -101,9 +101,15 @@ def test_other_fields_of_a_line_are_left_out() -> None:
     assert Tagging.from_dict(PLAIN) == tagging
 
 
-@pytest.mark.parametrize("schema", [0, 2, "1", None])
-def test_another_schema_is_refused(schema: object) -> None:
-    with pytest.raises(DataError, match=f"no tagging of schema 1, but of {schema!r}: a newer lightmel may"):
+@pytest.mark.parametrize(
+    ("schema", "hint"),
+    [
+        (2, "a newer lightmel may read it"),
+        *((other, r"it is read from what Tagging.to_dict\(\) made") for other in (0, "1", None)),
+    ],
+)
+def test_another_schema_is_refused(schema: object, hint: str) -> None:
+    with pytest.raises(DataError, match=f"no tagging of schema 1, but of {schema!r}: {hint}"):
         Tagging.from_dict({**PLAIN, "schema": schema})
     assert inference.SCHEMA == PLAIN["schema"] == 1
 
@@ -142,3 +148,15 @@ def test_a_program_between_may_sort_the_keys() -> None:
 def test_what_is_no_mapping_is_no_tagging(what: object) -> None:
     with pytest.raises(DataError, match="no tagging of schema 1, but of None"):
         Tagging.from_dict(what)  # type: ignore[arg-type]
+
+
+def test_a_tagging_is_asked_for_its_tags() -> None:
+    tagging = Tagging.from_dict(PLAIN)
+    assert list(tagging) == list(tagging.tags) == list(PLAIN["tags"])
+    assert len(tagging) == len(PLAIN["tags"])
+    assert "a" in tagging
+    assert "z" not in tagging
+    assert None not in tagging
+    assert repr(tagging) == f"<Tagging {tagging}>"
+    with pytest.raises(ConfigError, match="has no tag 5"):
+        tagging[5]  # type: ignore[index]

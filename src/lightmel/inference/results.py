@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ It is raised with any change of the fields: one more, one less, another name or 
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tagging:
     """The tags of one piece of sound, best first, and what they rest on.
 
@@ -53,7 +53,20 @@ class Tagging:
         try:
             return self.scores[self.tags.index(tag)]
         except ValueError:
-            raise ConfigError(f"{self.model} has no tag {tag!r}.{nearest(tag, self.tags)}") from None
+            raise ConfigError(f"{self.model} has no tag {tag!r}.{nearest(str(tag), self.tags)}") from None
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in self.tags
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the tags, best first."""
+        return iter(self.tags)
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def __repr__(self) -> str:
+        return f"<Tagging {self}>"
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Return the `k` best tags and their scores."""
@@ -102,9 +115,9 @@ class Tagging:
         """
         schema = plain.get("schema") if isinstance(plain, Mapping) else None
         if schema != SCHEMA:
-            raise DataError(
-                f"This is no tagging of schema {SCHEMA}, but of {schema!r}: a newer lightmel may read it."
-            )
+            newer = isinstance(schema, int) and schema > SCHEMA
+            hint = "a newer lightmel may read it" if newer else "it is read from what Tagging.to_dict() made"
+            raise DataError(f"This is no tagging of schema {SCHEMA}, but of {schema!r}: {hint}.")
         try:
             if not isinstance(plain["padded"], bool):
                 raise TypeError(f"padded is true or false, not {plain['padded']!r}")
@@ -129,7 +142,7 @@ class Tagging:
         return f"{best} ({self.seconds:.1f} s, {self.model})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Taggram:
     """Scores over time.
 
@@ -146,3 +159,6 @@ class Taggram:
     tags: tuple[str, ...]
     times: NDArray[np.float64]
     scores: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        return f"<Taggram {len(self.times)} segments, {len(self.tags)} tags>"
