@@ -28,6 +28,14 @@ def is_folder(name: str | os.PathLike[str]) -> bool:
         return False
 
 
+def is_file(name: str | os.PathLike[str]) -> bool:
+    """Return whether there is a file of that name, as `is_folder`."""
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def check_target(path: str | os.PathLike[str], beside: Sequence[str], error: type[LightmelError]) -> None:
     """Make sure, before the work and not after it, that a file and those beside it can be written.
 
@@ -43,22 +51,25 @@ def check_target(path: str | os.PathLike[str], beside: Sequence[str], error: typ
     Raises
     ------
     LightmelError
-        Of the kind `error`: if `path` is a folder, its folder cannot be written to, or a file beside it would
-        be that file itself.
+        Of the kind `error`: if `path` is a folder or no regular file, its folder cannot be written to, the
+        name is too long, or a file beside it would be that file itself.
     """
     target = Path(path)
     if target.suffix in beside:
         raise error(
             f"{target} would be overwritten by the {target.suffix} that goes beside it: name it otherwise."
         )
-    if target.is_dir():
-        raise error(f"{target} is a folder: name the file in it.")
     try:
+        if target.is_dir():
+            raise error(f"{target} is a folder: name the file in it.")
+        if target.exists() and not target.is_file():
+            raise error(f"{target} is no regular file: name one, or a file that is yet to be.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
+        longest = f".{target.name}{max(beside, key=len, default='')}."
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=longest):
             pass
-    except OSError as cause:
-        raise error(f"{target} cannot be written: {cause.strerror or cause}.") from cause
+    except (OSError, ValueError) as cause:
+        raise error(f"{target} cannot be written: {getattr(cause, 'strerror', None) or cause}.") from cause
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes, error: type[LightmelError]) -> None:
@@ -71,7 +82,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes, error: type[LightmelE
     LightmelError
         Of the kind `error`, if that fails; what was at `path` before is then still there.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays one; what it leads to is written anew
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

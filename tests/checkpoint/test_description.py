@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -240,7 +241,7 @@ def test_a_description_that_does_not_fit_is_refused(case: str, saved: Path, rewr
     assert saved.name in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "3", '"x"', "{", '{"format": []}'])
+@pytest.mark.parametrize("text", ["", "null", "[]", "3", '"x"', "{", '{"format": []}', "[" * 100_000])
 def test_a_document_of_another_kind_is_refused(text: str, saved: Path) -> None:
     save_file(load_file(saved), saved, metadata={"lightmel": text})
     for read in READERS:
@@ -286,3 +287,41 @@ def test_a_name_that_would_lose_the_tagger_is_refused(
 )
 def test_only_a_suffix_of_ours_is_replaced(tmp_path: Path, name: str, figures: str) -> None:
     assert beside(tmp_path / name, ".json") == tmp_path / figures
+
+
+def test_what_is_beside_another_tagger_is_not_overwritten(saved: Path, tiny: Tiny) -> None:
+    model = tiny()
+    with pytest.raises(WeightsError, match=rf"tiny: the files beside it .* those beside {saved}"):
+        model.save(saved.with_suffix(""))
+    model.save(saved)
+    saved.with_suffix(".md").write_text("a card")
+    with pytest.raises(WeightsError, match=rf"tiny.md is no readable .* The tagger beside it is {saved}"):
+        checkpoint.read_description(saved.with_suffix(".md"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+def test_a_pipe_is_neither_read_nor_replaced(tmp_path: Path, tiny: Tiny) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for read in READERS:
+        with pytest.raises(WeightsError, match="pipe is no readable safetensors file"):
+            read(pipe)
+    with pytest.raises(WeightsError, match="pipe is no regular file"):
+        tiny().save(pipe)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links want rights elsewhere")
+def test_a_link_stays_one(tmp_path: Path, tiny: Tiny) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    tiny().save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert not (tmp_path / "real").is_symlink()
+    assert checkpoint.read_description(tmp_path / "real") == tiny().description
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "n" * 250, "n\0"])
+def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
+    with pytest.raises(WeightsError, match="cannot be written"):
+        checkpoint.check_path(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

@@ -464,6 +464,25 @@ def test_the_file_that_was_read_is_not_overwritten_with_other_settings(
     assert tomllib.loads((tmp_path / "other.toml").read_text())["salt"] == 0.1
 
 
+def test_what_is_read_is_not_overwritten(serve: Any, told: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "songs.csv").write_text("mine")
+    (tmp_path / "songs.json").write_text("mine")
+    for music, out, taken in (
+        ("songs.csv", "./songs.csv", "songs.csv"),
+        ("songs.json", "songs", "songs.json"),
+        ("songs.json", "songs.safetensors", "songs.json"),
+    ):
+        result = serve(None, music, "--out", out, "--cook", "Ann")
+        assert result.exit_code == 2
+        assert f"{music} is read here, and {tmp_path / taken} would take its place." in result.stderr
+    (tmp_path / "own.conf").write_text("music = 'x'\ncook = ['Ann']\n")
+    result = serve(None, "--config", "own.conf", "--out", "own.conf")
+    assert result.exit_code == 2
+    assert f"own.conf is read here, and {tmp_path / 'own.conf'} would take its place." in result.stderr
+    assert not told
+    assert (tmp_path / "songs.csv").read_text() == (tmp_path / "songs.json").read_text() == "mine"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="names of files are text elsewhere")
 def test_a_name_that_is_no_text_is_left_to_the_command_line(
     serve: Any, told: list[Any], tmp_path: Path

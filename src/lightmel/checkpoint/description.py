@@ -15,7 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from .._files import check_target
+from .._files import beside, check_target
 from ..errors import ConfigError, WeightsError
 from ..frontends import FrontendConfig, config_from_dict
 
@@ -132,13 +132,17 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, str]:
     """
     from safetensors import SafetensorError, safe_open
 
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise WeightsError(f"{path} is no readable safetensors file, but a folder or a device.")
     try:
         with safe_open(path, framework="numpy") as file:
             return dict(file.metadata() or {})
     except FileNotFoundError:
         raise WeightsError(f"There is no file {path}.") from None
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is no readable safetensors file: {error}.") from error
+        own = beside(path, ".safetensors")
+        hint = f" The tagger beside it is {own}." if own != Path(path) and own.exists() else ""
+        raise WeightsError(f"{path} is no readable safetensors file: {error}.{hint}") from error
 
 
 def parse(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> tuple[Description, dict[str, Any]]:
@@ -174,7 +178,7 @@ def parse(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> tuple[De
         return description, dict(document["network"])
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{path}: the description of the tagger is damaged ({error}).") from error
 
 
@@ -231,3 +235,8 @@ def check_path(path: str | os.PathLike[str]) -> None:
             f"{path}: what ends in .pth is read as a published checkpoint. Name it .safetensors, or anything."
         )
     check_target(path, (".json", ".md", ".toml"), WeightsError)
+    other = beside(path, ".safetensors")
+    if other != Path(path) and other.exists():
+        raise WeightsError(
+            f"{path}: the files beside it would take the place of those beside {other}. Name it otherwise."
+        )

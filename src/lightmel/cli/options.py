@@ -13,7 +13,7 @@ import json
 import os
 import tomllib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from .. import __version__
-from .._files import beside, write_whole
+from .._files import beside, is_file, write_whole
 from .._settings import help_of
 from ..errors import DataError, nearest
 from . import show
@@ -64,10 +64,13 @@ def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..
             settings = {key: values[name] for key, name in keys.items()}
             beside_out = None
             if (out := values.get(_OUT)) is not None:
-                beside_out = beside(Path(os.path.abspath(out)), ".toml")  # noqa: PTH100 - follow no links
+                whole = Path(os.path.abspath(out))  # noqa: PTH100 - follow no links
+                beside_out = beside(whole, ".toml")
                 if read is not None and beside_out.exists() and beside_out.samefile(read):
                     _refuse_others(read, context, keys)
                     beside_out = None
+                others = [value for name, value in values.items() if name != _OUT]
+                _refuse_inputs(whole, read, others)
             chosen = {
                 name: _Chosen(instance, {field: values.pop(field) for field in given[name]})
                 for name, instance in defaults.items()
@@ -123,6 +126,25 @@ def _refuse_others(file: Path, context: typer.Context, keys: Mapping[str, str]) 
             raise _bad(
                 f"{file} would be overwritten by the settings that go beside --out, with another {key}: copy "
                 "the file, or name another --out."
+            )
+
+
+def _refuse_inputs(out: Path, config: Path | None, inputs: Iterable[Any]) -> None:
+    """Refuse an ``--out`` that would take the place of a file that is read, or whose company would."""
+    company = [beside(out, suffix) for suffix in (".json", ".md")]
+    for given in inputs:
+        for text in given if isinstance(given, list) else [given]:
+            _refuse_replacing(text, [out, *company, beside(out, ".toml")])
+    _refuse_replacing(config, [out, *company])  # the .toml may be its own settings again
+
+
+def _refuse_replacing(given: object, written: Iterable[Path]) -> None:
+    if not isinstance(given, (str, os.PathLike)) or not is_file(given):
+        return
+    for file in written:
+        if is_file(file) and file.samefile(given):
+            raise typer.BadParameter(
+                f"{given} is read here, and {file} would take its place.", param_hint="--out"
             )
 
 
