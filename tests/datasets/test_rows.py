@@ -124,6 +124,7 @@ def test_a_column_that_stands_twice_is_refused_when_it_is_wanted(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("path,tags\na,b\nc\0,d\n", r"line 3: a NUL character\. Save it again"),
         ("path,tags\na,b\nc\n", r"line 3: 1 cells in a table of 2 columns\. Put quotes"),
         ("path,tags\na,b,c\n", "line 2: 3 cells in a table of 2 columns"),
         ("path,tags\n\na,b,\n", "line 3: 3 cells in a table of 2 columns"),

@@ -41,6 +41,9 @@ class Rows:
         if not file.is_file():
             raise DataError(f"There is no table {file}.")
         content = text(file)
+        if "\0" in content:
+            line = content[: content.index("\0")].count("\n") + 1
+            raise DataError(f"{file}, line {line}: a NUL character. Save it again as CSV in UTF-8.")
         try:
             delimiter = delimiter or _delimiter(content, key)
         except csv.Error as error:

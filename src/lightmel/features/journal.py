@@ -154,7 +154,7 @@ def read_description(folder: Path) -> Description:
         ) from None
     except ConfigError as error:  # a front end that is not known here, say
         raise DataError(f"{path} cannot be read: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}): copy it anew, or build the store anew.") from error
 
 
@@ -179,7 +179,7 @@ def read_index(folder: Path, description: Description) -> Index:
     for number, line in enumerate(lines, 1):
         try:
             entry = _entry(json.loads(line))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise DataError(
                 f"{folder / INDEX}, line {number} is damaged: cut the file before that line and build again, "
                 "which makes the clips that are then missing."

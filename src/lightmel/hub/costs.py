@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import Description, read_description, read_network
-from ..errors import ConfigError, UnknownModelError, nearest
+from ..errors import ConfigError, LightmelError, UnknownModelError, WeightsError, nearest
 from ..frontends import config_from_slug
 from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, parse_name
 from . import catalogue, won2020
@@ -35,13 +35,19 @@ def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
     text = os.fspath(name)
     if found := _tagger(text):
         description, network = found
+        try:
+            cost = network_cost(network)
+        except LightmelError as error:
+            raise WeightsError(
+                f"{text}: this version of lightmel cannot build its network: {error}"
+            ) from error
         return (
             Row(
                 architecture=network["architecture"],
                 size="",
                 config=description.config,
                 seconds=description.segment_seconds,
-                cost=network_cost(network),
+                cost=cost,
                 name=description.name,
             ),
         )

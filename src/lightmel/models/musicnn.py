@@ -245,6 +245,12 @@ def build_musicnn(
         )
     given = {"timbre": timbre, "temporal": temporal, "width": width, "dense": dense}
     shape = WIDTHS[variant, size] | {name: value for name, value in given.items() if value is not None}
+    numbers = [number for layer in (*shape["timbre"], *shape["temporal"]) for number in layer]
+    if not shape["timbre"] or not shape["temporal"] or min(numbers) <= 0:
+        raise ConfigError(
+            "MUSICNN has timbre and temporal layers, one of each at least, of numbers above 0, not "
+            f"{shape['timbre']} and {shape['temporal']}."
+        )
     model = Musicnn(input_shape, n_tags, variant=variant, dropout=dropout, **shape)
     initialize(model, generator)
     return model

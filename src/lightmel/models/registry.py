@@ -102,7 +102,7 @@ def build(spec: Mapping[str, Any], *, generator: torch.Generator | None = None) 
         return builder(**given, generator=generator)
     except LightmelError:
         raise
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, RuntimeError) as error:
         raise ConfigError(f"{architecture} cannot be built from {given}: {error}") from error
 
 
