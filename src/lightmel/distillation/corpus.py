@@ -38,12 +38,17 @@ class Track:
 def find_tracks(folder: str | os.PathLike[str]) -> list[Track]:
     """Return the sound files below `folder`, sorted; those of one folder are one group.
 
+    Where all lie in one folder, each is a group of its own.
+
     Raises
     ------
     AudioError
         If there are none.
     """
-    return [Track(p, str(p.parent.relative_to(folder))) for p in audio.find(folder)]
+    tracks = [Track(p, str(p.parent.relative_to(folder))) for p in audio.find(folder)]
+    if len({track.group for track in tracks}) > 1:
+        return tracks
+    return [Track(track.path, track.path.name) for track in tracks]
 
 
 def read_tracks(table: str | os.PathLike[str]) -> list[Track]:
