@@ -60,6 +60,13 @@ def test_an_unknown_model_of_tag_is_told_the_nearest() -> None:
         lightmel.tag(np.zeros(8_000), SR, model="defalt")
 
 
+@pytest.mark.parametrize("name", [None, 5, b"default", ["default"]])
+def test_what_is_neither_name_nor_file_is_refused(name: Any) -> None:
+    for call in (lambda: lightmel.load(name), lambda: lightmel.tag(np.zeros(SR), SR, model=name)):
+        with pytest.raises(ConfigError, match="by its name or its file, not by"):
+            call()
+
+
 def test_many_threads_load_once_and_share_one_tagger(
     sound: Sound, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import soundfile
 
 import lightmel
 from lightmel import audio
-from lightmel.errors import AudioError, ConfigError
+from lightmel.errors import AudioError, ConfigError, ShapeError
 from lightmel.inference import Tagger
 
 SR = 16_000
@@ -127,6 +127,19 @@ def test_what_holds_no_sound_is_refused_with_the_reason(model: Tagger, source: A
     for call in (model.tag, model.taggram, model.embed):
         with pytest.raises(AudioError, match=message):
             call(source)
+
+
+@pytest.mark.parametrize("sr", [None, SR])
+@pytest.mark.parametrize("source", [["a.mp3", "b.mp3"], (Path("a.mp3"),)])
+def test_several_sources_are_told_where_to_go(model: Tagger, source: Any, sr: int | None) -> None:
+    with pytest.raises(ShapeError, match="several sources: tag_many takes these"):
+        model.tag(source, sr)
+
+
+@pytest.mark.parametrize("source", [None, 5, {"a": 1}, object()])
+def test_what_is_no_source_is_told_what_is(model: Tagger, source: Any) -> None:
+    with pytest.raises(ShapeError, match=rf"A {type(source).__name__} is no sound: give a path"):
+        model.tag(source)
 
 
 def test_a_file_opened_as_text_says_how_to_open_it(model: Tagger, tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_a_low_rate_is_said_and_a_high_one_is_not(sound: Sound, model: Tagger) -
         (np.zeros(100), 0, AudioError, "rate"),
         (np.zeros(100), -16_000, AudioError, "rate"),
         (np.zeros(100), "16k", AudioError, "rate"),
-        (None, SR, ShapeError, "is no sound: its items are not numbers of one type"),
+        (None, SR, ShapeError, "A NoneType is no sound: give a path"),
     ],
 )
 def test_arrays_that_are_no_sound_are_refused(
@@ -351,7 +351,7 @@ def test_a_taggram_of_short_sound_ends_with_the_sound(sound: Sound, model: Tagge
     assert taggram.times.tolist() == [[0, 0.2]]
 
 
-@pytest.mark.parametrize("hop", [0, -1, 1e-9, float("nan"), float("inf")])
+@pytest.mark.parametrize("hop", [0, -1, 1e-9, float("nan"), float("inf"), "1", 10**400])
 def test_a_taggram_wants_a_hop_above_zero(sound: Sound, model: Tagger, hop: float) -> None:
     with pytest.raises(ConfigError, match="seconds from one segment to the next"):
         model.taggram(sound(1), SR, hop=hop)

@@ -46,6 +46,8 @@ def load(
     ConfigError
         If there is no such device on this machine, or it does not have that precision.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ConfigError(f"A tagger is named by its name or its file, not by {name!r}.")
     text = os.fspath(name)
     found = hub.locate(text)
     if found is None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
-from ..errors import AudioError, ConfigError
+from ..errors import AudioError, ConfigError, ShapeError
 from .segments import Waves
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Sound:
     ------
     AudioError
         If the source cannot be read or used.
+    ShapeError
+        If it is none of these, or several.
     ConfigError
         If a rate is given beside a file, which knows its own.
     """
@@ -58,6 +60,7 @@ class Sound:
         elif hasattr(source, "read"):
             self._file, label = source, "An open file"  # type: ignore[assignment]
         if self._file is None:
+            _check_one_wave(source)
             self._wave = audio.from_array(source, sr, rate)
             self.source_rate = int(sr) if sr is not None else rate
             return
@@ -111,3 +114,14 @@ class Sound:
     def _seen(self, wave: Waves) -> Waves:
         self.peak = max(self.peak, float(np.abs(wave).max()))
         return wave
+
+
+def _check_one_wave(source: object) -> None:
+    """Refuse what can be neither an array nor a list of samples."""
+    if isinstance(source, (list, tuple)) and any(isinstance(item, (str, os.PathLike)) for item in source):
+        raise ShapeError("This is several sources: tag_many takes these, tag takes one.")
+    if not (isinstance(source, Sequence) or hasattr(source, "__array__") or hasattr(source, "detach")):
+        raise ShapeError(
+            f"A {type(source).__name__} is no sound: give a path, the bytes of a sound file, an open binary "
+            "file, or a wave with its sample rate."
+        )

@@ -256,9 +256,12 @@ class Tagger:
         """
         step = self.segment_samples
         if hop is not None:
-            step = round(hop * self.config.sr) if math.isfinite(hop) else 0
+            try:
+                step = round(hop * self.config.sr) if math.isfinite(hop) else 0
+            except (TypeError, OverflowError):
+                step = 0
         if step < 1:
-            raise ConfigError(f"hop is the seconds from one segment to the next, above 0, not {hop}.")
+            raise ConfigError(f"hop is the seconds from one segment to the next, above 0, not {hop!r}.")
         sound = Sound(source, sr, self.config.sr)
         times, parts = [], []
         for batch, output in self._outputs(cut(sound.blocks(), self.segment_samples, step)):
