@@ -190,6 +190,9 @@ def test_a_description_refuses_what_contradicts_itself(tiny: Tiny) -> None:
     for samples in (0, -1, 8_000.0, True, "8000"):
         with pytest.raises(WeightsError, match="segment_samples is a whole number from 1 on"):
             replace(description, segment_samples=samples)
+    for change in ({"name": "a\ud800"}, {"version": "\udcff"}, {"tags": ("a", "b\ud800", "c")}):
+        with pytest.raises(WeightsError, match="hold half a character"):
+            replace(description, **change)
 
 
 DOCUMENTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
@@ -320,8 +323,16 @@ def test_a_link_stays_one(tmp_path: Path, tiny: Tiny) -> None:
     assert checkpoint.read_description(tmp_path / "real") == tiny().description
 
 
-@pytest.mark.parametrize("name", ["n" * 300, "n" * 250, "n\0"])
-def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WeightsError, match="cannot be written"):
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("n" * 300, "cannot be written"),
+        ("n" * 250, "cannot be written"),
+        ("n\0", "cannot be written"),
+        ("n\udcff", "is no text in UTF-8"),
+    ],
+)
+def test_a_name_that_is_none_is_refused_before_the_work(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(WeightsError, match=why):
         checkpoint.check_path(tmp_path / name)
     assert list(tmp_path.iterdir()) == []

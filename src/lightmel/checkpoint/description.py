@@ -71,6 +71,8 @@ class Description:
         ):
             if not all(isinstance(text, str) for text in texts):
                 raise WeightsError(f"{what} are texts, not {texts!r}.")
+            if not all(_is_text(text) for text in texts):
+                raise WeightsError(f"{what} hold half a character, which no file can: {texts!r}.")
         if not all(
             isinstance(t, Real) and not isinstance(t, bool) and math.isfinite(t) for t in self.thresholds
         ):
@@ -182,6 +184,15 @@ def parse(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> tuple[De
         raise WeightsError(f"{path}: the description of the tagger is damaged ({error}).") from error
 
 
+def _is_text(text: str) -> bool:
+    """Return whether UTF-8 can write it: not half a surrogate pair, as in names of other encodings."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise TypeError(f"a list is wanted, not {value!r}")
@@ -234,6 +245,8 @@ def check_path(path: str | os.PathLike[str]) -> None:
         raise WeightsError(
             f"{path}: what ends in .pth is read as a published checkpoint. Name it .safetensors, or anything."
         )
+    if not _is_text(Path(path).name):
+        raise WeightsError(f"{Path(path).name!r} is no text in UTF-8: name it otherwise.")
     check_target(path, (".json", ".md", ".toml"), WeightsError)
     other = beside(path, ".safetensors")
     if other != Path(path) and other.exists():
