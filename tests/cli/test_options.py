@@ -326,6 +326,14 @@ def test_what_a_file_cannot_say_is_a_usage_error(
     assert told == []
 
 
+def test_a_file_without_end_is_a_usage_error(serve: Any, told: list[Any]) -> None:
+    for text in ("salt = " + "9" * 5_000, "cook = " + "[" * 5_000):
+        result = serve(text, "song.mp3", "--cook", "Ann")
+        assert result.exit_code == 2
+        assert "own.toml is not TOML" in result.stderr
+    assert told == []
+
+
 def test_a_file_that_cannot_be_read_is_a_usage_error(serve: Any, told: list[Any]) -> None:
     for name, why in (("none.toml", "No such file or directory"), (".", "Is a directory")):
         result = serve(None, "song.mp3", "--cook", "Ann", "--config", name)

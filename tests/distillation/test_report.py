@@ -95,6 +95,25 @@ def test_what_cannot_be_read_is_left_out(tiny: Tiny, tracks: list[Track], tmp_pa
         compare_with_teacher(tiny(1), tiny(2), [bad])
 
 
+def test_a_share_that_is_not_known_is_no_no(tiny: Tiny, tracks: list[Track]) -> None:
+    """The best scores are true, the worst false, and those between unknown: they change nothing."""
+    tagger = tiny(1)
+    voice = {track.path: tagger.tag(track.path)["voice"] for track in tracks}
+    order = sorted(voice, key=lambda path: voice[path])
+    shares = dict(zip(order, (0.0, 1.0, 0.0, float("nan"), 1.0, 1.0), strict=True))
+    given = {path: {"voice": share} for path, share in shares.items()}
+    found = compare_with_teacher(tagger, tagger, tracks, human_annotations=given)
+    assert found.annotated_tags == ("voice",)
+    assert found.roc_auc_student == found.roc_auc_teacher == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize("share", [7.0, -0.5, float("inf")])
+def test_a_share_that_is_none_is_refused(tiny: Tiny, tracks: list[Track], share: float) -> None:
+    given = {track.path: {"voice": share} for track in tracks}
+    with pytest.raises(DataError, match=r"voice was given by a share of .*: shares are between"):
+        compare_with_teacher(tiny(1), tiny(2), tracks, human_annotations=given)
+
+
 def test_a_table_of_annotations(tmp_path: Path) -> None:
     table = tmp_path / "annotations.csv"
     table.write_text("path,clips,voice\na.wav,3,0.5\nb.wav,,\n")
@@ -118,6 +137,10 @@ def test_a_table_of_annotations(tmp_path: Path) -> None:
     table.write_text("path,voice,voice\na.wav,1,0\n")
     with pytest.raises(DataError, match="more than one column 'voice'"):
         read_human_annotations(table)
+    for cell in ('"0,5"', "50%", "12.5 %"):
+        table.write_text(f"path,voice\nb.wav,0.5\na.wav,{cell}\n")
+        with pytest.raises(DataError, match=r"line 3: voice is '.*'\. Write shares as 0\.5"):
+            read_human_annotations(table)
     table.write_text("file,voice\na.wav,1\n")
     with pytest.raises(DataError, match="no column 'path'; there are 'file', 'voice'"):
         read_human_annotations(table)

@@ -201,7 +201,7 @@ def read_settings(file: Path, hints: Mapping[str, Any]) -> dict[str, Any]:
         raise _bad(f"{file} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError:
         raise _bad(f"{file} is not TOML: its text is not UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number or a nesting without end, too
         raise _bad(f"{file} is not TOML: {error}.") from None
     settings: dict[str, Any] = {}
     for key, value in found.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import audio
 from ..datasets import Rows, unique_paths
-from ..errors import AudioError
+from ..errors import AudioError, DataError
 from ..evaluation import correlation, roc_auc, shared_top
 from ..inference import Tagger
 from .corpus import Track, to_int16
@@ -81,13 +82,16 @@ def read_human_annotations(table: str | os.PathLike[str]) -> dict[Path, dict[str
     Raises
     ------
     DataError
-        If it is no such table, there is no column ``path``, or a path or a tag stands twice.
+        If it is no such table, there is no column ``path``, a path or a tag stands twice, or a share is
+        written as ``50%`` or ``0,5``, which would be taken for a word.
     """
     rows = Rows(table)
     folder = rows.file.parent
     tags = [name for name in rows.header if name and name != "path"]  # spreadsheets leave nameless columns
     for tag in tags:
-        rows.column(tag)  # which refuses a name that stands twice
+        for line, cell in zip(rows.lines, rows.column(tag), strict=True):
+            if re.fullmatch(r"\d+,\d+|\d+([.,]\d+)? ?%", cell):
+                raise DataError(f"{rows.file}, line {line}: {tag} is {cell!r}. Write shares as 0.5.")
     paths = unique_paths(rows, folder, rows.column("path"))
     return {
         whole_path(folder / path): {
@@ -143,9 +147,10 @@ def compare_with_teacher(
     theirs: dict[str, float] = {}
     if annotated:
         shares = [[given.get(tag, float("nan")) for tag in tags] for given in found if given is not None]
-        truth = np.array(shares) >= 0.5
-        own = roc_auc(truth, s[annotated], tags, min_positives)
-        theirs = roc_auc(truth, t[annotated], tags, min_positives)
+        for value, tag in ((value, tag) for row in shares for value, tag in zip(row, tags, strict=True)):
+            if value < 0 or value > 1:
+                raise DataError(f"{tag} was given by a share of {value:g}: shares are between 0 and 1.")
+        own, theirs = (_against(np.array(shares), who[annotated], tags, min_positives) for who in (s, t))
     return Report(
         clips=len(kept),
         groups=len({track.group for track in kept}),
@@ -158,6 +163,17 @@ def compare_with_teacher(
         annotated_clips=len(annotated),
         annotated_tags=tuple(own),
     )
+
+
+def _against(
+    shares: NDArray[np.float64], scores: NDArray[np.float64], tags: Sequence[str], min_positives: int
+) -> dict[str, float]:
+    """Return the ROC AUC of each tag, over the clips of which its share is known."""
+    found: dict[str, float] = {}
+    for i, tag in enumerate(tags):
+        known = ~np.isnan(shares[:, i])
+        found |= roc_auc(shares[known, i : i + 1] >= 0.5, scores[known, i : i + 1], [tag], min_positives)
+    return found
 
 
 def _mean(values: NDArray[np.float64]) -> float:
