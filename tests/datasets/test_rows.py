@@ -78,6 +78,11 @@ def test_rows_without_text_are_left_out_and_lines_are_those_of_the_file(tmp_path
     assert found.lines == [4, 7]  # where each ends
 
 
+def test_lines_without_text_may_stand_before_the_header(tmp_path: Path) -> None:
+    found = Rows(table(tmp_path, "\r\n \n;\npath;tags\na;x\nb;y\n"))
+    assert (found.header, found.rows, found.lines) == (["path", "tags"], [["a", "x"], ["b", "y"]], [5, 6])
+
+
 def test_the_delimiter_is_the_one_that_makes_the_key_appear(tmp_path: Path) -> None:
     text = "file;rock, pop, jazz, folk\na;1\n"
     assert Rows(table(tmp_path, text), key="file").header == ["file", "rock, pop, jazz, folk"]

@@ -52,7 +52,8 @@ class Rows:
         self.rows: list[list[str]] = []
         self.lines: list[int] = []
         try:
-            self.header = [name.strip() for name in next(rows, [])]
+            first = next((row for row in rows if any(cell.strip() for cell in row)), [])
+            self.header = [name.strip() for name in first]
             for row in rows:
                 if not any(cell.strip() for cell in row):
                     continue
@@ -87,7 +88,8 @@ class Rows:
 
 def _delimiter(content: str, key: str) -> str:
     """Return the delimiter with which the header has a column `key`, or else the most columns."""
-    header = io.StringIO(content, newline=None).readline()  # whose line may end in \n, \r\n or \r
+    lines = io.StringIO(content, newline=None)  # which may end in \n, \r\n or \r
+    header = next((line for line in lines if line.strip()), "")
     found = {d: [name.strip() for name in next(csv.reader([header], delimiter=d), [])] for d in "\t,;"}
     return max(found, key=lambda d: (key in found[d], len(found[d])))
 
