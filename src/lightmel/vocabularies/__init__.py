@@ -24,7 +24,7 @@ from importlib import resources
 
 from ..errors import ConfigError, nearest
 
-__all__ = ["CATEGORIES", "MUSIC", "VOCABULARIES", "audioset_index", "category", "concept", "read"]
+__all__ = ["CATEGORIES", "MUSIC", "VOCABULARIES", "audioset_index", "category", "concept", "read", "same"]
 
 VOCABULARIES: tuple[str, ...] = ("mtat", "msd", "jamendo", "audioset-music", "lightmel")
 
@@ -80,6 +80,11 @@ def concept(tag: str) -> str:
     Case, hyphens and underscores do not matter.
     """
     return _table().get(_folded(tag), ("other", tag))[1]
+
+
+def same(tag: str, other: str) -> bool:
+    """Return whether two tags have the same name but for case, hyphens and underscores."""
+    return _folded(tag) == _folded(other)
 
 
 @cache
