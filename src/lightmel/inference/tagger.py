@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..checkpoint import Description
 from ..errors import AudioError, ConfigError, LightmelError, ShapeError, WeightsError
 from ..frontends import FrontendConfig
-from .parts import NO_MUSIC, Part, PartFinder
+from .parts import NO_MUSIC, SHORTEST, Part, PartFinder
 from .results import Tagging, Taggram
 from .runtimes import Output, Runtime
 from .segments import Segment, cut
@@ -202,20 +202,22 @@ class Tagger:
         sound = Sound(source, sr, self.config.sr)
         total = np.zeros(len(self.tags))
         count, shortest = 0, self.segment_samples
-        finder = PartFinder(self.tags, self.description.thresholds, self.segment_seconds)
+        adjoin = segments == "all"
+        apart = max(self.segment_seconds, SHORTEST)  # others count each for itself, not with its neighbors
+        finder = PartFinder(self.tags, self.description.thresholds, self.segment_seconds if adjoin else apart)
         for batch, output in self._outputs(self._segments(sound, segments)):
             total += output.scores.sum(axis=0)
-            for i, s in enumerate(batch, count):
-                # Segments that do not adjoin are taken as if they did; where a part is cannot be said then.
-                start = s.start if segments == "all" else i * self.segment_samples
+            for i, s in enumerate(batch):
+                start, seconds = s.start / self.config.sr, s.sounding / self.config.sr
+                if not adjoin:
+                    start, seconds = (count + i) * apart, apart
                 peak = max(float(s.wave.max()), -float(s.wave.min()))
-                end = start + s.sounding
-                finder.add(start / self.config.sr, end / self.config.sr, peak, output.scores[i - count])
+                finder.add(start, start + seconds, peak, output.scores[i])
             count += len(batch)
             shortest = min(shortest, batch[0].sounding)
         kind, parts = finder.finish()
         padded = shortest < self.segment_samples
-        return self._tagging(total / count, sound, padded, kind, parts if segments == "all" else ())
+        return self._tagging(total / count, sound, padded, kind, parts if adjoin else ())
 
     def tag_many(
         self,
