@@ -23,7 +23,7 @@ FORMAT = "lightmel-tagger-2"
 _FORMAT_1 = "lightmel-tagger-1"
 KEY = "lightmel"
 """The entry of the header that holds the document."""
-PUBLISHED_SUFFIXES = (".pth", ".npz", ".data-00000-of-00001")
+PUBLISHED_SUFFIXES = (".pth", ".pt", ".npz", ".data-00000-of-00001")
 """What the names of other people's checkpoints end in, which `lightmel.hub` knows; no tagger's file does."""
 
 

@@ -15,12 +15,16 @@ from .. import vocabularies
 from .._files import is_folder
 from ..checkpoint import Description, read_description, read_network
 from ..errors import UnknownModelError, nearest
-from . import pons2019, public, won2020
+from . import pons2019, public, schmid2023, won2020
 from .public import PublicCheckpoint
 
 DEFAULT = "mtat-musicnn-small-16k-mel48-x2-db"
 """What ``"default"`` stands for."""
-CHECKPOINTS: dict[str, PublicCheckpoint] = {**won2020.CHECKPOINTS, **pons2019.CHECKPOINTS}
+CHECKPOINTS: dict[str, PublicCheckpoint] = {
+    **won2020.CHECKPOINTS,
+    **pons2019.CHECKPOINTS,
+    **schmid2023.CHECKPOINTS,
+}
 """The published checkpoints of other people, by name."""
 
 

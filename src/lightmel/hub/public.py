@@ -42,6 +42,8 @@ class Family:
         Authors and year, as a line of ``lightmel models`` names them.
     repository, commit
         Where the files are fetched from, on GitHub.
+    release
+        Whether they are the assets of a release, whose name `commit` is, and not files of the repository.
     license
         Of the weights.
     config
@@ -62,6 +64,7 @@ class Family:
     config: FrontendConfig
     read: Callable[[bytes, Path, PublicCheckpoint], State] = field(repr=False)
     digest: Callable[[bytes, Path], str] = field(default=file_digest, repr=False)
+    release: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -110,6 +113,9 @@ class PublicCheckpoint:
     @property
     def url(self) -> str:
         """Where the file is fetched from."""
+        if self.family.release:
+            folder = f"https://github.com/{self.family.repository}/releases/download/{self.family.commit}"
+            return f"{folder}/{self.path}"
         return f"https://raw.githubusercontent.com/{self.family.repository}/{self.family.commit}/{self.path}"
 
     @property
