@@ -58,6 +58,22 @@ def test_formula_and_counter_agree_on_every_shape_of_the_paper(name, shape):
         {"architecture": "vgg", "input_shape": (64, 355), "widths": (3, 5, 2, 9)},
         {"architecture": "vgg", "input_shape": (8, 1), "size": "small"},
         {"architecture": "fcn", "input_shape": (96, 1813)},
+        {"architecture": "musicnn", "input_shape": (48, 95), "variant": "pons", "every_band": True},
+        {"architecture": "musicnn", "input_shape": (9, 30), "size": "small", "every_band": True},
+        {
+            "architecture": "vgg",
+            "input_shape": (96, 187),
+            "widths": (4, 5, 6, 7, 8),
+            "pools": [(1, 4), (2, 2), (2, 2), (2, 2), (4, 4)],
+            "strides": [(2, 2), (2, 2), (2, 2), (2, 2), (4, 4)],
+        },
+        {
+            "architecture": "vgg",
+            "input_shape": (20, 31),
+            "widths": (3, 2),
+            "pools": [(3, 5), (2, 1)],
+            "strides": [(1, 2), (3, 4)],
+        },
     ],
     ids=str,
 )

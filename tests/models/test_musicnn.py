@@ -49,7 +49,9 @@ def written_out(model: Musicnn, mel: torch.Tensor, training: bool = False) -> to
     paper = model.variant == "paper"
 
     def activate(y: torch.Tensor, bn: nn.Module) -> torch.Tensor:
-        return normalise(y.relu(), bn, training) if paper else normalise(y, bn, training).relu()
+        if model.relu_first:
+            return normalise(y.relu(), bn, training)
+        return normalise(y, bn, training).relu()
 
     def convolve(x: torch.Tensor, layer: nn.Module) -> torch.Tensor:
         n = layer.conv.weight.shape[-1]
@@ -61,7 +63,10 @@ def written_out(model: Musicnn, mel: torch.Tensor, training: bool = False) -> to
 
     x = normalise(mel[:, None], model.input_norm, training)
     front = [convolve(x, layer).amax(dim=2) for layer in model.timbre]
-    front += [convolve(x.mean(dim=2), layer) for layer in model.temporal]
+    if model.every_band:
+        front += [convolve(x, layer).amax(dim=2) for layer in model.temporal]
+    else:
+        front += [convolve(x.mean(dim=2), layer) for layer in model.temporal]
     f = torch.cat(front, dim=1)
     first, second, third = model.middle
     r1 = convolve(f, first)
@@ -70,12 +75,10 @@ def written_out(model: Musicnn, mel: torch.Tensor, training: bool = False) -> to
         r2 = nn.functional.max_pool1d(r2, 2)
         h = convolve(r2, third) + r2
         v = torch.cat([h.mean(dim=2), h.amax(dim=2)], dim=1)
-        e = normalise(model.dense(v).relu(), model.dense_norm, training)
     else:
         h = torch.cat([f, r1, r2, convolve(r2, third) + r2], dim=1)
         v = torch.cat([h.amax(dim=2), h.mean(dim=2)], dim=1)
-        e = normalise(model.dense(v), model.dense_norm, training).relu()
-    return model.head(e)
+    return model.head(activate(model.dense(v), model.dense_norm))
 
 
 @pytest.mark.parametrize("variant", ["paper", "pons"])
@@ -83,6 +86,22 @@ def test_it_computes_what_its_text_describes(variant):
     model = randomized(build_musicnn((24, 30), 5, variant=variant, **LITTLE, generator=seeded(0))).eval()
     mel = torch.randn(3, 24, 30, generator=seeded(1))
     torch.testing.assert_close(model(mel), written_out(model, mel))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("relu_first", [False, True])
+@pytest.mark.parametrize("variant", ["paper", "pons"])
+def test_its_other_forms_compute_what_their_text_describes(variant, relu_first, training):
+    """ReLU on either side of every normalisation, temporal filters along every band, another epsilon."""
+    arguments = {"variant": variant, "relu_first": relu_first, "every_band": True, "eps": 0.05}
+    model = build_musicnn((24, 30), 5, **arguments, **LITTLE, dropout=0.0, generator=seeded(0))
+    randomized(model).double().train(training)
+    mel = torch.randn(6, 24, 30, generator=seeded(1)).double()
+    expected = written_out(model, mel, training)
+    torch.testing.assert_close(model(mel), expected)
+    assert {m.eps for m in model.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))} == {0.05}
+    other = build_musicnn((24, 30), 5, variant=variant, **LITTLE, generator=seeded(0))
+    assert [p.numel() for p in other.parameters()] == [p.numel() for p in model.parameters()]
 
 
 SCALES = {
@@ -254,6 +273,8 @@ def test_dropout_is_for_training_only():
         ({"size": "smal"}, ConfigError, "Did you mean 'small'"),
         ({"input_shape": (0, 30)}, ShapeError, r"whole numbers from 1 on, not \(0, 30\)"),
         ({"n_tags": 0}, ShapeError, "at least one tag"),
+        ({"eps": 0}, ConfigError, "a finite number above 0, not 0"),
+        ({"eps": float("nan")}, ConfigError, "a finite number above 0"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(arguments, error, message):

@@ -68,6 +68,36 @@ def test_it_computes_what_the_paper_describes():
     torch.testing.assert_close(model(mel), x[..., 0, 0] @ model.head.weight.T + model.head.bias)
 
 
+def test_strided_it_computes_what_its_arguments_describe():
+    """Convolve, ReLU, normalise, pool, whatever is left flattened: channels, bands, frames."""
+    pools, strides = [(1, 4), (2, 2), (2, 3)], [(2, 2), (2, 2), (2, 3)]
+    arguments = {"widths": (2, 3, 4), "pools": pools, "strides": strides, "relu_first": True, "eps": 0.05}
+    model = build_vgg((10, 33), 7, **arguments, generator=seeded(0))
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for values in (layer.weight.data, layer.bias.data, layer.running_mean):
+                values.normal_(generator=seeded(1))
+            layer.running_var.uniform_(0.5, 2, generator=seeded(2))
+    model.eval()
+    mel = torch.randn(3, 10, 33, generator=seeded(3))
+
+    def normalise(x: torch.Tensor, bn: nn.BatchNorm2d) -> torch.Tensor:
+        mean, var, weight, bias = (
+            v[:, None, None] for v in (bn.running_mean, bn.running_var, bn.weight, bn.bias)
+        )
+        return (x - mean) / (var + 0.05).sqrt() * weight + bias
+
+    x = normalise(mel[:, None], model.input_norm)
+    for block, (high, wide), (down, on) in zip(model.blocks, pools, strides, strict=True):
+        x = nn.functional.conv2d(x, block.conv.weight, block.conv.bias, padding=1)
+        x = normalise(x.relu(), block.bn)
+        x = x.unfold(2, high, down).unfold(3, wide, on).amax(dim=(4, 5))
+    assert x.shape == (3, 4, 1, 2)
+    assert model.embed_dim == 8
+    torch.testing.assert_close(model.embed(mel), x.flatten(1))
+    torch.testing.assert_close(model(mel), x.flatten(1) @ model.head.weight.T + model.head.bias)
+
+
 def test_small_is_a_quarter_of_the_paper():
     with torch.device("meta"):
         full, small = build_vgg((48, 137)), build_vgg((48, 137), size="small")
@@ -141,6 +171,11 @@ def test_a_wrong_input_is_refused_with_the_shape_that_is_wanted(shape):
         ({"pools": [(2, 2)] * 4}, ShapeError, "leave 0 of them"),
         ({"pools": [(8, 20)]}, ShapeError, "a width, a pool and a stride: as many of each"),
         ({"n_tags": 0}, ShapeError, "at least one tag"),
+        ({"strides": [(1, 1)] * 3}, ShapeError, "a width, a pool and a stride: as many of each"),
+        ({"strides": [(0, 1)] * 4}, ShapeError, "at least 1 and leave something"),
+        ({"strides": [(2, 4)] * 4, "pools": [(1, 1)] * 3 + [(9, 1)]}, ShapeError, "leave something of"),
+        ({"pools": [], "widths": []}, ShapeError, "leave 8 of them"),
+        ({"eps": -1.0}, ConfigError, "a finite number above 0, not -1"),
         ({"input_shape": (8, 0)}, ShapeError, "n_mels, n_frames"),
     ],
 )
