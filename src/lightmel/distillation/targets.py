@@ -44,8 +44,9 @@ def teacher_logits(
 
     The columns are the first teacher's tags, then the second's and so on. The input of each teacher is of its
     own sample rate. A teacher whose segments are shorter than a window scores several, back to back, the last
-    one ending where the window ends, and gives the mean of their scores; one whose segments are longer scores
-    its own length, with the window in the middle.
+    one ending where the window ends, and gives the mean of their scores; one whose segments are shorter by
+    less than a tenth scores the middle of the window; one whose segments are longer scores its own length,
+    with the window in the middle.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ def teacher_logits(
             waves = at_rate(render(corpus, part, length, context=context), sr, teacher.config.sr, own)
             last = waves.shape[1] - own if context < length else 0  # resampling may round one up
             starts = sorted({min(i, last) for i in range(0, last + own, own)})
+            if last < own / 10:  # a second one would see the same sound again
+                starts = [last // 2]
             found.append(mean_logits([logits_of(teacher, waves[:, s : s + own]) for s in starts]))
         yield torch.cat(found, dim=1)
 
