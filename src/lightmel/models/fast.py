@@ -9,7 +9,7 @@ whatever the sign of ``a``, and for a ReLU before the normalisation ``a * relu(y
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias, cast
 
 import torch
@@ -29,7 +29,7 @@ class Rearrangeable(Protocol):
         """Return what the layer does, most of it computed in `dtype`."""
 
 
-def rearrange(layers: nn.ModuleList, dtype: torch.dtype) -> list[Layer]:
+def rearrange(layers: Iterable[nn.Module], dtype: torch.dtype) -> list[Layer]:
     """Return what each of the layers, which are `Rearrangeable`, does."""
     return [cast(Rearrangeable, layer).rearranged(dtype) for layer in layers]
 
@@ -61,12 +61,11 @@ class _Folded:
         activation: Layer | None,
         dtype: torch.dtype,
     ) -> None:
-        assert conv.bias is not None
         assert norm.running_mean is not None
         assert norm.running_var is not None
         scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
         shift = norm.bias.double() - scale * norm.running_mean.double()
-        bias = scale * conv.bias.double()
+        bias = scale * conv.bias.double() if conv.bias is not None else torch.zeros_like(scale)
         self.dtype = dtype
         self.activation = activation
         self.weight = (conv.weight.double() * scale.reshape(-1, *[1] * (conv.weight.ndim - 1))).to(dtype)
@@ -92,6 +91,28 @@ class FoldedConvolution(_Folded):
         """Return what the layer does."""
         x = pad_same(x.to(self.dtype), self.weight.shape[-1])
         return self.finish(F.conv1d(x, self.weight, self.bias).float())
+
+
+class FoldedConvolution2d(_Folded):
+    """A convolution over bands and frames with its padding, stride and groups, normalisation and activation.
+
+    ``(batch, channels, n_mels, frames) -> (batch, filters, ...)`` in `dtype`, channels last. The parameters are
+    `_Folded`'s.
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Layer, dtype: torch.dtype
+    ) -> None:
+        super().__init__(conv, norm, activation, dtype)
+        self.weight = self.weight.contiguous(memory_format=torch.channels_last)
+        self.stride, self.padding, self.groups = conv.stride, conv.padding, conv.groups
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the layer does."""
+        y = F.conv2d(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups
+        )
+        return self.finish(y)
 
 
 class PeakFilters(_Folded):

@@ -7,6 +7,7 @@ channel, every width multiplied by one number, bands as height and frames as wid
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from ..errors import ConfigError, ShapeError
 from .base import TaggingNetwork, initialize, whole_numbers
+from .fast import FoldedConvolution2d, InPieces, Layer, rearrange
 
 LEAST_BANDS, LEAST_FRAMES = 3, 2
 """What the strides leave of the input, where it has so many."""
@@ -112,6 +114,10 @@ class _Convolution(nn.Module):
         out: torch.Tensor = self.activation(self.bn(self.conv(x)))
         return out
 
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        """Return what the layer does, its normalisation in its filters."""
+        return FoldedConvolution2d(self.conv, self.bn, self.activation, dtype)
+
 
 class _SqueezeExcitation(nn.Module):
     """Each channel times a number between 0 and 1 that is drawn from the means of all of them."""
@@ -125,6 +131,11 @@ class _SqueezeExcitation(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         gate = self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))).sigmoid()
         return x * gate[:, :, None, None]
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        """Return what the layer does."""
+        layer = copy.deepcopy(self).to(dtype)
+        return layer.__call__
 
 
 class _InvertedResidual(nn.Module):
@@ -148,6 +159,19 @@ class _InvertedResidual(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = self.project(self.squeeze_excitation(self.depthwise(self.expand(x))))
         return y + x if self.residual else y
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        """Return what the block does."""
+        parts = (self.expand, self.depthwise, self.squeeze_excitation, self.project)
+        steps = rearrange([part for part in parts if not isinstance(part, nn.Identity)], dtype)
+
+        def block(x: torch.Tensor) -> torch.Tensor:
+            y = x
+            for step in steps:
+                y = step(y)
+            return y + x if self.residual else y
+
+        return block
 
 
 class MobileNet(TaggingNetwork):
@@ -212,6 +236,22 @@ class MobileNet(TaggingNetwork):
         """Return the units of the dense layer, ``(batch, embed_dim)``."""
         embedding: torch.Tensor = self.dropout(F.hardswish(self.dense(self.pooled(x))))
         return embedding
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        """Return `features` with the normalisations in the filters, channels last."""
+        norm, dense = copy.deepcopy(self.input_norm), copy.deepcopy(self.dense)
+        steps = rearrange([self.first, *self.blocks, self.last], dtype)
+
+        def features(x: torch.Tensor) -> torch.Tensor:
+            y = norm(x)[:, None].to(dtype, memory_format=torch.channels_last)
+            for step in steps:
+                y = step(y)
+            return F.hardswish(dense(y.float().mean(dim=(2, 3))))
+
+        bands, frames = self.input_shape
+        freq, time = self.strides[0]
+        widest = scaled(STAGES[1].expanded, self.width)
+        return InPieces(features, dtype.itemsize * widest * (bands // freq) * (frames // time))
 
 
 def build_mobilenet(
