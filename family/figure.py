@@ -201,9 +201,9 @@ def pages_table(results: Sequence[Result]) -> str:
 
 # The picture.
 
-WIDTH, HEIGHT, GAP, LEFT, TOP, MARGIN, BELOW = 262, 250, 58, 60, 44, 20, 92
+WIDTH, HEIGHT, GAP, LEFT, TOP, MARGIN, BELOW = 270, 310, 58, 60, 44, 20, 92
 """Of a panel: width, height, what lies between two; left of the first; above; right of the last; below."""
-LETTER, LINE, RADIUS = 5.9, 11, 5
+LETTER, LINE, RADIUS = 5.6, 11, 5
 """Of a label: the width of a letter, its height; of a marker."""
 ORDER = ("mobilenet", "musicnn", "vgg", "fcn")
 SHAPES: dict[str, Callable[[float, float], str]] = {
@@ -222,15 +222,17 @@ STYLE = """\
   .label { font-size: 10.5px; }
   .title { font-weight: 600; font-size: 13px; }
   .teachers { stroke: #6e7781; stroke-dasharray: 5 4; fill: none; }
-  .range { stroke-width: 1.2; opacity: .45; fill: none; }
+  .range { stroke-width: 1.2; opacity: .3; }
+  .way { stroke-width: 1.2; opacity: .55; }
   .marker { stroke-width: 1.6; }
-  .hollow { fill: #ffffff; }
   .mobilenet { fill: #1a7f5a; stroke: #1a7f5a; }
   .musicnn { fill: #2f6fb3; stroke: #2f6fb3; }
   .vgg { fill: #c25a1b; stroke: #c25a1b; }
   .fcn { fill: #8250a0; stroke: #8250a0; }
   .other { fill: #6e7781; stroke: #6e7781; }
   .marker.hollow { fill: #ffffff; }
+  .range, .way { fill: none; }
+  .label { stroke: none; }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3; }
     .paper { fill: #0d1117; stroke: #3d444d; }
@@ -242,6 +244,8 @@ STYLE = """\
     .vgg { fill: #e8935a; stroke: #e8935a; }
     .fcn { fill: #b894d4; stroke: #b894d4; }
     .marker.hollow { fill: #0d1117; }
+    .range, .way { fill: none; }
+    .label { stroke: none; }
   }
 """
 
@@ -275,6 +279,7 @@ def panels(results: Sequence[Result]) -> list[Panel]:
     def point(r: Result, part: str, value: float, ends: tuple[float, float] | None) -> Point:
         kind = r["tagger"]["architecture"]
         short = r["tagger"]["config"].removeprefix("16k-").removesuffix("-db")
+        short = short.replace("mel", "").replace("-", " ")
         known = kind if kind in SHAPES else OTHER
         return Point(short, known, r["cost"]["gmac_per_minute"], value, ends, not_held_out(r, part))
 
@@ -328,9 +333,12 @@ def overlap(a: Box, b: Box) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def placed(labels: Sequence[str], at: Sequence[tuple[float, float]], frame: Box) -> list[Box]:
-    """Return a box for each label, beside its marker, so that it covers no marker and no other label."""
+def placed(
+    labels: Sequence[str], at: Sequence[tuple[float, float]], frame: Box, others: Iterable[Box] = ()
+) -> list[Box]:
+    """Return a box for each label, beside its marker, so that it covers no marker, label, or other box."""
     taken: list[Box] = [(x - RADIUS - 1, y - RADIUS - 1, x + RADIUS + 1, y + RADIUS + 1) for x, y in at]
+    taken += others
     boxes = []
     for label, (x, y) in zip(labels, at, strict=True):
         w = LETTER * len(label)
@@ -376,19 +384,25 @@ def panel(p: Panel, left: float) -> Iterator[str]:
         yield f'<text class="tick" x="{left - 7}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
     yield f'<path class="axis" d="M{left} {TOP}V{bottom}H{right}"/>'
     frame = (left + 2, TOP + 2, right + 4, bottom - 2)
+    others: list[Box] = []
     if p.line is not None:
         _, y = place(costs[0], p.line)
         yield f'<path class="teachers" d="M{left} {y:.1f}H{right}"/>'
-        yield f'<text class="note" x="{right}" y="{y - 4:.1f}" text-anchor="end">teachers</text>'
+        yield f'<text class="note" x="{left + 4}" y="{y - 4:.1f}">teachers</text>'
+        others.append((left, y - 15, left + 54, y))
     at = [place(q.cost, q.value) for q in p.points]
     for q, (x, _) in zip(p.points, at, strict=True):
         if q.ends is not None:
             low, high = (place(q.cost, end)[1] for end in q.ends)
             yield f'<path class="range {q.kind}" d="M{x:.1f} {high:.1f}V{low:.1f}"/>'
+    for kind in dict.fromkeys(q.kind for q in p.points):
+        way = sorted(xy for q, xy in zip(p.points, at, strict=True) if q.kind == kind and not q.hollow)
+        if len(way) > 1:
+            yield f'<path class="way {kind}" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in way)}"/>'
     for q, (x, y) in zip(p.points, at, strict=True):
         yield marker(q.kind, x, y, q.hollow)
-    for q, box in zip(p.points, placed([q.label for q in p.points], at, frame), strict=True):
-        yield f'<text class="label" x="{box[0]:.1f}" y="{box[3] - 2:.1f}">{escape(q.label)}</text>'
+    for q, box in zip(p.points, placed([q.label for q in p.points], at, frame, others), strict=True):
+        yield f'<text class="label {q.kind}" x="{box[0]:.1f}" y="{box[3] - 2:.1f}">{escape(q.label)}</text>'
     middle = left + WIDTH / 2
     yield f'<text x="{middle}" y="{bottom + 36}" text-anchor="middle">GMAC a minute of sound</text>'
 
@@ -421,7 +435,8 @@ def draw(results: Sequence[Result]) -> str:
         x += 40 + round(7 * len(kind))
     hollow = any(q.hollow for p in drawn for q in p.points)
     note = "Bars: 95 % intervals over artists." + (" Hollow: not held out." if hollow else "")
-    out.append(f'<text class="note" x="{x + 6}" y="{y}">{note} Labels without 16k- and -db.</text>')
+    note += " Labels: mel bands, hop; 16 kHz, dB unless said."
+    out.append(f'<text class="note" x="{x + 6}" y="{y}">{note}</text>')
     return "\n".join([*out, "</svg>"]) + "\n"
 
 

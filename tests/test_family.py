@@ -347,8 +347,8 @@ def test_the_picture_has_a_marker_and_a_label_for_each_tagger_in_each_panel(
     for kind, count in (("mobilenet", 2), ("musicnn", 1), ("vgg", 1)):
         assert sum(k[:2] == ["marker", kind] for k in kinds) == 3 * count + 1, "one more in the legend"
     assert sum(k[0] == "range" for k in kinds) == 8, "correlations have no interval"
-    labels = [e.text for e in root.iter(f"{space}text") if e.get("class") == "label"]
-    assert sorted(set(labels)) == ["12k-mel48-x10-log", "mel48-x10", "mel48-x2"]
+    labels = [e.text for e in root.iter(f"{space}text") if e.get("class", "").startswith("label")]
+    assert sorted(set(labels)) == ["12k 48 x10 log", "48 x10", "48 x2"]
     assert len(labels) == 12
 
 
@@ -375,7 +375,7 @@ def test_what_could_not_be_measured_is_a_dash(figure: ModuleType, student: dict[
     cells = [cell.strip() for cell in figure.overview([bare]).splitlines()[-1].split("|")]
     assert cells.count("-") == 7, "ROC and PR AUC, three genres, correlation and top 5"
     assert figure.beside([bare]) == figure.by_category([bare]) == ""
-    assert figure.draw([bare, student]).count('class="label"') == 3
+    assert figure.draw([bare, student]).count('class="label ') == 3
 
 
 def test_categories_have_a_table_of_their_own(figure: ModuleType, student: dict[str, Any]) -> None:
