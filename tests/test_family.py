@@ -221,6 +221,16 @@ def test_other_clips_are_not_taken_from_the_cache(
     )
 
 
+def test_a_clip_of_other_bytes_is_scored_anew(quality: ModuleType, tiny: Tiny, tmp_path: Path) -> None:
+    clips = quality.Clips(tmp_path, ("one.wav",), ("artist",))
+    found = []
+    for seed in (0, 1):
+        noise = 0.1 * np.random.default_rng(seed).standard_normal(SR)
+        soundfile.write(tmp_path / "one.wav", noise, SR)
+        found.append(quality.score(tiny(1), clips, {"plain": [0]}, tmp_path / "cache")["plain"].values)
+    assert not np.array_equal(*found)
+
+
 def test_a_phone_speaker_leaves_the_middle(quality: ModuleType) -> None:
     time = np.arange(SR) / SR
     for pitch, low, high in (
