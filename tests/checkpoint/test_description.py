@@ -273,6 +273,8 @@ def test_what_a_header_alone_shows_to_be_wrong_needs_no_tensors(saved: Path, rew
         ("a.md", "overwritten"),
         ("a.toml", "overwritten"),
         ("a.pth", "published"),
+        ("a.npz", "published"),
+        (".data-00000-of-00001", "published"),
         ("", "a folder"),
     ],
 )

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import socket
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from lightmel.errors import ConfigError, WeightsError
 from lightmel.hub import won2020
 
 DATA = b"the published file"
-RECORD = hub.PublicCheckpoint(
-    "public:won2020-mtat-fcn", "mtat", "fcn", len(DATA), hashlib.sha256(DATA).hexdigest(), 464_000
+RECORD = replace(
+    hub.CHECKPOINTS["public:won2020-mtat-fcn"], bytes=len(DATA), sha256=hashlib.sha256(DATA).hexdigest()
 )
 
 

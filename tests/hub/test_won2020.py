@@ -17,7 +17,7 @@ from lightmel.errors import WeightsError
 from lightmel.hub import won2020
 
 TOLERANCE = 1e-5
-NAMES = list(hub.CHECKPOINTS)
+NAMES = list(won2020.CHECKPOINTS)
 
 
 def local_file(shared: Path, name: str) -> Path:
@@ -44,7 +44,7 @@ def test_there_are_five_each_pinned() -> None:
         "mtat-fcn",
         "mtat-musicnn",
     ]
-    for record in hub.CHECKPOINTS.values():
+    for record in won2020.CHECKPOINTS.values():
         assert len(record.sha256) == 64
         assert record.vocabulary in vocabularies.VOCABULARIES
         assert record.path == f"models/{record.vocabulary}/{record.architecture}/best_model.pth"

@@ -136,10 +136,10 @@ def test_a_wrong_input_is_refused_with_the_shape_that_is_wanted(shape):
     ("arguments", "error", "message"),
     [
         ({"size": "smal"}, ConfigError, "'full' and 'small', not 'smal'. Did you mean 'small'"),
-        ({"widths": (1, 2, 3)}, ShapeError, "four widths"),
+        ({"widths": (1, 2, 3)}, ShapeError, "a width, a pool and a stride: as many of each"),
         ({"widths": (1, 2, 3, 0)}, ShapeError, "at least 1"),
         ({"pools": [(2, 2)] * 4}, ShapeError, "leave 0 of them"),
-        ({"pools": [(8, 20)]}, ShapeError, "four pools"),
+        ({"pools": [(8, 20)]}, ShapeError, "a width, a pool and a stride: as many of each"),
         ({"n_tags": 0}, ShapeError, "at least one tag"),
         ({"input_shape": (8, 0)}, ShapeError, "n_mels, n_frames"),
     ],

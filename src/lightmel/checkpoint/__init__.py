@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
-from .description import FORMAT, Description, check_path, read_description, read_network
+from .description import FORMAT, PUBLISHED_SUFFIXES, Description, check_path, read_description, read_network
 
 if TYPE_CHECKING:
     from .safetensors import read, save, weights_sha256
 
 __all__ = [
     "FORMAT",
+    "PUBLISHED_SUFFIXES",
     "Description",
     "check_path",
     "read",

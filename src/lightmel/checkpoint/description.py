@@ -23,6 +23,8 @@ FORMAT = "lightmel-tagger-2"
 _FORMAT_1 = "lightmel-tagger-1"
 KEY = "lightmel"
 """The entry of the header that holds the document."""
+PUBLISHED_SUFFIXES = (".pth", ".pt", ".npz", ".data-00000-of-00001")
+"""What the names of other people's checkpoints end in, which `lightmel.hub` knows; no tagger's file does."""
 
 
 @dataclass(frozen=True)
@@ -241,10 +243,12 @@ def check_path(path: str | os.PathLike[str]) -> None:
         If nothing can be written there; if `path` would be overwritten by what lies beside it, or be taken
         for something else.
     """
-    if Path(path).suffix == ".pth":
-        raise WeightsError(
-            f"{path}: what ends in .pth is read as a published checkpoint. Name it .safetensors, or anything."
-        )
+    for end in PUBLISHED_SUFFIXES:
+        if Path(path).name.endswith(end):
+            raise WeightsError(
+                f"{path}: what ends in {end} is read as a published checkpoint. Name it .safetensors, or "
+                f"anything."
+            )
     if not _is_text(Path(path).name):
         raise WeightsError(f"{Path(path).name!r} is no text in UTF-8: name it otherwise.")
     check_target(path, (".json", ".md", ".toml"), WeightsError)

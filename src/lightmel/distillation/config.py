@@ -27,15 +27,48 @@ class DistillConfig:
         "small; then the slug of the input.",
     )
     segment_seconds: float = setting(3.0, "Seconds of sound in one pass of the student.")
-    step_seconds: float = setting(1.5, "Seconds from one training segment to the next.")
+    window_seconds: float = setting(
+        0.0,
+        "Seconds of sound that the teachers score at once; the target of a longer segment is the mean over its "
+        "windows. 0: those of the segment.",
+    )
+    step_seconds: float = setting(1.5, "Seconds from one window to the next.")
+    jitter: float = setting(
+        1.0,
+        "Segments begin up to half of this part of a step before or after a window, at random; their targets "
+        "are interpolated. 0: they begin with a window.",
+    )
     excerpt_seconds: float = setting(30.0, "Seconds from the middle of each file that are used.")
+    sr: int = setting(
+        0, "Sample rate in Hz at which the music is held; 0: the highest of student and teachers."
+    )
+    speeds: int = setting(1, "Other speeds of each clip.")
     slowest: float = setting(
         0.84,
-        "Each clip is also used at another speed, drawn at random, which moves its pitch along: the lowest "
-        "one.",
+        "Other speeds are drawn at random, and move the pitch along: the lowest one.",
     )
     fastest: float = setting(1.19, "The highest speed of these.")
-    mixtures: float = setting(0.5, "Segments that are mixtures of two, as a multiple of the plain ones.")
+    mixtures: float = setting(
+        0.5, "Windows of mixtures of two clips, which the teachers score anew, as a multiple of the plain ones."
+    )
+    clip_share: float = setting(
+        0.0, "Share of the mean over all windows of a clip, or of a mixture, in the target of each of them."
+    )
+    vocabulary: str = setting(
+        "",
+        "What the student's tags are: `lightmel` for example; nothing: those of all teachers. Teachers take "
+        "part in a tag by its name or by its concept.",
+    )
+    concept_share: float = setting(
+        0.25,
+        "With a vocabulary: share, in the target of a tag that teachers know by name, of those that know only "
+        "its concept.",
+    )
+    start: str = setting(
+        "",
+        "Name or file of a tagger of the same network whose weights the student starts from; its input is "
+        "normalised, band by band, to what they expect. Nothing: random weights.",
+    )
     holdout: float = setting(
         0.125, "Share of the groups (folders, or those of the table) that is held out to evaluate on."
     )
@@ -51,6 +84,15 @@ class DistillConfig:
         for name in ("segment_seconds", "step_seconds", "excerpt_seconds"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}.")
+        if not 0 <= self.window_seconds <= self.segment_seconds:
+            raise ConfigError(
+                f"window_seconds lies between 0 and segment_seconds, not {self.window_seconds}."
+            )
+        for name in ("jitter", "clip_share", "concept_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} lies between 0 and 1, not {getattr(self, name)}.")
+        if self.sr < 0 or self.speeds < 0:
+            raise ConfigError(f"sr and speeds are 0 or more, not {self.sr} and {self.speeds}.")
         if not 0 < self.slowest <= self.fastest:
             raise ConfigError(
                 f"slowest is above 0 and fastest no less, not {self.slowest} and {self.fastest}."
@@ -60,6 +102,11 @@ class DistillConfig:
                 "holdout lies between 0 and 1, mixtures and tag_weight are 0 or more, "
                 f"not {self.holdout}, {self.mixtures}, {self.tag_weight}."
             )
+
+    @property
+    def window(self) -> float:
+        """Seconds of sound in one window of the teachers."""
+        return self.window_seconds or self.segment_seconds
 
 
 DISTILL_TRAINING = TrainConfig(

@@ -24,7 +24,16 @@ log = logging.getLogger("lightmel")
 Wave = NDArray[np.int16]
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with the name of a step, how much of it is done, and all of it."""
-_SEGMENT = np.dtype([("clip", "i4"), ("start", "i4"), ("other", "i4"), ("other_start", "i4"), ("gain", "f4")])
+_SEGMENT = np.dtype(
+    [
+        ("clip", "i4"),
+        ("start", "i4"),
+        ("other", "i4"),
+        ("other_start", "i4"),
+        ("gain", "f4"),
+        ("wave", "i4"),  # the clip or mixture that it is a part of
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ def read_corpus(
     rng: np.random.Generator,
     progress: Progress | None = None,
 ) -> Corpus:
-    """Decode the middle of every track, plain and at another speed, clean and as MP3.
+    """Decode the middle of every track, plain and at other speeds, clean and as MP3.
 
     A file that cannot be read is logged and left out.
 
@@ -119,8 +128,8 @@ def read_corpus(
         except AudioError as error:
             log.warning("left out: %s", error)
             return []
-        speed = float(np.exp(own.uniform(np.log(config.slowest), np.log(config.fastest))))
-        clean = [to_int16(wave), to_int16(audio.at_speed(wave, sr, speed))]
+        speeds = np.exp(own.uniform(np.log(config.slowest), np.log(config.fastest), config.speeds))
+        clean = [to_int16(wave), *(to_int16(audio.at_speed(wave, sr, float(speed))) for speed in speeds)]
         return [(c, audio.as_mp3(c, sr, own.choice(audio.MP3_LEVELS))) for c in clean]
 
     with ThreadPoolExecutor(2) as pool:
@@ -131,25 +140,44 @@ def read_corpus(
                 progress("reading", done, len(tracks))
     if not read:
         raise AudioError(f"None of the {len(tracks)} tracks could be read; the log says why, one by one.")
-    pairs = [v[0] for v in read] + [v[1] for v in read]
+    pairs = [pair for version in zip(*read, strict=True) for pair in version]
     return Corpus([c for c, _ in pairs], [m for _, m in pairs], len(read))
 
 
-def draw_segments(
+def step_samples(config: DistillConfig, length: int) -> int:
+    """Return the samples from one window to the next, where a window has `length`."""
+    return max(1, round(length * config.step_seconds / config.window))
+
+
+def draw_windows(
     corpus: Corpus, config: DistillConfig, length: int, rng: np.random.Generator
 ) -> NDArray[np.void]:
-    """Return the segments to train on: one every step of each clip, and mixtures of two."""
-    step = max(1, round(length * config.step_seconds / config.segment_seconds))
+    """Return what the teachers score: `length` samples every step, of each clip and of mixtures of two.
+
+    The windows of one clip or mixture follow each other. A mixture begins at random in both clips, and ends
+    where the first of them ends.
+    """
+    step = step_samples(config, length)
+
+    def starts(samples: int) -> range:
+        return range(0, max(1, samples - length + 1), step)
+
     rows = [
-        (clip, start, -1, 0, 0.0)
+        (clip, start, -1, 0, 0.0, clip)
         for clip, wave in enumerate(corpus.clean)
-        for start in range(0, max(1, len(wave) - length + 1), step)
+        for start in starts(len(wave))
     ]
-    for _ in range(round(config.mixtures * len(rows))):
+    plain, wave = len(rows), len(corpus.clean)
+    while len(rows) < plain + round(config.mixtures * plain):
         clip, other = rng.choice(len(corpus.clean), 2, replace=len(corpus.clean) < 2)
-        starts = [int(rng.integers(max(1, len(corpus.clean[i]) - length + 1))) for i in (clip, other)]
-        rows.append((clip, starts[0], other, starts[1], float(10 ** (rng.uniform(-12, 3) / 20))))
-    return np.array(rows, dtype=_SEGMENT)
+        lengths = [len(corpus.clean[i]) for i in (clip, other)]
+        # Not later than the middle, so that windows of most of them follow each other.
+        first, second = (int(rng.integers(max(1, (n - length) // 2 + 1))) for n in lengths)
+        gain = float(10 ** (rng.uniform(-12, 3) / 20))
+        samples = min(lengths[0] - first, lengths[1] - second)
+        rows += [(clip, first + s, other, second + s, gain, wave) for s in starts(samples)]
+        wave += 1
+    return np.array(rows[: plain + round(config.mixtures * plain)], dtype=_SEGMENT)
 
 
 def render(

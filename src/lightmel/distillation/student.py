@@ -2,12 +2,14 @@
 
 The student sees augmented sound (level, equalizer, low-pass, noise, MP3), while its target stays the
 teachers' score of the clean sound. The corpus is enlarged by clips at other speeds and mixtures of two clips,
-which the teachers score as they are.
+which the teachers score as they are: window by window, so that a student's segment may begin anywhere between
+two windows and be as long as several.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -40,13 +42,16 @@ from ..training import (
     playback,
 )
 from .config import DISTILL_TRAINING, DistillConfig
-from .corpus import Corpus, Track, draw_segments, find_tracks, read_corpus, render
-from .targets import at_rate, cached_logits, student_tags
+from .corpus import Corpus, Track, draw_windows, find_tracks, read_corpus, render, step_samples
+from .start import start_from
+from .targets import at_rate, blend, cached_logits, of_waves, student_tags
 
 log = logging.getLogger("lightmel")
 
 _CODED = 0.2
 """Share of the segments that the student sees as MP3."""
+_START_WINDOWS = 512
+"""Windows from which the statistics of the input are taken where a student starts from another tagger."""
 
 
 def distillation_loss(targets: torch.Tensor, tag_weight: float) -> Loss:
@@ -65,35 +70,69 @@ def distillation_loss(targets: torch.Tensor, tag_weight: float) -> Loss:
 
 
 class CorpusExamples:
-    """Segments of a corpus as the student's examples: augmented, with the teachers' logits as target."""
+    """Segments of a corpus as the student's examples: augmented, with the teachers' logits as target.
+
+    There is one for each window; it begins somewhere near it, and its target is interpolated between windows.
+    """
 
     def __init__(
         self,
         corpus: Corpus,
-        segments: NDArray[np.void],
+        windows: NDArray[np.void],
         config: DistillConfig,
         sr: int,
         frontend: FrontendConfig,
         targets: torch.Tensor,
     ) -> None:
-        self.corpus, self.segments, self.sr, self.labels = corpus, segments, sr, targets
+        self.corpus, self.windows, self.sr, self.labels = corpus, windows, sr, targets
         self.length = round(config.segment_seconds * sr)
+        window = round(config.window * sr)
+        self.step, self.jitter = step_samples(config, window), config.jitter
+        # Steps from the first window of a segment to its last one.
+        self.reach = (self.length - window) / self.step
         self.samples = frontend.n_samples(config.segment_seconds)
+        _, first, count = np.unique(windows["wave"], return_index=True, return_counts=True)
+        self.first, self.count = (np.repeat(of_wave, count) for of_wave in (first, count))
         self.identity: Mapping[str, Any] = {"features": frontend.slug, **asdict(config)}
         self.frontend = build_frontend(frontend)
         self.augment = Chain([*playback(WaveDomain(sr)), Noise(-90, -50, p=0.1)])
 
     def __len__(self) -> int:
-        return len(self.segments)
+        return len(self.windows)
 
     @torch.no_grad()
     def batch(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         """Return features and targets; see `lightmel.features.Examples`."""
         coded = rng.random(len(chosen)) < _CODED
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        waves = self.augment(render(self.corpus, self.segments[chosen], self.length, coded), generator)
+        segments, place = self._placed(chosen, rng.uniform(-0.5, 0.5, len(chosen)))
+        waves = self.augment(render(self.corpus, segments, self.length, coded), generator)
         resampled = at_rate(waves, self.sr, self.frontend.config.sr, self.samples)[:, : self.samples]
-        return self.frontend(resampled), self.labels[torch.from_numpy(chosen)]
+        return self.frontend(resampled), self._targets(chosen, place)
+
+    def _placed(
+        self, chosen: NDArray[np.int64], offset: NDArray[np.float64]
+    ) -> tuple[NDArray[np.void], NDArray[np.float64]]:
+        """Return segments that begin near the windows, and where: in steps from the first of their clip."""
+        first, last = self.first[chosen], self.count[chosen] - 1
+        start = self.step * (chosen - first + self.jitter * offset)
+        # Not before the first window, and not so late that the segment ends after the last one.
+        start = np.clip(np.round(start), 0, np.maximum(0, np.floor((last - self.reach) * self.step)))
+        segments = self.windows[first].copy()
+        for name in ("start", "other_start"):
+            segments[name] += start.astype(np.int32)
+        return segments, start / self.step
+
+    def _targets(self, chosen: NDArray[np.int64], place: NDArray[np.float64]) -> torch.Tensor:
+        """Return the mean over the windows that fill the segments, each between its two neighbours."""
+        first, last = self.first[chosen], self.count[chosen] - 1
+        points = np.linspace(0, self.reach, 1 + math.ceil(self.reach))
+        at = np.minimum(place[:, None] + points, last[:, None])
+        low = np.floor(at).astype(np.int64)
+        high = np.minimum(low + 1, last[:, None])
+        share = torch.from_numpy(at - low).float()[:, :, None]
+        before, after = (self.labels[torch.from_numpy(first[:, None] + side)] for side in (low, high))
+        return torch.lerp(before, after, share).mean(dim=1)
 
 
 def distill(
@@ -155,26 +194,31 @@ def distill(
         tracks = find_tracks(Path(tracks))
     config, kept = config or DistillConfig(), None if work is None else Path(work)
     generator = torch.Generator().manual_seed(training.seed)
-    tags = student_tags(loaded)
+    tags = student_tags(loaded, config.vocabulary)
     network, frontend = build_named(config.student, config.segment_seconds, len(tags), generator)
-    sr = audio.mp3_rate(max(frontend.sr, *(t.config.sr for t in loaded)))
-    length = round(config.segment_seconds * sr)
+    sr = audio.mp3_rate(config.sr or max(frontend.sr, *(t.config.sr for t in loaded)))
+    length = round(config.window * sr)
     rng = np.random.default_rng(training.seed)
     corpus = read_corpus(tracks, config, sr, rng, callbacks.progress)
-    segments = draw_segments(corpus, config, length, rng)
-    log.info("%d clips, %d segments", corpus.plain, len(segments))
-    if len(segments) < training.batch_size:
+    windows = draw_windows(corpus, config, length, rng)
+    log.info("%d clips, %d windows", corpus.plain, len(windows))
+    if len(windows) < training.batch_size:
         raise ConfigError(
-            f"{corpus.plain} tracks give {len(segments)} segments, fewer than a batch of "
+            f"{corpus.plain} tracks give {len(windows)} windows, fewer than a batch of "
             f"{training.batch_size}: more music is needed, or a smaller batch_size."
         )
-    targets = cached_logits(loaded, corpus, segments, length, sr, kept, callbacks.progress)
+    logits = cached_logits(loaded, corpus, windows, length, sr, kept, callbacks.progress)
+    share = config.concept_share if config.vocabulary else 0.0
+    targets = of_waves(blend(logits, [t.tags for t in loaded], tags, share), windows, config.clip_share)
+    if config.start:
+        some = windows[rng.permutation(len(windows))[:_START_WINDOWS]]
+        start_from(network, frontend, load(config.start), render(corpus, some, length), sr)
     with torch.no_grad():
         network.head.bias.copy_(targets.mean(dim=0))
     loss = distillation_loss(targets, config.tag_weight)
     trainer = Trainer(network, training, loss=loss, device=device)
-    examples = CorpusExamples(corpus, segments, config, sr, frontend, targets)
-    result = fit_resumed(trainer, examples, None, None if kept is None else kept / "run", callbacks)
+    examples = CorpusExamples(corpus, windows, config, sr, frontend, targets)
+    result = fit_resumed(trainer, examples, None, None if kept is None else kept / f"run-{config.student}", callbacks)
     description = Description(
         name="student",
         version="1",

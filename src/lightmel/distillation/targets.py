@@ -1,4 +1,4 @@
-"""The targets of a student: its teachers' scores of each segment, as logits, kept on disk as they come."""
+"""The targets of a student: its teachers' scores of each window of music, as logits, kept on disk as they come."""
 
 from __future__ import annotations
 
@@ -14,54 +14,132 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from .. import audio
+from .. import audio, vocabularies
 from .._files import write_whole
 from ..errors import ConfigError, TrainingError
 from ..inference import Tagger, TorchRuntime
 from .corpus import Corpus, Progress, render
 
 _TEACHER_BATCH = 4
-"""Segments that a teacher scores at once: few, so that a large network's activations stay in the cache."""
+"""Windows that a teacher scores at once: few, so that a large network's activations stay in the cache."""
 
 
-def student_tags(teachers: Sequence[Tagger]) -> tuple[str, ...]:
-    """Return the tags of all teachers, in their order; the first teacher's come first."""
+def student_tags(teachers: Sequence[Tagger], vocabulary: str = "") -> tuple[str, ...]:
+    """Return the student's tags: those of a vocabulary, or of all teachers, the first one's first.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such vocabulary.
+    """
+    if vocabulary:
+        return vocabularies.read(vocabulary)
     return tuple(dict.fromkeys(tag for teacher in teachers for tag in teacher.tags))
 
 
 def teacher_logits(
-    teachers: Sequence[Tagger], corpus: Corpus, segments: NDArray[np.void], length: int, sr: int
+    teachers: Sequence[Tagger], corpus: Corpus, windows: NDArray[np.void], length: int, sr: int
 ) -> Iterator[torch.Tensor]:
-    """Yield the teachers' logits for the clean sound of `segments`, ``(a few, tags)`` at a time.
+    """Yield the teachers' logits for the clean sound of `windows`, ``(a few, columns)`` at a time.
 
-    The input of each teacher is of its own sample rate. A teacher whose segments are shorter than the
-    student's scores several, back to back, the last one ending where the student's ends; one whose segments
-    are longer scores its own length, with the student's in the middle. Scores are averaged over a teacher's
-    segments, then over the teachers that have a tag.
+    The columns are the first teacher's tags, then the second's and so on. The input of each teacher is of its
+    own sample rate. A teacher whose segments are shorter than a window scores several, back to back, the last
+    one ending where the window ends, and gives the mean of their scores; one whose segments are longer scores
+    its own length, with the window in the middle.
 
     Parameters
     ----------
-    teachers, corpus, segments
-        The taggers, the clips, and the segments of these to score.
+    teachers, corpus, windows
+        The taggers, the clips, and the parts of these to score.
     length
-        Samples of a student's segment at the corpus's rate.
+        Samples of a window at the corpus's rate.
     sr
         The corpus's rate in Hz.
     """
-    places = {tag: i for i, tag in enumerate(student_tags(teachers))}
-    for at in range(0, len(segments), _TEACHER_BATCH):
-        part = segments[at : at + _TEACHER_BATCH]
-        found: list[list[torch.Tensor]] = [[] for _ in places]
+    for at in range(0, len(windows), _TEACHER_BATCH):
+        part = windows[at : at + _TEACHER_BATCH]
+        found: list[torch.Tensor] = []
         for teacher in teachers:
             own = teacher.segment_samples
             context = -(-own * sr // teacher.config.sr)
             waves = at_rate(render(corpus, part, length, context=context), sr, teacher.config.sr, own)
             last = waves.shape[1] - own if context < length else 0  # resampling may round one up
             starts = sorted({min(i, last) for i in range(0, last + own, own)})
-            logits = mean_logits([logits_of(teacher, waves[:, s : s + own]) for s in starts])
-            for column, tag in zip(logits.unbind(1), teacher.tags, strict=True):
-                found[places[tag]].append(column)
-        yield torch.stack([mean_logits(columns) for columns in found], dim=1)
+            found.append(mean_logits([logits_of(teacher, waves[:, s : s + own]) for s in starts]))
+        yield torch.cat(found, dim=1)
+
+
+def blend(
+    logits: torch.Tensor, teachers: Sequence[Sequence[str]], tags: Sequence[str], concept_share: float = 0.0
+) -> torch.Tensor:
+    """Return the targets ``(windows, tags)``: for each tag the mean of the teachers that know it.
+
+    Each column is standardised over the windows first, because teachers trained on other labels differ in how
+    high they score; the mean has spread and mean of the logits of those that know the tag by its name.
+
+    Parameters
+    ----------
+    logits
+        ``(windows, columns)``, as `teacher_logits` yields them.
+    teachers
+        The tags of each teacher.
+    tags
+        Of the student.
+    concept_share
+        Share of those that know a tag by its concept only; where nobody has its name, they are all there is.
+        With 0, names alone count.
+
+    Raises
+    ------
+    ConfigError
+        If nobody knows a tag.
+    """
+    mean, spread = logits.mean(dim=0), logits.std(dim=0, correction=0)
+    standard = (logits - mean) / spread.clamp(min=1e-6)
+    ends = np.cumsum([len(own) for own in teachers])
+    targets = torch.empty(len(logits), len(tags))
+    for i, tag in enumerate(tags):
+        by_name: list[list[int]] = []
+        by_concept: list[list[int]] = []
+        for end, own in zip(ends, teachers, strict=True):
+            first = int(end) - len(own)
+            if named := [first + k for k, name in enumerate(own) if vocabularies.same(name, tag)]:
+                by_name.append(named)
+            elif concept_share and (
+                meant := [
+                    first + k
+                    for k, name in enumerate(own)
+                    if vocabularies.concept(name) == vocabularies.concept(tag)
+                ]
+            ):
+                by_concept.append(meant)
+        if not by_name:
+            by_name, by_concept = by_concept, []
+        if not by_name:
+            raise ConfigError(f"None of the teachers knows the tag {tag!r}: leave it out, or add one that does.")
+        share = concept_share if by_concept else 0.0
+        mixed = (1 - share) * _mean_column(standard, by_name)
+        if by_concept:
+            mixed = mixed + share * _mean_column(standard, by_concept)
+        scale = mixed.std(correction=0).clamp(min=1e-6)
+        home = torch.stack([torch.stack([mean[c].mean(), spread[c].mean()]) for c in by_name]).mean(dim=0)
+        targets[:, i] = mixed / scale * home[1] + home[0]
+    return targets
+
+
+def _mean_column(standard: torch.Tensor, columns: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return the mean over teachers of the mean over the columns of each."""
+    return torch.stack([standard[:, list(own)].mean(dim=1) for own in columns]).mean(dim=0)
+
+
+def of_waves(targets: torch.Tensor, windows: NDArray[np.void], share: float) -> torch.Tensor:
+    """Return the targets with this `share` of the mean over all windows of their clip or mixture."""
+    if not share:
+        return targets
+    wave = torch.from_numpy(windows["wave"].astype(np.int64))
+    sums = torch.zeros(int(wave.max()) + 1, targets.shape[1]).index_add_(0, wave, targets)
+    counts = torch.bincount(wave, minlength=len(sums)).clamp(min=1)
+    return (1 - share) * targets + share * (sums / counts[:, None])[wave]
 
 
 def logits_of(teacher: Tagger, waves: torch.Tensor) -> torch.Tensor:
@@ -98,7 +176,7 @@ def at_rate(waves: torch.Tensor, sr: int, rate: int, samples: int) -> torch.Tens
 def cached_logits(
     teachers: Sequence[Tagger],
     corpus: Corpus,
-    segments: NDArray[np.void],
+    windows: NDArray[np.void],
     length: int,
     sr: int,
     work: Path | None,
@@ -106,14 +184,15 @@ def cached_logits(
 ) -> torch.Tensor:
     """Return what `teacher_logits` yields as one tensor, from `work` where it was computed before.
 
-    A stop costs only the last few segments.
+    They are kept as float16, so that a stop costs only the last few windows and a run that goes on has the
+    same targets as one that was not stopped.
 
     Raises
     ------
     TrainingError
         If `work` cannot be written.
     """
-    digest = hashlib.sha256(f"{length} {sr}".encode() + segments.tobytes())
+    digest = hashlib.sha256(f"{length} {sr}".encode() + windows.tobytes())
     for wave in corpus.clean:
         digest.update(wave.tobytes())
     for teacher in teachers:  # by network and input: name and version are free to choose
@@ -124,21 +203,21 @@ def cached_logits(
             digest.update(key.encode() + tensor.numpy().tobytes())
     file = work / f"teacher-{digest.hexdigest()[:16]}.npy" if work is not None else None
     if file is not None and file.exists():
-        return torch.from_numpy(np.load(file))
+        return torch.from_numpy(np.load(file)).float()
     # One array for all passes: a piece kept of each would lie between the large buffers of the next ones, and
     # keep the heap from using their room again.
-    targets = torch.empty(len(segments), len(student_tags(teachers)))
+    targets = torch.empty(len(windows), sum(len(t.tags) for t in teachers), dtype=torch.float16)
     with _Scores(file, targets) as scores:
-        for part in teacher_logits(teachers, corpus, segments[scores.done :], length, sr):
-            scores.add(part)
+        for part in teacher_logits(teachers, corpus, windows[scores.done :], length, sr):
+            scores.add(part.half())
             if progress is not None:
-                progress("scoring", scores.done, len(segments))
+                progress("scoring", scores.done, len(windows))
     if file is not None:
         buffer = io.BytesIO()
         np.save(buffer, targets.numpy())
         write_whole(file, buffer.getvalue(), TrainingError)
         scores.forget()
-    return targets
+    return targets.float()
 
 
 class _Scores:
@@ -147,7 +226,7 @@ class _Scores:
     Attributes
     ----------
     done
-        Number of segments that are scored.
+        Number of windows that are scored.
     """
 
     def __init__(self, file: Path | None, targets: torch.Tensor) -> None:
@@ -160,17 +239,17 @@ class _Scores:
             with self._writing():
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._out = self._path.open("a+b")
-                row = 4 * self._targets.shape[1]
-                # Whole passes only: how many segments share one may show in the last digit.
+                row = 2 * self._targets.shape[1]
+                # Whole passes only: how many windows share one may show in the last digit.
                 self.done = self._path.stat().st_size // row // _TEACHER_BATCH * _TEACHER_BATCH
                 self._out.truncate(self.done * row)
                 self._out.seek(0)
-                held = np.frombuffer(self._out.read(), np.float32).reshape(self.done, self._targets.shape[1])
+                held = np.frombuffer(self._out.read(), np.float16).reshape(self.done, self._targets.shape[1])
                 self._targets[: self.done] = torch.from_numpy(held.copy())
         return self
 
     def add(self, part: torch.Tensor) -> None:
-        """Add the scores of the next segments."""
+        """Add the scores of the next windows."""
         self._targets[self.done : self.done + len(part)] = part
         self.done += len(part)
         if self._out is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._lazy import lazily
 from .base import FrontendConfig, StorageType
+from .kaldi_mel import KaldiMelConfig
 from .mel import BASE_HOP, CLIP_SECONDS, N_FFT, PAPER_CONFIGS, MelConfig
 from .registry import (
     FrontendKind,
@@ -20,6 +21,7 @@ from .registry import (
 )
 
 if TYPE_CHECKING:
+    from .kaldi_mel_torch import KaldiMelFrontend
     from .mel_torch import MelFrontend, MelStream, mel_filter_bank, rescaled
     from .module import Frontend, FrontendStream
 
@@ -32,6 +34,8 @@ __all__ = [
     "FrontendConfig",
     "FrontendKind",
     "FrontendStream",
+    "KaldiMelConfig",
+    "KaldiMelFrontend",
     "MelConfig",
     "MelFrontend",
     "MelStream",
@@ -51,6 +55,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "KaldiMelFrontend": "kaldi_mel_torch",
         **dict.fromkeys(("MelFrontend", "MelStream", "mel_filter_bank", "rescaled"), "mel_torch"),
         **dict.fromkeys(("Frontend", "FrontendStream"), "module"),
     },

@@ -72,6 +72,16 @@ class FrontendConfig(ABC):
         """Return kind and fields as plain data; `lightmel.frontends.config_from_dict` is the way back."""
         return {"kind": self.kind, **dataclasses.asdict(self)}  # type: ignore[call-overload]
 
+    def band_edges(self) -> list[float]:
+        """Corner frequencies in Hz: row ``i`` lies between the numbers ``i`` and ``i + 2``.
+
+        Raises
+        ------
+        ConfigError
+            If its rows are no bands of frequency.
+        """
+        raise ConfigError(f"{self.slug} has no bands of frequency.")
+
     def thinned(self, keep: int) -> FrontendConfig:
         """Return the configuration whose frames are every `keep`-th frame of this one's.
 

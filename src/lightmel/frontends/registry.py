@@ -28,6 +28,10 @@ class FrontendKind:
 
 KINDS: dict[str, FrontendKind] = {
     "mel": FrontendKind("lightmel.frontends.mel:MelConfig", "lightmel.frontends.mel_torch:MelFrontend"),
+    "kaldi_mel": FrontendKind(
+        "lightmel.frontends.kaldi_mel:KaldiMelConfig",
+        "lightmel.frontends.kaldi_mel_torch:KaldiMelFrontend",
+    ),
 }
 
 

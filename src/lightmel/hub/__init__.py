@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
-    from .catalogue import DEFAULT, Release, locate, packaged, releases, unknown
+    from .catalogue import CHECKPOINTS, DEFAULT, Release, identify, locate, packaged, releases, unknown
     from .costs import costs_of
     from .download import cache_folder, fetch_public
-    from .won2020 import CHECKPOINTS, PublicCheckpoint, identify, read_checkpoint
+    from .public import PublicCheckpoint, read_checkpoint
 
 __all__ = [
     "CHECKPOINTS",
@@ -31,9 +31,10 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(("DEFAULT", "Release", "locate", "packaged", "releases", "unknown"), "catalogue"),
+        **dict.fromkeys(("CHECKPOINTS", "DEFAULT", "Release", "identify", "locate"), "catalogue"),
+        **dict.fromkeys(("packaged", "releases", "unknown"), "catalogue"),
         "costs_of": "costs",
         **dict.fromkeys(("cache_folder", "fetch_public"), "download"),
-        **dict.fromkeys(("CHECKPOINTS", "PublicCheckpoint", "identify", "read_checkpoint"), "won2020"),
+        **dict.fromkeys(("PublicCheckpoint", "read_checkpoint"), "public"),
     },
 )

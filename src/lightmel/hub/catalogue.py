@@ -15,10 +15,17 @@ from .. import vocabularies
 from .._files import is_folder
 from ..checkpoint import Description, read_description, read_network
 from ..errors import UnknownModelError, nearest
-from . import won2020
+from . import pons2019, public, schmid2023, won2020
+from .public import PublicCheckpoint
 
 DEFAULT = "mtat-musicnn-small-16k-mel48-x2-db"
 """What ``"default"`` stands for."""
+CHECKPOINTS: dict[str, PublicCheckpoint] = {
+    **won2020.CHECKPOINTS,
+    **pons2019.CHECKPOINTS,
+    **schmid2023.CHECKPOINTS,
+}
+"""The published checkpoints of other people, by name."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def releases() -> tuple[Release, ...]:
     """Return every tagger that has a name: the default, others in the package, the public checkpoints."""
     return (
         *(_packaged_release(path) for path in sorted(_packaged().values(), key=lambda p: p.stem != DEFAULT)),
-        *(_public_release(record) for record in won2020.CHECKPOINTS.values()),
+        *(_public_release(record) for record in CHECKPOINTS.values()),
     )
 
 
@@ -76,12 +83,12 @@ def _packaged_release(path: Path) -> Release:
     )
 
 
-def _public_release(record: won2020.PublicCheckpoint) -> Release:
+def _public_release(record: PublicCheckpoint) -> Release:
     seconds = record.description.segment_seconds
     return _release(
         record.description,
         bytes=record.bytes,
-        summary=f"Won et al. 2020, {record.architecture}, {seconds:g} s a time",
+        summary=f"{record.family.citation}, {record.architecture}, {seconds:g} s a time",
         where="download",
     )
 
@@ -112,9 +119,9 @@ def packaged(name: str) -> Path | None:
     return _packaged().get(DEFAULT if name == "default" else name)
 
 
-def locate(name: str) -> Path | won2020.PublicCheckpoint | None:
+def locate(name: str) -> Path | PublicCheckpoint | None:
     """Return the file that a name stands for, or the record of one to fetch; None where there is neither."""
-    if record := won2020.CHECKPOINTS.get(name):
+    if record := CHECKPOINTS.get(name):
         return record
     path = packaged(name) or Path(name)
     try:
@@ -125,8 +132,19 @@ def locate(name: str) -> Path | won2020.PublicCheckpoint | None:
 
 def unknown(name: str) -> UnknownModelError:
     """Return the error for a name that stands for nothing, with the nearest one that does."""
-    known = ["default", *_packaged(), *won2020.CHECKPOINTS]
+    known = ["default", *_packaged(), *CHECKPOINTS]
     missing = "it is a folder" if is_folder(name) else "and no file of that name"
     return UnknownModelError(
         f"There is no tagger {name!r}, {missing}.{nearest(name, known)} `lightmel models` lists them all."
     )
+
+
+def identify(path: Path) -> PublicCheckpoint:
+    """Return the record of the published file at `path`, known by its SHA-256.
+
+    Raises
+    ------
+    WeightsError
+        If it is none of `CHECKPOINTS`.
+    """
+    return public.identify(path, CHECKPOINTS)

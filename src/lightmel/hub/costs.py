@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import Description, read_description, read_network
+from ..checkpoint import PUBLISHED_SUFFIXES, Description, read_description, read_network
 from ..errors import ConfigError, LightmelError, UnknownModelError, WeightsError, nearest
 from ..frontends import config_from_slug
 from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, parse_name
-from . import catalogue, won2020
+from . import catalogue
 
 
 def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
@@ -72,7 +72,7 @@ def _tagger(name: str) -> tuple[Description, dict[str, Any]] | None:
     """Return description and network of a tagger, or None where nothing is called that."""
     found = catalogue.locate(name)
     if isinstance(found, Path):
-        if found.suffix != ".pth":
+        if not found.name.endswith(PUBLISHED_SUFFIXES):
             return read_description(found), read_network(found)
-        found = won2020.identify(found)
-    return None if found is None else (found.description, found.network)
+        found = catalogue.identify(found)
+    return None if found is None else (found.description, dict(found.network))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .._files import write_whole
 from ..errors import WeightsError
-from . import won2020
+from .public import PublicCheckpoint
 
 log = logging.getLogger("lightmel")
 
@@ -25,22 +25,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightmel"
 
 
-def fetch_public(record: won2020.PublicCheckpoint) -> Path:
-    """Return the published .pth of `record`, downloaded at its pinned commit unless it is in the cache.
+def fetch_public(record: PublicCheckpoint) -> Path:
+    """Return the published file of `record`, downloaded at its pinned commit unless it is in the cache.
 
     Raises
     ------
     WeightsError
         If it cannot be fetched or is not the published file; the message says where to put it by hand.
     """
-    target = cache_folder() / "public" / f"{record.vocabulary}-{record.architecture}-{record.sha256[:12]}.pth"
+    target = cache_folder() / "public" / record.cached
     if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == record.sha256:
         return target
-    url = f"https://raw.githubusercontent.com/{won2020.REPOSITORY}/{won2020.COMMIT}/{record.path}"
-    by_hand = f"Put {record.path} of {won2020.REPOSITORY} at {won2020.COMMIT} there by hand: {target}"
-    log.info("fetching %s", url)
+    where = f"{record.path} of {record.family.repository} at {record.family.commit}"
+    by_hand = f"Put {where} there by hand: {target}"
+    log.info("fetching %s", record.url)
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT) as reply:
+        with urllib.request.urlopen(record.url, timeout=_TIMEOUT) as reply:
             data = reply.read(4 * record.bytes)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error or type(error).__name__

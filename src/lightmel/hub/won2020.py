@@ -11,21 +11,17 @@ is one of upstream's own: the five files are the same to the byte. The forks lac
 
 from __future__ import annotations
 
-import hashlib
+import io
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
-from .. import vocabularies
-from ..checkpoint import Description
 from ..errors import WeightsError
 from ..frontends import MelConfig
+from .public import Family, PublicCheckpoint, State
 
 if TYPE_CHECKING:
     import torch
-
-    from ..models import TaggingNetwork
 
 UPSTREAM = "minzwon/sota-music-tagging-models"
 REPOSITORY = "jose-jvmas/sota-music-tagging-models"
@@ -34,54 +30,75 @@ WON2020 = MelConfig(16_000, 96, 1, "db", mel_scale="htk", mel_norm="none", pad_m
 """The front end of all five: torchaudio's defaults of its day."""
 
 
-@dataclass(frozen=True)
-class PublicCheckpoint:
-    """Where one published .pth lies, what it must hash to, and what its outputs mean."""
+_NEGLIGIBLE = 1e-30
+"""Weights below this change no sum in float32."""
 
-    name: str
-    vocabulary: str
-    architecture: str
-    bytes: int
-    sha256: str
-    segment_samples: int
+_UNUSED = ("spec.", "num_batches_tracked")
+"""Their front end's window and filter bank (`WON2020` sets ours), and a counter that evaluation ignores."""
 
-    license: ClassVar[str] = "not stated (code: MIT)"
+_RENAMED = {
+    "fcn": {"spec_bn": "input_norm", "dense": "head"}
+    | {f"layer{i + 1}.{part}": f"blocks.{i}.{part}" for i in range(5) for part in ("conv", "bn")},
+    "musicnn": {"spec_bn": "input_norm", "dense1": "dense", "bn": "dense_norm", "dense2": "head"}
+    | {f"layers.{i}.{part}": f"timbre.{i}.{part}" for i in range(2) for part in ("conv", "bn")}
+    | {f"layers.{i + 2}.{part}": f"temporal.{i}.{part}" for i in range(3) for part in ("conv", "bn")}
+    | {f"layer{i + 1}.{part}": f"middle.{i}.{part}" for i in range(3) for part in ("conv", "bn")},
+}
 
-    @property
-    def path(self) -> str:
-        """Path inside the repository."""
-        return f"models/{self.vocabulary}/{self.architecture}/best_model.pth"
 
-    @property
-    def network(self) -> dict[str, Any]:
-        """The network, as `lightmel.models.build` takes it."""
-        shape = WON2020.shape(self.segment_samples)
-        variant = {"variant": "pons"} if self.architecture == "musicnn" else {}
-        return {"architecture": self.architecture, "input_shape": list(shape), "n_tags": 50, **variant}
+def _read(data: bytes, path: Path, record: PublicCheckpoint) -> State:
+    import torch
 
-    @property
-    def description(self) -> Description:
-        """What the tagger is, as its own file would say it."""
-        return Description(
-            name=self.name,
-            version=COMMIT[:12],
-            license=self.license,
-            config=WON2020,
-            tags=vocabularies.read(self.vocabulary),
-            segment_samples=self.segment_samples,
-            provenance={
-                "repository": REPOSITORY,
-                "upstream": UPSTREAM,
-                "commit": COMMIT,
-                "path": self.path,
-            },
-        )
+    try:
+        theirs = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise WeightsError(f"{path} holds something else than tensors, and nothing in it was run.") from error
+    names = _RENAMED[record.architecture]
+    state: State = {}
+    for key, tensor in theirs.items():
+        if key.startswith(_UNUSED[0]) or key.endswith(_UNUSED[1]):
+            continue
+        layer, _, leaf = key.rpartition(".")
+        if layer not in names:
+            raise WeightsError(f"{path} holds {key!r}, which {record.architecture} has no place for.")
+        state[f"{names[layer]}.{leaf}"] = _without_negligible(tensor)
+    return state
+
+
+def _without_negligible(tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor` with zeros for weights that change no sum in float32.
+
+    Weight decay left an eighth of jamendo's musicnn, and more of msd's fcn, at subnormal numbers, with
+    which a processor multiplies ten times as slowly.
+    """
+    return tensor.masked_fill(tensor.abs() < _NEGLIGIBLE, 0.0)
+
+
+FAMILY = Family(
+    citation="Won et al. 2020",
+    repository=REPOSITORY,
+    commit=COMMIT,
+    license="not stated (code: MIT)",
+    config=WON2020,
+    read=_read,
+    provenance={"upstream": UPSTREAM},
+)
 
 
 def _record(vocabulary: str, architecture: str, size: int, sha256: str) -> PublicCheckpoint:
-    seconds = {"fcn": 29, "musicnn": 3}[architecture]
-    name = f"public:won2020-{vocabulary}-{architecture}"
-    return PublicCheckpoint(name, vocabulary, architecture, size, sha256, seconds * WON2020.sr)
+    samples = {"fcn": 29, "musicnn": 3}[architecture] * WON2020.sr
+    shape = list(WON2020.shape(samples))
+    variant = {"variant": "pons"} if architecture == "musicnn" else {}
+    return PublicCheckpoint(
+        name=f"public:won2020-{vocabulary}-{architecture}",
+        family=FAMILY,
+        path=f"models/{vocabulary}/{architecture}/best_model.pth",
+        bytes=size,
+        sha256=sha256,
+        vocabulary=vocabulary,
+        network={"architecture": architecture, "input_shape": shape, "n_tags": 50, **variant},
+        segment_samples=samples,
+    )
 
 
 CHECKPOINTS: dict[str, PublicCheckpoint] = {
@@ -100,88 +117,3 @@ CHECKPOINTS: dict[str, PublicCheckpoint] = {
         ),
     )
 }
-
-_NEGLIGIBLE = 1e-30
-"""Weights below this change no sum in float32."""
-
-_UNUSED = ("spec.", "num_batches_tracked")
-"""Their front end's window and filter bank (`WON2020` sets ours), and a counter that evaluation ignores."""
-
-_RENAMED = {
-    "fcn": {"spec_bn": "input_norm", "dense": "head"}
-    | {f"layer{i + 1}.{part}": f"blocks.{i}.{part}" for i in range(5) for part in ("conv", "bn")},
-    "musicnn": {"spec_bn": "input_norm", "dense1": "dense", "bn": "dense_norm", "dense2": "head"}
-    | {f"layers.{i}.{part}": f"timbre.{i}.{part}" for i in range(2) for part in ("conv", "bn")}
-    | {f"layers.{i + 2}.{part}": f"temporal.{i}.{part}" for i in range(3) for part in ("conv", "bn")}
-    | {f"layer{i + 1}.{part}": f"middle.{i}.{part}" for i in range(3) for part in ("conv", "bn")},
-}
-
-
-def identify(path: Path) -> PublicCheckpoint:
-    """Return the record of the published .pth at `path`, known by its SHA-256.
-
-    Raises
-    ------
-    WeightsError
-        If it is none of them.
-    """
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    for record in CHECKPOINTS.values():
-        if record.sha256 == digest:
-            return record
-    raise WeightsError(
-        f"{path} is none of the published checkpoints that are known here (SHA-256 {digest[:16]}...): "
-        f"{', '.join(CHECKPOINTS)}."
-    )
-
-
-def read_checkpoint(path: Path, record: PublicCheckpoint) -> TaggingNetwork:
-    """Read the published .pth at `path` as the network that `record` describes, in evaluation mode.
-
-    Raises
-    ------
-    WeightsError
-        If the file's SHA-256 is not the published one, or a tensor is missing, superfluous or misshapen.
-    """
-    # Imported here, so that the records above can be read without torch.
-    import torch
-
-    from ..models import build
-
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != record.sha256:
-        raise WeightsError(
-            f"{path} is not the published file of {record.name}: its SHA-256 is {digest[:16]}..., "
-            f"expected {record.sha256[:16]}.... Fetch {record.path} of {REPOSITORY} at {COMMIT[:12]} again."
-        )
-    try:
-        theirs = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise WeightsError(f"{path} holds something else than tensors, and nothing in it was run.") from error
-    with torch.device("meta"):  # nothing is drawn: the global random state stays as it is
-        network = build(record.network)
-    names = _RENAMED[record.architecture]
-    state: dict[str, torch.Tensor] = {}
-    for key, tensor in theirs.items():
-        if key.startswith(_UNUSED[0]) or key.endswith(_UNUSED[1]):
-            continue
-        layer, _, leaf = key.rpartition(".")
-        if layer not in names:
-            raise WeightsError(f"{path} holds {key!r}, which {record.architecture} has no place for.")
-        state[f"{names[layer]}.{leaf}"] = _without_negligible(tensor)
-    own = {k: v for k, v in network.state_dict().items() if not k.endswith(_UNUSED[1])}
-    wrong = sorted(set(own) ^ set(state)) + [k for k in own if k in state and own[k].shape != state[k].shape]
-    if wrong:
-        raise WeightsError(f"{path} does not fit {record.architecture}: {', '.join(wrong[:5])}.")
-    counters = {k: torch.zeros_like(v, device="cpu") for k, v in network.state_dict().items() if k not in own}
-    network.load_state_dict(state | counters, strict=True, assign=True)
-    return network.eval()
-
-
-def _without_negligible(tensor: torch.Tensor) -> torch.Tensor:
-    """Return `tensor` with zeros for weights that change no sum in float32.
-
-    Weight decay left an eighth of jamendo's musicnn, and more of msd's fcn, at subnormal numbers, with
-    which a processor multiplies ten times as slowly.
-    """
-    return tensor.masked_fill(tensor.abs() < _NEGLIGIBLE, 0.0)

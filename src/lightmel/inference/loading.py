@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import hub
+from ..checkpoint import PUBLISHED_SUFFIXES
 from ..errors import ConfigError
 from .results import Tagging
 from .sources import Source
@@ -29,7 +30,8 @@ def load(
     ----------
     name
         ``"default"``, a name that ``lightmel models`` lists, a ``.safetensors`` file that `Tagger.save`
-        wrote, or a published ``.pth`` of Won et al. (2020), known by its SHA-256.
+        wrote, or a published file of other people's, known by its SHA-256: a ``.pth`` of Won et al. (2020), a
+        ``.data-00000-of-00001`` of Pons and Serra (2019) or a ``.npz`` of the same numbers.
     device
         ``"auto"``: a CUDA device if there is one, else the processor; ``"cpu"``, ``"cuda"``, ``"cuda:1"``,
         ``"mps"``.
@@ -59,7 +61,7 @@ def load(
         except OSError:  # it has just gone
             raise hub.unknown(text) from None
         place, stamp = str(found), (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        loader = _LOADERS.get(found.suffix, _SAFETENSORS)
+        loader = next((own for end, own in _LOADERS.items() if found.name.endswith(end)), _SAFETENSORS)
     key = place, loader.where(device, precision), precision  # before anything is fetched
     with _lock:
         own = _locks.setdefault(key, threading.Lock())
@@ -99,8 +101,8 @@ def _read_published(path: Path, device: str, precision: str) -> Tagger:
 
 
 _SAFETENSORS, _PUBLISHED = _Loader(_torch_device, _read_safetensors), _Loader(_torch_device, _read_published)
-_LOADERS = {".pth": _PUBLISHED}
-"""By the suffix of a file; any other is a safetensors file's."""
+_LOADERS = dict.fromkeys(PUBLISHED_SUFFIXES, _PUBLISHED)
+"""By what a file's name ends in; any other is a safetensors file's."""
 
 
 def tag(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         paper_costs,
     )
     from .fcn import build_fcn
+    from .mobilenet import build_mobilenet
     from .musicnn import build_musicnn
     from .named import build_named, parse_name
     from .pooling import PoolingPlan, plan
@@ -37,6 +38,7 @@ __all__ = [
     "TaggingNetwork",
     "build",
     "build_fcn",
+    "build_mobilenet",
     "build_musicnn",
     "build_named",
     "build_vgg",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("Checked", "Claim", "Cost", "Row", "check_claims"), "cost"),
         **dict.fromkeys(("counted_cost", "layer_costs", "network_cost", "paper_cost", "paper_costs"), "cost"),
         "build_fcn": "fcn",
+        "build_mobilenet": "mobilenet",
         "build_musicnn": "musicnn",
         **dict.fromkeys(("build_named", "parse_name"), "named"),
         **dict.fromkeys(("PoolingPlan", "plan"), "pooling"),

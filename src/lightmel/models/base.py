@@ -14,7 +14,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ..errors import ShapeError
+from ..errors import ConfigError, ShapeError
+
+EPS = 1e-5
+"""What a normalisation adds to the variance where nothing is said: PyTorch's own."""
 
 
 class TaggingNetwork(nn.Module):
@@ -99,6 +102,27 @@ def whole_numbers(input_shape: Sequence[int], axes: int | None = None) -> tuple[
         how_many = "" if axes is None else f"{axes} "
         raise ShapeError(f"An input shape is {how_many}whole numbers from 1 on, not {input_shape!r}.")
     return shape
+
+
+def unusual(**arguments: tuple[object, object]) -> dict[str, object]:
+    """Return the arguments, each ``(value, usual value)``, that are not as usual.
+
+    What a spec says beside what it always said, so that the networks of older files describe themselves as
+    they did, and older versions read files that hold nothing new.
+    """
+    return {name: value for name, (value, usual) in arguments.items() if value != usual}
+
+
+def check_eps(eps: float) -> None:
+    """Refuse what no normalisation can add to a variance.
+
+    Raises
+    ------
+    ConfigError
+        If it is not above 0 and finite.
+    """
+    if not 0 < eps < math.inf:
+        raise ConfigError(f"eps is added to a variance: a finite number above 0, not {eps!r}.")
 
 
 def initialize(module: nn.Module, generator: torch.Generator | None) -> None:

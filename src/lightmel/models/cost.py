@@ -24,6 +24,7 @@ from ..frontends import CLIP_SECONDS, PAPER_CONFIGS, FrontendConfig, MelConfig
 from .base import TaggingNetwork
 from .fcn import FILTERS, POOLS
 from .registry import SEGMENT_SECONDS, build, names
+from .vgg import pooled_sizes
 
 FLOAT_BYTES = 4
 
@@ -69,13 +70,14 @@ _INPUT_NORM = Cost(parameters=2)
 
 
 def _vgg(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
-    bands, frames = model["input_shape"]
+    pools = model["pools"]
+    *sizes, left = pooled_sizes(model["input_shape"], pools, model.get("strides", pools))
     yield "input_norm", _INPUT_NORM
     channels = 1
-    for i, (filters, (freq, time)) in enumerate(zip(model["widths"], model["pools"], strict=True)):
-        yield f"blocks.{i}", _layer(9 * channels, filters, bands, frames, norm=True)
-        channels, bands, frames = filters, bands // freq, frames // time
-    yield "head", _layer(channels, model["n_tags"], norm=False)
+    for i, (filters, size) in enumerate(zip(model["widths"], sizes, strict=True)):
+        yield f"blocks.{i}", _layer(9 * channels, filters, *size, norm=True)
+        channels = filters
+    yield "head", _layer(channels * math.prod(left), model["n_tags"], norm=False)
 
 
 def _fcn(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
@@ -90,8 +92,9 @@ def _musicnn(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
         height = max(1, int(part * bands))
         yield f"timbre.{i}", _layer(height * length, filters, bands - height + 1, frames, norm=True)
         front += filters
+    rows = bands if model.get("every_band") else 1
     for i, (length, filters) in enumerate(model["temporal"]):
-        yield f"temporal.{i}", _layer(length, filters, frames, norm=True)
+        yield f"temporal.{i}", _layer(length, filters, rows, frames, norm=True)
         front += filters
     width, dense = model["width"], model["dense"]
     paper = model["variant"] == "paper"

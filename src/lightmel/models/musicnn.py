@@ -1,9 +1,11 @@
 """MUSICNN: musically motivated first filters, then a few wide convolutions over time.
 
 Pons, Nieto, Prockup, Schmidt, Ehmann, Serra, "End-to-end learning for music audio tagging at scale",
-ISMIR 2018, in the form that Ferraro et al. (EUSIPCO 2020) trained and in the form of the public
-checkpoints of Won et al. (SMC 2020). The filters' heights are parts of the *bands*, as the paper's text
-has them; the paper's code feeds its network transposed, so that they lie over the frames there.
+ISMIR 2018, in the form that Ferraro et al. (EUSIPCO 2020) trained, in the form of the public checkpoints
+of Won et al. (SMC 2020), and in that of Pons and Serra's own (ISMIR 2019 late-breaking), which is the second
+with ReLU before normalisation and temporal filters along every band. The filters' heights are parts of the
+*bands*, as the paper's text has them; the paper's code feeds its network transposed, so that they lie over
+the frames there.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ConfigError, nearest
-from .base import TaggingNetwork, initialize, whole_numbers
+from .base import EPS, TaggingNetwork, check_eps, initialize, unusual, whole_numbers
 
 Timbre = Sequence[tuple[float, int, int]]
 """Timbre filters: (height as a part of the bands, length in frames, how many)."""
 Temporal = Sequence[tuple[int, int]]
-"""Temporal filters on the mean over bands: (length in frames, how many)."""
+"""Temporal filters: (length in frames, how many)."""
 
 VARIANTS = ("paper", "pons")
 WIDTHS: dict[tuple[str, str], dict[str, Any]] = {
@@ -76,10 +78,10 @@ class _TimbreFilters(nn.Module):
     filter, negated. No branch depends on the weights, so that the graph is the same for all of them.
     """
 
-    def __init__(self, height: int, length: int, filters: int, relu_first: bool) -> None:
+    def __init__(self, height: int, length: int, filters: int, relu_first: bool, eps: float) -> None:
         super().__init__()
         self.conv = _SignedConv2d(1, filters, (height, length))
-        self.bn = nn.BatchNorm2d(filters)
+        self.bn = nn.BatchNorm2d(filters, eps)
         self.length = length
         self.relu_first = relu_first
 
@@ -100,10 +102,10 @@ class _TimbreFilters(nn.Module):
 class _Convolution(nn.Module):
     """A convolution over time that keeps the length, with batch normalisation and ReLU in either order."""
 
-    def __init__(self, channels: int, filters: int, length: int, relu_first: bool) -> None:
+    def __init__(self, channels: int, filters: int, length: int, relu_first: bool, eps: float) -> None:
         super().__init__()
         self.conv = nn.Conv1d(channels, filters, length)
-        self.bn = nn.BatchNorm1d(filters)
+        self.bn = nn.BatchNorm1d(filters, eps)
         self.length = length
         self.relu_first = relu_first
 
@@ -129,31 +131,37 @@ class Musicnn(TaggingNetwork):
         width: int,
         dense: int,
         dropout: float,
+        relu_first: bool,
+        every_band: bool,
+        eps: float,
     ) -> None:
         super().__init__(input_shape, n_tags)
         self.variant = variant
         self.timbre_filters = [(float(part), int(n), int(count)) for part, n, count in timbre]
         self.temporal_filters = [(int(n), int(count)) for n, count in temporal]
         self.width, self.dense_units, self.dropout_rate = int(width), int(dense), float(dropout)
-        relu_first = variant == "paper"
+        self.relu_first, self.every_band, self.eps = bool(relu_first), bool(every_band), float(eps)
         n_mels, _ = whole_numbers(input_shape, axes=2)
         # Its scale is the filters' to learn. Frozen, no gradient has to reach the input.
-        self.input_norm = nn.BatchNorm2d(1).requires_grad_(False)
+        self.input_norm = nn.BatchNorm2d(1, self.eps).requires_grad_(False)
         self.timbre = nn.ModuleList(
-            _TimbreFilters(max(1, int(part * n_mels)), n, count, relu_first)
+            _TimbreFilters(max(1, int(part * n_mels)), n, count, self.relu_first, self.eps)
             for part, n, count in self.timbre_filters
         )
         self.temporal = nn.ModuleList(
-            _Convolution(1, count, n, relu_first) for n, count in self.temporal_filters
+            _TimbreFilters(1, n, count, self.relu_first, self.eps)
+            if self.every_band
+            else _Convolution(1, count, n, self.relu_first, self.eps)
+            for n, count in self.temporal_filters
         )
         front = sum(count for *_, count in self.timbre_filters) + sum(c for _, c in self.temporal_filters)
         self.middle = nn.ModuleList(
-            _Convolution(c, self.width, 7, relu_first) for c in (front, self.width, self.width)
+            _Convolution(c, self.width, 7, self.relu_first, self.eps) for c in (front, self.width, self.width)
         )
         pooled = self.width if variant == "paper" else front + 3 * self.width
         self.dropout = nn.Dropout(self.dropout_rate)
         self.dense = nn.Linear(2 * pooled, self.dense_units)
-        self.dense_norm = nn.BatchNorm1d(self.dense_units)
+        self.dense_norm = nn.BatchNorm1d(self.dense_units, self.eps)
         self.embed_dim = self.dense_units
         self.head = nn.Linear(self.dense_units, self.n_tags)
 
@@ -168,11 +176,16 @@ class Musicnn(TaggingNetwork):
             "width": self.width,
             "dense": self.dense_units,
             "dropout": self.dropout_rate,
+            **unusual(
+                relu_first=(self.relu_first, self.variant == "paper"),
+                every_band=(self.every_band, False),
+                eps=(self.eps, EPS),
+            ),
         }
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         x = self.input_norm(x[:, None])
-        flat = x.mean(dim=2)
+        flat = x if self.every_band else x.mean(dim=2)
         front = torch.cat([f(x) for f in self.timbre] + [f(flat) for f in self.temporal], dim=1)
         first, second, third = self.middle
         r1 = first(front)
@@ -180,13 +193,13 @@ class Musicnn(TaggingNetwork):
         if self.variant == "paper":
             halved = F.max_pool1d(r2, 2) if r2.shape[-1] > 1 else r2
             h = third(halved) + halved
-            pooled = torch.cat([h.mean(dim=2), h.amax(dim=2)], dim=1)
-            e = self.dense_norm(F.relu(self.dense(self.dropout(pooled))))
+            pooled = self.dropout(torch.cat([h.mean(dim=2), h.amax(dim=2)], dim=1))
         else:
             r3 = third(r2) + r2
             h = torch.cat([front, r1, r2, r3], dim=1)
             pooled = torch.cat([h.amax(dim=2), h.mean(dim=2)], dim=1)
-            e = F.relu(self.dense_norm(self.dense(pooled)))
+        e = self.dense(pooled)
+        e = self.dense_norm(F.relu(e)) if self.relu_first else F.relu(self.dense_norm(e))
         embedding: torch.Tensor = self.dropout(e)
         return embedding
 
@@ -202,6 +215,9 @@ def build_musicnn(
     width: int | None = None,
     dense: int | None = None,
     dropout: float = 0.5,
+    relu_first: bool | None = None,
+    every_band: bool = False,
+    eps: float = EPS,
     generator: torch.Generator | None = None,
 ) -> Musicnn:
     """Build MUSICNN for mels of `input_shape` ``(n_mels, n_frames)``; it returns logits.
@@ -226,13 +242,20 @@ def build_musicnn(
         Filters of the three middle convolutions; units of the dense layer, which is the embedding.
     dropout
         Part of the units that training drops.
+    relu_first
+        Whether every ReLU comes before its normalisation; left out, as `variant` has it.
+    every_band
+        Whether the temporal filters run along every band, with the maximum over the bands afterwards, as in
+        Pons and Serra's own checkpoints; else they run on the mean over the bands.
+    eps
+        What every normalisation adds to the variance.
     generator
         Draws the initial weights; without one, torch's global generator does.
 
     Raises
     ------
     ConfigError
-        For a variant or size that does not exist.
+        For a variant or size that does not exist, or an `eps` that is not above 0.
     ShapeError
         For an input shape that is not two positive numbers.
     """
@@ -251,6 +274,16 @@ def build_musicnn(
             "MUSICNN has timbre and temporal layers, one of each at least, of numbers above 0, not "
             f"{shape['timbre']} and {shape['temporal']}."
         )
-    model = Musicnn(input_shape, n_tags, variant=variant, dropout=dropout, **shape)
+    check_eps(eps)
+    model = Musicnn(
+        input_shape,
+        n_tags,
+        variant=variant,
+        dropout=dropout,
+        relu_first=variant == "paper" if relu_first is None else relu_first,
+        every_band=every_band,
+        eps=eps,
+        **shape,
+    )
     initialize(model, generator)
     return model

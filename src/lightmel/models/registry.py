@@ -12,12 +12,14 @@ from ..errors import ConfigError, LightmelError, UnknownModelError, nearest
 from ..frontends import CLIP_SECONDS
 from .base import TaggingNetwork
 from .fcn import build_fcn
+from .mobilenet import build_mobilenet
 from .musicnn import build_musicnn
 from .vgg import build_vgg
 
 BUILDERS: dict[str, Callable[..., TaggingNetwork]] = {
     "vgg": build_vgg,
     "musicnn": build_musicnn,
+    "mobilenet": build_mobilenet,
     "fcn": build_fcn,
 }
 

@@ -1,7 +1,9 @@
 """VGG-CNN: four blocks of 3x3 convolutions over the mel-spectrogram as over a picture.
 
 Choi, Fazekas, Sandler, "Automatic tagging using deep convolutional neural networks", ISMIR 2016, with the
-filters and pools of Ferraro, Bogdanov, Serra, Yoon, EUSIPCO 2020.
+filters and pools of Ferraro, Bogdanov, Serra, Yoon, EUSIPCO 2020; with arguments for the form of Pons and
+Serra's public checkpoints (ISMIR 2019 late-breaking): five blocks, ReLU before normalisation, pools that
+overlap.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ConfigError, ShapeError, nearest
-from .base import TaggingNetwork, initialize
-from .pooling import N_LAYERS, PoolingPlan, plan
+from .base import EPS, TaggingNetwork, check_eps, initialize, unusual
+from .pooling import PoolingPlan, plan
+
+Pools = Sequence[tuple[int, int]]
 
 WIDTHS: dict[str, tuple[int, ...]] = {
     "full": (128, 384, 768, 2048),
@@ -25,16 +29,39 @@ WIDTHS: dict[str, tuple[int, ...]] = {
 
 
 class _Block(nn.Module):
-    """3x3 convolution that keeps the size, batch normalisation, ELU, maximum pooling (frequency, time)."""
+    """3x3 convolution that keeps the size, batch normalisation, ELU, maximum pooling (frequency, time).
 
-    def __init__(self, channels: int, filters: int, pool: tuple[int, int]) -> None:
+    Or ReLU before the normalisation, in place of ELU after it.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        pool: tuple[int, int],
+        stride: tuple[int, int],
+        relu_first: bool,
+        eps: float,
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, filters, 3, padding=1)
-        self.bn = nn.BatchNorm2d(filters)
-        self.pool = pool
+        self.bn = nn.BatchNorm2d(filters, eps)
+        self.pool, self.stride = pool, stride
+        self.relu_first = relu_first
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.max_pool2d(F.elu(self.bn(self.conv(x))), self.pool)
+        y = self.conv(x)
+        y = self.bn(F.relu(y)) if self.relu_first else F.elu(self.bn(y))
+        return F.max_pool2d(y, self.pool, self.stride)
+
+
+def pooled_sizes(input_shape: tuple[int, int], pools: Pools, strides: Pools) -> list[tuple[int, int]]:
+    """Return ``(bands, frames)`` that enter each block, and last what leaves the last one."""
+    sizes = [input_shape]
+    for pool, stride in zip(pools, strides, strict=True):
+        bands, frames = ((n - p) // step + 1 for n, p, step in zip(sizes[-1], pool, stride, strict=True))
+        sizes.append((bands, frames))
+    return sizes
 
 
 class Vgg(TaggingNetwork):
@@ -44,21 +71,32 @@ class Vgg(TaggingNetwork):
     memory_format = torch.channels_last  # `benchmarks/memory_format.py`
 
     def __init__(
-        self, input_shape: tuple[int, int], n_tags: int, *, widths: Sequence[int], pooling: PoolingPlan
+        self,
+        input_shape: tuple[int, int],
+        n_tags: int,
+        *,
+        widths: Sequence[int],
+        pools: Pools,
+        strides: Pools,
+        relu_first: bool,
+        eps: float,
     ) -> None:
         super().__init__(input_shape, n_tags)
         self.widths = tuple(int(width) for width in widths)
-        self.pooling = pooling
-        if len(self.widths) != N_LAYERS or len(pooling.pools) != N_LAYERS or min(self.widths) < 1:
+        self.pools, self.strides = _pairs(pools), _pairs(strides)
+        self.relu_first, self.eps = bool(relu_first), float(eps)
+        if not len(self.widths) == len(self.pools) == len(self.strides) or min(self.widths, default=0) < 1:
             raise ShapeError(
-                f"VGG has four blocks: it wants four widths, each at least 1, and four pools, not widths "
-                f"{self.widths} and pools {pooling.pools}."
+                f"Each block of VGG has a width, a pool and a stride: as many of each, the widths at least "
+                f"1, not widths {self.widths}, pools {self.pools} and strides {self.strides}."
             )
-        self.embed_dim = self.widths[-1]
-        self.input_norm = nn.BatchNorm2d(1)
+        bands, frames = pooled_sizes(input_shape, self.pools, self.strides)[-1]
+        self.embed_dim = self.widths[-1] * bands * frames
+        self.input_norm = nn.BatchNorm2d(1, self.eps)
         channels = (1, *self.widths[:-1])
         self.blocks = nn.ModuleList(
-            _Block(c, f, p) for c, f, p in zip(channels, self.widths, pooling.pools, strict=True)
+            _Block(*numbers, self.relu_first, self.eps)
+            for numbers in zip(channels, self.widths, self.pools, self.strides, strict=True)
         )
         self.head = nn.Linear(self.embed_dim, self.n_tags)
 
@@ -69,15 +107,24 @@ class Vgg(TaggingNetwork):
             "input_shape": list(self.input_shape),
             "n_tags": self.n_tags,
             "widths": list(self.widths),
-            "pools": [list(pool) for pool in self.pooling.pools],
+            "pools": [list(pool) for pool in self.pools],
+            **unusual(
+                strides=([list(stride) for stride in self.strides], [list(pool) for pool in self.pools]),
+                relu_first=(self.relu_first, False),
+                eps=(self.eps, EPS),
+            ),
         }
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the 1x1 that the last block leaves, ``(batch, filters)``."""
+        """Return what the last block leaves, flattened: ``(batch, filters)`` of 1x1."""
         x = self.input_norm(x[:, None])
         for block in self.blocks:
             x = block(x)
         return x.flatten(1)
+
+
+def _pairs(pools: Pools) -> tuple[tuple[int, int], ...]:
+    return tuple((int(freq), int(time)) for freq, time in pools)
 
 
 def build_vgg(
@@ -86,7 +133,10 @@ def build_vgg(
     *,
     size: Literal["full", "small"] = "full",
     widths: Sequence[int] | None = None,
-    pools: Sequence[tuple[int, int]] | None = None,
+    pools: Pools | None = None,
+    strides: Pools | None = None,
+    relu_first: bool = False,
+    eps: float = EPS,
     generator: torch.Generator | None = None,
 ) -> Vgg:
     """Build the paper's VGG-CNN for mels of `input_shape` ``(n_mels, n_frames)``; it returns logits.
@@ -107,28 +157,46 @@ def build_vgg(
     pools
         ``(frequency, time)`` of each block. Left out, `pooling.plan` finds them: the paper's for its shapes.
         A saved model carries its own, so that it loads the same whatever becomes of the rule.
+    strides
+        ``(frequency, time)`` by which each block's pool moves on. Left out, each moves on by its size, and
+        all together must end at 1x1. With strides of another size, so that pools overlap or leave gaps, they
+        may leave more: channels, bands and frames, flattened in that order, are the embedding then.
+    relu_first
+        ReLU before each block's normalisation, in place of ELU after it.
+    eps
+        What every normalisation adds to the variance.
     generator
         Draws the initial weights, and nothing else is drawn; without one, torch's global generator does.
 
     Raises
     ------
     ConfigError
-        For a size that does not exist.
+        For a size that does not exist, or an `eps` that is not above 0.
     ShapeError
-        For an input shape that is not two positive numbers, other than four widths, or pools that do not
-        end at 1x1.
+        For an input shape that is not two positive numbers, not as many widths and strides as pools, pools
+        that do not end at 1x1, or strided ones that leave nothing.
     """
     if size not in WIDTHS:
         known = " and ".join(repr(name) for name in WIDTHS)
         raise ConfigError(f"VGG has the sizes {known}, not {size!r}.{nearest(str(size), WIDTHS)}")
+    check_eps(eps)
     pooling = plan(input_shape)
-    if pools is not None:
-        freq, time = (tuple(int(pool[axis]) for pool in pools) for axis in (0, 1))
-        pooling = PoolingPlan(pooling.input_shape, freq, time)
+    shape, sizes = pooling.input_shape, pooling.pools if pools is None else _pairs(pools)
+    steps = sizes if strides is None else _pairs(strides)
+    if steps == sizes:
+        freq, time = (tuple(pair[axis] for pair in sizes) for axis in (0, 1))
+        PoolingPlan(shape, freq, time)  # which checks them
+    elif min((n for pair in (*sizes, *steps) for n in pair), default=0) < 1 or (
+        len(steps) == len(sizes) and min(pooled_sizes(shape, sizes, steps)[-1]) < 1
+    ):
+        raise ShapeError(
+            f"Pools and strides are at least 1 and leave something of {shape}, unlike the pools {sizes} with "
+            f"the strides {steps}."
+        )
     filters = WIDTHS[size] if widths is None else widths
     device = torch.get_default_device()
     with torch.device("meta"):  # the layers' own initialization would draw from the global generator
-        model = Vgg(pooling.input_shape, n_tags, widths=filters, pooling=pooling)
+        model = Vgg(shape, n_tags, widths=filters, pools=sizes, strides=steps, relu_first=relu_first, eps=eps)
     model.to_empty(device=device)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
