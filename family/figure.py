@@ -40,6 +40,8 @@ PARTS = {
     "robustness": "changed sound",
     "music": "music or not",
 }
+ALL = "all teachers"
+"""As one, beside each of them."""
 MARK = "†"
 
 Result = Mapping[str, Any]
@@ -190,7 +192,7 @@ def notes(results: Sequence[Result]) -> Iterator[str]:
     for teacher, why in sorted(teachers.items()):
         yield f"The figures of the teacher `{teacher}` are not held out: {why}."
     if any(r["music"] for r in results):
-        yield "Music or not: what is none was trained on, but for the groups held out."
+        yield "Music or not: the family is trained on what is none, but for the groups held out."
 
 
 def pages_table(results: Sequence[Result]) -> str:
@@ -305,9 +307,7 @@ def teachers_line(results: Sequence[Result], measure: str) -> float | None:
     values = set()
     for r in results:
         teachers = (r["human"] or {}).get("teachers", {})
-        together = teachers.get("all teachers") or (
-            next(iter(teachers.values())) if len(teachers) == 1 else None
-        )
+        together = teachers.get(ALL) or (next(iter(teachers.values())) if len(teachers) == 1 else None)
         values.add(together[measure]["value"] if together else None)
     return values.pop() if len(values) == 1 else None
 

@@ -19,6 +19,7 @@ import os
 import re
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -27,15 +28,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from figure import GENRES, WAYS, pages_table
 from numpy.typing import NDArray
 
 import lightmel
-from lightmel import audio, hub, vocabularies
+from figure import ALL, GENRES, WAYS, pages_table
+from lightmel import audio, hub
 from lightmel._files import write_whole
 from lightmel.datasets import Rows
 from lightmel.distillation import read_human_annotations, read_tracks
 from lightmel.distillation.corpus import to_int16
+from lightmel.distillation.targets import blend
 from lightmel.errors import ConfigError, DataError, LightmelError
 from lightmel.evaluation import (
     Intervals,
@@ -50,6 +52,8 @@ from lightmel.evaluation import (
 from lightmel.evaluation.metrics import Measure
 from lightmel.inference import Tagger
 from lightmel.training import WaveDomain
+from lightmel.vocabularies import CATEGORIES, MUSIC, category, concept, same
+from train import FILES
 
 Floats = NDArray[np.float64]
 Wave = NDArray[Any]
@@ -60,6 +64,8 @@ MIN_POSITIVES = 3
 INTERVALS = Intervals()
 SAMPLE_SEED = 0
 PLAIN = "plain"
+STUDENTS = tomllib.loads(Path(__file__).with_name("students.toml").read_text(encoding="utf-8"))
+CONCEPT_SHARE = STUDENTS["distillation"]["concept_share"]
 
 PROTOCOL = {
     "scores": "means of the scores of back-to-back segments over the whole clip, as Tagger.tag gives them; "
@@ -70,10 +76,13 @@ PROTOCOL = {
     f"MagnaTagATune have it (music/human_tags.csv); tags with {MIN_POSITIVES} or more true clips; mean over "
     "the tags that the tagger has, beside a teacher over those that both have",
     "genres": "ROC AUC of the tag of the genre's name against the labels of music/genres.csv",
-    "agreement": "Pearson correlation over the clips of music/genres.csv between the tagger's scores and the "
-    "teachers': the sigmoid of the mean of the logits of the clip's scores of those teachers that have the "
-    "tag; means over tags. top5: how many of the teachers' five best tags are among the tagger's, of the "
-    "tags compared, mean over clips",
+    "teachers": "a teacher's scores of a tag that it lacks are those of the tags of the same concept. All "
+    "teachers are one as targets are made (lightmel.distillation.targets.blend): of a tag, the mean of the "
+    "logits of the clips' scores, standardised over the clips, of those that have it, with a share of "
+    f"{CONCEPT_SHARE} of those that have only its concept",
+    "agreement": "Pearson correlation over the clips of music/genres.csv between the tagger's scores and "
+    "those of all teachers; means over tags. top5: how many of the teachers' five best tags are among the "
+    "tagger's, of the tags compared, mean over clips",
     "music": "ROC AUC of the tag music, the clips of music/genres.csv against those of not-music; held_out: "
     "against the groups that the tagger was not trained on",
     "robustness": "Pearson correlation between the scores of clips and those of the same clips changed: over "
@@ -101,15 +110,16 @@ SEEN = (
         ("human", "genres", "agreement", "robustness"),
         "it was trained on 233 of the 286 clips, 102 of the 138 with human annotations among them",
     ),
-    Seen("*won2020-mtat-*", ("human",), "it was trained on MagnaTagATune, which has the 138 recordings"),
-    Seen("*mtt?musicnn*", ("human",), "it was trained on MagnaTagATune, which has the 138 recordings"),
-    Seen("*mtt?vgg*", ("human",), "it was trained on MagnaTagATune, which has the 138 recordings"),
+    *(
+        Seen(own, ("human",), "it was trained on MagnaTagATune, which has the 138 recordings")
+        for own in ("public:won2020-mtat-*", "public:pons2019-mtat-*")
+    ),
 )
 
 
 def seen(name: str) -> dict[str, str]:
     """Return for each part whose figures are not held out why they are not."""
-    return {part: s.note for s in SEEN if fnmatchcase(name.lower(), s.pattern) for part in s.parts}
+    return {part: s.note for s in SEEN if fnmatchcase(name, s.pattern) for part in s.parts}
 
 
 # Clips.
@@ -180,11 +190,14 @@ class Scored:
     tags: tuple[str, ...]
     values: Floats
 
+    def has(self, tag: str) -> bool:
+        """Return whether it has a tag of that name, whatever its case."""
+        return any(same(own, tag) for own in self.tags)
+
     def of(self, tags: Sequence[str], rows: Sequence[int] | slice = slice(None)) -> Floats:
         """Return the columns of some tags, in their order."""
-        found: Floats = self.values[rows if isinstance(rows, slice) else list(rows)][
-            :, [self.tags.index(tag) for tag in tags]
-        ]
+        columns = [next(i for i, own in enumerate(self.tags) if same(own, tag)) for tag in tags]
+        found: Floats = self.values[rows if isinstance(rows, slice) else list(rows)][:, columns]
         return found
 
 
@@ -326,7 +339,7 @@ def annotated(clips: Clips, table: Path) -> Annotated:
 
 def human(own: Scored, teachers: Mapping[str, Scored], data: Annotated) -> dict[str, Any] | None:
     """Return ROC AUC and PR AUC against human annotations, and the difference to each teacher's."""
-    tags = [tag for tag in data.tags if tag in own.tags]
+    tags = [tag for tag in data.tags if own.has(tag)]
     if not tags:
         return None
     truth, scores = data.of(tags), own.of(tags, data.rows)
@@ -343,7 +356,7 @@ def human(own: Scored, teachers: Mapping[str, Scored], data: Annotated) -> dict[
         "teachers": {},
     }
     for name, teacher in teachers.items():
-        both = [tag for tag in tags if tag in teacher.tags]
+        both = [tag for tag in tags if teacher.has(tag)]
         if both:
             truth, scores, theirs = data.of(both), own.of(both, data.rows), teacher.of(both, data.rows)
             found["teachers"][name] = {"tags": len(both)} | {
@@ -361,26 +374,22 @@ def genres(own: Scored, clips: Clips, labels: Sequence[str]) -> dict[str, Any]:
         truth = np.array([label == genre for label in labels])[:, None]
         found[genre] = (
             {"true": int(truth.sum())} | measured("roc_auc", truth, own.of([genre]), [genre], clips.groups)
-            if genre in own.tags
+            if own.has(genre)
             else None
         )
     return found
 
 
-def combined(teachers: Sequence[Scored]) -> Scored:
-    """Return the sigmoid of the mean of the logits of those that have a tag, for each tag."""
-    tags = tuple(dict.fromkeys(tag for teacher in teachers for tag in teacher.tags))
-    columns = []
-    for tag in tags:
-        each = [teacher.of([tag])[:, 0].clip(1e-12, 1 - 1e-12) for teacher in teachers if tag in teacher.tags]
-        columns.append(1 / (1 + np.exp(-np.mean([np.log(s) - np.log1p(-s) for s in each], axis=0))))
-    return Scored(tags, np.stack(columns, axis=1))
-
-
-def category(tag: str) -> str:
-    """Return the tag's category, or one for all where the vocabularies have none."""
-    known: Callable[[str], str] = getattr(vocabularies, "category", lambda _: "all")
-    return known(tag)
+def blended(teachers: Sequence[Scored], tags: Sequence[str]) -> Scored:
+    """Return the teachers' scores, as one, of those of `tags` that any of them knows by name or concept."""
+    meanings = {concept(tag) for teacher in teachers for tag in teacher.tags}
+    known = [t for t in tags if concept(t) in meanings or any(teacher.has(t) for teacher in teachers)]
+    if not known:
+        return Scored((), np.zeros((len(teachers[0].values), 0)))
+    scores = torch.from_numpy(np.concatenate([teacher.values for teacher in teachers], axis=1))
+    logits = scores.clamp(1e-12, 1 - 1e-12).logit()
+    targets = blend(logits, [teacher.tags for teacher in teachers], known, CONCEPT_SHARE)
+    return Scored(tuple(known), targets.double().sigmoid().numpy())
 
 
 def mean(values: Iterable[float]) -> float | None:
@@ -391,14 +400,12 @@ def mean(values: Iterable[float]) -> float | None:
 
 def agreement(own: Scored, teachers: Scored, clips: Clips) -> dict[str, Any] | None:
     """Return how the scores agree with the teachers', tag by tag, category by category, and in all."""
-    tags = [tag for tag in own.tags if tag in teachers.tags]
+    tags = teachers.tags
     if not tags:
         return None
-    mine, theirs = own.of(tags), teachers.of(tags)
+    mine, theirs = own.of(tags), teachers.values
     each = dict(zip(tags, correlation(mine, theirs).tolist(), strict=True))
-    by_category: dict[str, list[str]] = {}
-    for tag in tags:
-        by_category.setdefault(category(tag), []).append(tag)
+    by_category = {name: [tag for tag in tags if category(tag) == name] for name in (*CATEGORIES, MUSIC)}
     return {
         "clips": len(clips),
         "groups": len(set(clips.groups)),
@@ -406,7 +413,8 @@ def agreement(own: Scored, teachers: Scored, clips: Clips) -> dict[str, Any] | N
         "correlation": mean(each.values()),
         "per_category": {
             name: {"tags": len(some), "correlation": mean(each[tag] for tag in some)}
-            for name, some in sorted(by_category.items())
+            for name, some in by_category.items()
+            if some
         },
         "per_tag": {tag: rounded(value) for tag, value in each.items()},
         "top5": rounded(shared_top(theirs, mine, 5)),
@@ -499,6 +507,15 @@ class Bench:
             **options,
         )
 
+    def place(self, name: str) -> str:
+        """Return the shared folder's file of a teacher of the family where it is there, else the name."""
+        file = self.clips.folder.parent / FILES[name] if name in FILES else None
+        return str(file) if file is not None and file.is_file() else name
+
+    def load(self, name: str) -> Tagger:
+        """Return the tagger of that name or file."""
+        return lightmel.load(self.place(name), device="cpu")
+
     def measure(self, name: str) -> dict[str, Any]:
         """Return all figures of one tagger, as plain data.
 
@@ -507,22 +524,20 @@ class Bench:
         LightmelError
             If there is no such tagger or teacher, or a clip cannot be read.
         """
-        tagger = lightmel.load(name, device="cpu")
+        tagger = self.load(name)
         every = range(len(self.clips))
         ways = dict.fromkeys(WAYS, self.sample)
         scored = score(tagger, self.clips, {PLAIN: every, **ways}, self.cache)
         own = scored.pop(PLAIN)
         # A tagger is no teacher of its own.
-        loaded = [
-            t
-            for t in (lightmel.load(n, device="cpu") for n in self.teachers)
-            if t.runtime.weights != tagger.runtime.weights
-        ]
+        loaded = [t for t in map(self.load, self.teachers) if t.runtime.weights != tagger.runtime.weights]
         teachers = {t.name: score(t, self.clips, {PLAIN: every}, self.cache)[PLAIN] for t in loaded}
-        together = combined(list(teachers.values())) if teachers else None
-        beside = teachers | ({"all teachers": together} if together and len(teachers) > 1 else {})
-        is_music = next((tag for tag in tagger.tags if tag.lower() == "music"), None)
-        costs = cost(name)
+        beside = {who: blended([scores], own.tags) for who, scores in teachers.items()}
+        together = blended(list(teachers.values()), own.tags) if teachers else None
+        if together and len(teachers) > 1:
+            beside[ALL] = together
+        is_music = next((tag for tag in tagger.tags if concept(tag) == MUSIC), None)
+        costs = cost(self.place(name))
         found = {
             "schema": 1,
             "tagger": {
