@@ -42,7 +42,9 @@ def teacher(name: str, shared: Path, precision: str = "float32") -> Tagger:
     return load(file if file.is_file() else name, precision=precision)
 
 
-def settings(family: dict[str, Any], student: dict[str, Any], shared: Path) -> tuple[DistillConfig, Any]:
+def settings(
+    family: dict[str, Any], student: dict[str, Any], shared: Path
+) -> tuple[DistillConfig, Any]:
     """Return what a student is and is trained on, and how."""
     own = {**family["distillation"], **student.get("distillation", {})}
     if start := own.get("start"):
