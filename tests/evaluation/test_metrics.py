@@ -228,6 +228,74 @@ def test_a_tag_that_loses_its_only_clip_is_left_out_of_that_resample() -> None:
     assert (low, high) == (0.0, 0.5)  # without the rare tag, and with it
 
 
+@pytest.mark.parametrize(("name", "measure"), [("roc_auc", roc_auc), ("pr_auc", pr_auc)])
+def test_whole_groups_are_drawn_and_differences_are_of_the_same_draw(name: str, measure: object) -> None:
+    truth, scores = noisy(4, clips=14)
+    _, other = noisy(5, clips=14)
+    groups = ["b", "a", "c", "a", "d", "d", "b", "e", "c", "c", "f", "g", "a", "b"]
+    rows_of = {g: [i for i, own in enumerate(groups) if own == g] for g in dict.fromkeys(groups)}
+    names, tags = list(rows_of), ["a", "b", "c"]
+    rng = np.random.default_rng(7)
+    own, less = [], []
+    for _ in range(40):
+        rows = [row for i in rng.integers(len(names), size=len(names)) for row in rows_of[names[i]]]
+        mine, theirs = (macro(measure(truth[rows], s[rows], tags)) for s in (scores, other))  # type: ignore[operator]
+        own.append(mine)
+        less.append(mine - theirs)
+    for minus, wanted in ((None, own), (other, less)):
+        found = bootstrap(
+            truth,
+            scores,
+            tags,
+            name,
+            np.random.default_rng(7),
+            minus=minus,
+            groups=groups,
+            resamples=40,
+            level=0.9,
+        )
+        assert found == pytest.approx(tuple(np.nanquantile(wanted, [0.05, 0.95])), abs=1e-12)
+
+
+def test_groups_of_one_clip_are_clips_and_repeated_clips_are_one() -> None:
+    truth, scores = noisy(6, clips=20)
+    tags = ["a", "b", "c"]
+
+    def interval(times: int, groups: list[int] | None) -> tuple[float, float]:
+        rng = np.random.default_rng(0)
+        return bootstrap(truth.repeat(times, 0), scores.repeat(times, 0), tags, "roc_auc", rng, groups=groups)
+
+    plain = interval(1, None)
+    assert interval(1, [*range(20)]) == plain
+    assert interval(4, [i // 4 for i in range(80)]) == pytest.approx(plain), "copies tell nothing new"
+    low, high = interval(4, None)
+    assert high - low < 0.7 * (plain[1] - plain[0])
+
+
+def test_a_tagger_differs_from_itself_by_nothing_and_pairing_narrows() -> None:
+    truth, scores = noisy(8)
+    tags = ["a", "b", "c"]
+    rng = np.random.default_rng(0)
+    assert bootstrap(truth, scores, tags, "pr_auc", rng, minus=scores.copy()) == (0.0, 0.0)
+    near = scores + 0.2 * rng.standard_normal(scores.shape)
+    own, less = (
+        bootstrap(truth, scores, tags, "pr_auc", np.random.default_rng(0), minus=other)
+        for other in (None, near)
+    )
+    assert less[1] - less[0] < (own[1] - own[0]) / 2
+
+
+def test_groups_and_other_scores_that_do_not_fit_are_refused() -> None:
+    truth, scores = noisy(0)
+    rng = np.random.default_rng(0)
+    with pytest.raises(ShapeError, match="60 clips want as many groups, not 2"):
+        bootstrap(truth, scores, ["a", "b", "c"], "roc_auc", rng, groups=["x", "y"])
+    with pytest.raises(ConfigError, match="one group"):
+        bootstrap(truth, scores, ["a", "b", "c"], "roc_auc", rng, groups=["x"] * 60)
+    with pytest.raises(ShapeError, match=r"\(clips, tags\)"):
+        bootstrap(truth, scores, ["a", "b", "c"], "roc_auc", rng, minus=scores[1:])
+
+
 def test_without_a_tag_to_measure_there_is_no_interval() -> None:
     truth = np.zeros((5, 2), dtype=bool)
     truth[:, 1] = True
