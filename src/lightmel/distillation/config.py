@@ -49,7 +49,8 @@ class DistillConfig:
     )
     fastest: float = setting(1.19, "The highest speed of these.")
     mixtures: float = setting(
-        0.5, "Windows of mixtures of two clips, which the teachers score anew, as a multiple of the plain ones."
+        0.5,
+        "Windows of mixtures of two clips, which the teachers score anew, as a multiple of the plain ones.",
     )
     clip_share: float = setting(
         0.0, "Share of the mean over all windows of a clip, or of a mixture, in the target of each of them."

@@ -58,7 +58,9 @@ def start_from(
 
 
 def _described(network: TaggingNetwork) -> str:
-    return ", ".join(f"{k} {v}" for k, v in network.spec().items() if k in ("architecture", "width", "widths"))
+    return ", ".join(
+        f"{k} {v}" for k, v in network.spec().items() if k in ("architecture", "width", "widths")
+    )
 
 
 def _statistics(config: FrontendConfig, waves: torch.Tensor, sr: int) -> tuple[torch.Tensor, torch.Tensor]:

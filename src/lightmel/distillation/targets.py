@@ -116,7 +116,9 @@ def blend(
         if not by_name:
             by_name, by_concept = by_concept, []
         if not by_name:
-            raise ConfigError(f"None of the teachers knows the tag {tag!r}: leave it out, or add one that does.")
+            raise ConfigError(
+                f"None of the teachers knows the tag {tag!r}: leave it out, or add one that does."
+            )
         share = concept_share if by_concept else 0.0
         mixed = (1 - share) * _mean_column(standard, by_name)
         if by_concept:

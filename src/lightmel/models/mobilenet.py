@@ -54,6 +54,8 @@ STAGES: tuple[Stage, ...] = (
 )
 FIRST, LAST_FACTOR, DENSE = 16, 6, 1280
 """Channels of the first convolution; of the last as a multiple of what enters it; units of the dense layer."""
+SQUEEZE = 0.25
+"""Part of the channels between the two layers of squeeze and excitation."""
 N_STRIDES = 1 + sum(stage.strided for stage in STAGES)
 
 
@@ -118,7 +120,7 @@ class _SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = scaled(channels, 0.25)
+        squeezed = scaled(channels, SQUEEZE)
         self.squeeze = nn.Linear(channels, squeezed)
         self.excite = nn.Linear(squeezed, channels)
 
