@@ -218,7 +218,7 @@ def distill(
     loss = distillation_loss(targets, config.tag_weight)
     trainer = Trainer(network, training, loss=loss, device=device)
     examples = CorpusExamples(corpus, windows, config, sr, frontend, targets)
-    result = fit_resumed(trainer, examples, None, None if kept is None else kept / "run", callbacks)
+    result = fit_resumed(trainer, examples, None, None if kept is None else kept / f"run-{config.student}", callbacks)
     description = Description(
         name="student",
         version="1",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError
@@ -20,6 +23,8 @@ from .kaldi_mel import (
     to_mel,
 )
 from .module import Frontend
+
+_CACHE_FRAMES = 256  # about 1 MB of float32 stays in a processor's cache
 
 
 class KaldiMelFrontend(Frontend):
@@ -42,7 +47,9 @@ class KaldiMelFrontend(Frontend):
         super().__init__(config)
         window = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64)
         self.register_buffer("window", window.float(), persistent=False)
-        self.register_buffer("bands", filter_bank(config).float(), persistent=False)
+        # Real and imaginary parts lie side by side: each weight twice adds up their squares.
+        bands = filter_bank(config).repeat_interleave(2, 1)
+        self.register_buffer("bands", bands.float(), persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return the frames of whole sounds, float32.
@@ -58,28 +65,27 @@ class KaldiMelFrontend(Frontend):
                 f"This front end mirrors {N_FFT // 2} samples and so needs at least {N_FFT // 2 + 2}, not "
                 f"{samples}: pad the wave with zeros."
             )
+        rows = wave.float().reshape(-1, samples)
+        out = rows.new_empty(len(rows), *self.config.shape(samples))
         with torch.autocast(wave.device.type, enabled=False):
-            rows = wave.float().reshape(-1, samples)
-            emphasised = rows[:, 1:] - PRE_EMPHASIS * rows[:, :-1]
-            spectrum = torch.stft(
-                emphasised,
-                N_FFT,
-                HOP,
-                WINDOW,
-                self.window,
-                center=True,
-                pad_mode="reflect",
-                return_complex=True,
-            )
-            power = torch.view_as_real(spectrum).square().sum(-1)
-            mel = self.bands @ power[:, :-1]  # the last bin has no weight
-            out = (mel + FLOOR).log().add(OFFSET).div(SCALE)
+            for row, mel in zip(rows, out, strict=True):
+                emphasised = row[1:] - PRE_EMPHASIS * row[:-1]
+                padded = F.pad(emphasised[None], (N_FFT // 2, N_FFT // 2), mode="reflect")[0]
+                # The window covers the middle of the transform; zeros around it change no power.
+                frames = padded[(N_FFT - WINDOW) // 2 :].unfold(0, WINDOW, HOP)
+                for begin in range(0, mel.shape[1], _CACHE_FRAMES):
+                    end = min(begin + _CACHE_FRAMES, mel.shape[1])
+                    spectrum = torch.fft.rfft(frames[begin:end] * self.window, n=N_FFT)
+                    power = torch.view_as_real(spectrum).flatten(1)[:, : self.bands.shape[1]].square()
+                    mel[:, begin:end] = self.bands @ power.T
+        out = out.add_(FLOOR).log_().add_(OFFSET).div_(SCALE)
         return out.reshape(*wave.shape[:-1], *out.shape[1:])
 
 
 def filter_bank(config: KaldiMelConfig) -> Tensor:
-    """Weights ``(n_mels, 512)``, float64, of the spectrum's bins but the last in each mel band."""
-    mels = torch.tensor([to_mel(k * SR / N_FFT) for k in range(N_FFT // 2)], dtype=torch.float64)
+    """Weights ``(n_mels, bins)``, float64, of the spectrum's bins below `TOP` in each mel band."""
+    bins = math.ceil(TOP * N_FFT / SR)
+    mels = torch.tensor([to_mel(k * SR / N_FFT) for k in range(bins)], dtype=torch.float64)
     step = to_mel(TOP) / (config.n_mels + 1)
     place = mels / step - torch.arange(config.n_mels, dtype=torch.float64)[:, None]  # 0 to 2 within a band
     return torch.minimum(place, 2 - place).clamp_min(0)

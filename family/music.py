@@ -1,0 +1,68 @@
+"""The music that the family is trained on: what the ledger allows, and phrases of single instruments.
+
+    python family/music.py --shared ../shared --work WORK
+
+writes ``WORK/music.csv`` (path, group), which `family/train.py` takes. Half of the groups of what is no music is
+left out of it and named in ``WORK/held-out.txt``, so that the family can be evaluated on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+from ledger import read_ledger
+from phrases import write_phrases
+
+from lightmel.datasets import hold_out
+from lightmel.errors import DataError
+
+PHRASES = 12
+"""Of each instrument."""
+HELD_OUT = 0.5
+"""Share of the groups of what is no music."""
+
+
+def held_out_not_music(groups: list[str]) -> set[str]:
+    """Return the groups of what is no music that nobody is trained on."""
+    return set(hold_out(groups, HELD_OUT, 0))
+
+
+def collect(shared: Path, work: Path) -> tuple[list[tuple[Path, str]], list[str]]:
+    """Return path and group of each clip to train on, phrases included, and the held-out groups."""
+    tracks = read_ledger()
+    not_music = [t.group for t in tracks if t.path.startswith("not-music/")]
+    held = held_out_not_music(not_music)
+    found, notes = [], []
+    for track in tracks:
+        path = shared / track.path
+        if not path.is_file():
+            raise DataError(f"The ledger names {track.path}, and there is no such file in {shared}.")
+        if track.path.startswith("instruments/"):
+            notes.append((path, path.parent.name))
+        elif not (track.path.startswith("not-music/") and track.group in held):
+            found.append((path, track.group))
+    found += write_phrases(notes, work / "phrases", PHRASES, np.random.default_rng(0))
+    return found, sorted(held)
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--work", type=Path, required=True)
+    given = parser.parse_args()
+    found, held = collect(given.shared.resolve(), given.work.resolve())
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerows([("path", "group"), *((str(path), group) for path, group in found)])
+    (given.work / "music.csv").write_text(table.getvalue(), encoding="utf-8")
+    (given.work / "held-out.txt").write_text("".join(f"{g}\n" for g in held), encoding="utf-8")
+    print(f"{len(found)} clips to train on, {len(held)} groups of what is no music held out")
+
+
+if __name__ == "__main__":
+    main()
