@@ -19,7 +19,7 @@ import lightmel
 from lightmel import hub, sample
 from lightmel.cli import app
 from lightmel.errors import AudioError, LightmelError
-from lightmel.inference import Tagging
+from lightmel.inference import Part, Tagging
 from lightmel.inference.runtimes import devices
 
 Answers = dict[str, Tagging | LightmelError]
@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-c", "from lightmel.cli import main; main()"]
 
 
 def test_a_table_says_what_a_person_wants_to_know(runner: CliRunner, answers: Answers) -> None:
-    result = runner.invoke(app, ["tag", "song.mp3"])
+    result = runner.invoke(app, ["tag", "song.mp3", "--flat"])
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     lines = result.stdout.splitlines()
@@ -44,7 +44,7 @@ def test_a_table_says_what_a_person_wants_to_know(runner: CliRunner, answers: An
 
 @pytest.mark.parametrize("n", [1, 3, 7, 50])
 def test_top(runner: CliRunner, answers: Answers, n: int) -> None:
-    result = runner.invoke(app, ["tag", "song.mp3", "--top", str(n)])
+    result = runner.invoke(app, ["tag", "song.mp3", "--flat", "--top", str(n)])
     assert len(re.findall(r" 0\.\d\d$", result.stdout, flags=re.M)) == min(n, 7)
 
 
@@ -56,13 +56,89 @@ def test_a_senseless_top_is_a_usage_error(runner: CliRunner, answers: Answers, n
 
 
 @pytest.mark.parametrize("width", [12, 20, 30, 40, 60, 80, 200])
-def test_any_width_of_terminal(runner: CliRunner, answers: Answers, width: int) -> None:
-    result = runner.invoke(app, ["tag", "a rather long name of a song.mp3"], env={"COLUMNS": str(width)})
+@pytest.mark.parametrize("view", [["--flat"], [], ["--all-categories"]])
+def test_any_width_of_terminal(runner: CliRunner, answers: Answers, width: int, view: list[str]) -> None:
+    command = ["tag", "a rather long name of a song.mp3", *view]
+    result = runner.invoke(app, command, env={"COLUMNS": str(width)})
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= width
     assert result.stdout.count("0.91") == 1
-    assert ("█" in result.stdout) == (width >= 30)
+    assert ("█" in result.stdout) == (width >= 30 and view == ["--flat"])
+
+
+def shown(runner: CliRunner, *command: str) -> list[str]:
+    """Return the lines but the title, the signature and the empty one."""
+    result = runner.invoke(app, ["tag", *command])
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()[1:-2]
+
+
+def test_categories_are_shown_where_there_are_some(runner: CliRunner, answers: Answers) -> None:
+    assert shown(runner, "song.mp3") == [
+        "  Genre        classical 0.20",
+        "  Instruments  guitar 0.91, strings 0.10",
+        "  Voice        female vocal 0.43",
+    ]
+    assert shown(runner, "song.mp3", "--top", "1")[1] == "  Instruments  guitar 0.91"
+    assert shown(runner, "song.mp3", "--all-categories") == [
+        "  Genre        classical 0.20",
+        "  Instruments  guitar 0.91, strings 0.10",
+        "  Voice        female vocal 0.43",
+        "  Tempo        slow 0.50",
+    ]
+    answers["drums.wav"] = dataclasses.replace(answers_default(), tags=("drums", "guitar"))
+    assert shown(runner, "drums.wav")[0].startswith("  drums   ███")  # a tagger of one category
+    both = runner.invoke(app, ["tag", "song.mp3", "--flat", "--all-categories"])
+    assert both.exit_code == 2
+    assert "--flat shows no categories" in both.stderr
+
+
+def test_thresholds_decide_and_a_category_may_be_unknown(runner: CliRunner, answers: Answers) -> None:
+    tags = ("guitar", "house", "techno", "trance", "dubstep", "woman", "mine")
+    scores = (0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
+    answers["a.mp3"] = dataclasses.replace(
+        answers_default(), tags=tags, scores=scores, thresholds=(0.7, 0.1, 0.1, 0.1, 0.1, 0.2, 0.01)
+    )
+    assert shown(runner, "a.mp3") == [
+        "  Genre        house 0.50, techno 0.40, trance 0.30",
+        "  Instruments  unknown",
+        "  Voice        unknown",
+        "  Other        mine 0.05",
+    ]
+    assert shown(runner, "a.mp3", "--top", "9")[0].endswith("trance 0.30, dubstep 0.20")
+
+
+@pytest.mark.parametrize("view", [[], ["--flat"], ["--all-categories"]])
+def test_what_is_no_music_is_said_first(runner: CliRunner, answers: Answers, view: list[str]) -> None:
+    answers["rain.wav"] = Tagging(
+        ("rain", "guitar", "rock", "wind"), (0.9, 0.8, 0.7, 0.3), 9.0, False, "m", "1", "CC0-1.0",
+        notes=("not music", "music from 0:10 to 0:30", "short"), sound="not music",
+        parts=(Part("music", 10, 30),),
+    )  # fmt: skip
+    lines = shown(runner, "rain.wav", *view)
+    assert lines[0] == "  not music"
+    assert lines[-2:] == ["  note: music from 0:10 to 0:30", "  note: short"]
+    if not view:
+        assert lines[1:-2] == ["  Not music  rain 0.90, wind 0.30"]
+    elif view == ["--all-categories"]:
+        assert "  Genre        unknown" in lines
+    else:
+        assert lines[2].startswith("  guitar")
+    record = json.loads(runner.invoke(app, ["tag", "rain.wav", "--json"]).stdout)
+    assert record["categories"] == {
+        "genre": "unknown",
+        "instrument": "unknown",
+        "not music": {"rain": 0.9, "wind": 0.3},
+    }
+    assert (record["sound"], record["tags"]["guitar"]) == ("not music", 0.8)
+
+
+def test_a_radio_show_is_not_told_part_by_part(runner: CliRunner, answers: Answers) -> None:
+    answers["show.mp3"] = dataclasses.replace(answers_default(), notes=tuple(f"part {i}" for i in range(20)))
+    lines = shown(runner, "show.mp3")
+    assert lines[-1] == "  and 14 more notes, which --json has"
+    assert sum(line.startswith("  note: part") for line in lines) == 6
 
 
 def test_no_escape_codes_in_a_pipe(runner: CliRunner, answers: Answers) -> None:
@@ -117,7 +193,7 @@ def test_json_is_one_document_a_line(runner: CliRunner, answers: Answers) -> Non
     assert first["model"] == "a-model"
     assert first["version"] == "1.2"
     assert first["license"] == "CC0-1.0"
-    assert (first["schema"], first["thresholds"]) == (1, {})
+    assert (first["schema"], first["thresholds"]) == (2, {})
     assert first["seconds"] == 30.04
     assert (first["padded"], first["notes"]) == (False, [])
     assert second["path"] == "Dvořák.mp3"
@@ -163,7 +239,8 @@ def test_the_first_command_of_the_readme(runner: CliRunner) -> None:
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0] == sample.TITLE
-    assert lines[1].split()[0] == "guitar"
+    assert lines[1].startswith("  Genre        ")
+    assert lines[3].startswith("  Instruments  guitar 0.")
     assert f"24.0 s of sound · {hub.DEFAULT} " in result.stdout
 
 
@@ -175,7 +252,7 @@ def test_the_sample_with_a_real_tagger(runner: CliRunner, small_model: Path) -> 
     assert record["seconds"] == pytest.approx(sample.SECONDS, abs=0.01)
     assert set(record["tags"]) == {"guitar", "drums", "voice"}
     assert Tagging.from_dict(record) == lightmel.load(small_model).tag(sample.path())
-    shown = runner.invoke(app, ["tag", "--sample", "--model", str(small_model)]).stdout
+    shown = runner.invoke(app, ["tag", "--sample", "--flat", "--model", str(small_model)]).stdout
     for tag, score in record["tags"].items():
         assert re.search(rf"^  {tag} .* {score:.2f}$", shown, flags=re.M)
     assert "24.0 s of sound · small 1 · took " in shown
@@ -201,6 +278,12 @@ def test_json_has_the_taggers_thresholds_and_is_read_back(
     record = json.loads(runner.invoke(app, [*command, "--above"]).stdout)
     assert record["tags"] == dict(whole.above())
     assert set(record["thresholds"]) == set(record["tags"])
+    lines = runner.invoke(app, ["tag", "--sample", "--above", "--model", str(model)]).stdout.splitlines()
+    found = whole.by_category()
+    assert lines[1:3] == [
+        f"  Instruments  {', '.join(f'{tag} {score:.2f}' for tag, score in found['instrument'])}",
+        f"  Voice        {', '.join(f'{tag} {s:.2f}' for tag, s in found['voice']) or 'unknown'}",
+    ]
 
 
 def test_above_without_thresholds_is_a_usage_error(runner: CliRunner, small_model: Path) -> None:
@@ -307,7 +390,7 @@ def test_a_reader_that_leaves_early_is_no_traceback(small_model: Path) -> None:
 
 def test_the_table_survives_an_encoding_without_blocks(small_model: Path) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    command = [*COMMAND, "tag", "--model", str(small_model), str(sample.path())]
+    command = [*COMMAND, "tag", "--flat", "--model", str(small_model), str(sample.path())]
     done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
     assert b"#" in done.stdout
     assert done.stdout.isascii()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,13 +12,13 @@ import pytest
 
 from lightmel import inference
 from lightmel.errors import ConfigError, DataError
-from lightmel.inference import Tagger, Tagging
+from lightmel.inference import Part, Tagger, Tagging
 
 SR = 16_000
 Sound = Callable[..., np.ndarray]
 Tiny = Callable[..., Tagger]
 PLAIN: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "tags": {"a": 0.75, "b": 0.5},
     "thresholds": {},
     "seconds": 1.5,
@@ -26,6 +27,9 @@ PLAIN: dict[str, Any] = {
     "version": "1",
     "license": "CC0",
     "notes": ["n"],
+    "sound": "music",
+    "parts": [{"kind": "speech", "start": 0.5, "end": 1.5}],
+    "categories": {"other": {"a": 0.75, "b": 0.5}},
 }
 
 
@@ -60,9 +64,10 @@ def test_a_tagging_goes_through_json_whole(sound: Sound, model: Tagger) -> None:
     data = json.loads(json.dumps(tagging.to_dict(), allow_nan=False))
     assert tuple(data["tags"]) == tagging.tags
     assert tuple(data["tags"].values()) == tagging.scores
-    rest = {k: v for k, v in data.items() if k != "tags"}
+    assert set(data["categories"]) == {"instrument", "voice"}
+    rest = {k: v for k, v in data.items() if k not in ("tags", "categories")}
     assert rest == {
-        "schema": 1,
+        "schema": 2,
         "thresholds": {},
         "seconds": 0.3,
         "padded": True,
@@ -70,6 +75,8 @@ def test_a_tagging_goes_through_json_whole(sound: Sound, model: Tagger) -> None:
         "version": "1",
         "license": "CC0-1.0",
         "notes": list(tagging.notes),
+        "sound": "unknown",
+        "parts": [],
     }
     assert Tagging.from_dict(data) == tagging
 
@@ -90,7 +97,10 @@ def test_what_is_read_back_has_pythons_own_types() -> None:
     """JSON of elsewhere may have whole numbers where there are floats here."""
     whole = {**PLAIN, "tags": {"a": 1, "b": 0}, "seconds": 3, "thresholds": {"b": 1, "a": 0}}
     tagging = Tagging.from_dict(whole)
-    assert tagging == Tagging(("a", "b"), (1.0, 0.0), 3.0, False, "m", "1", "CC0", ("n",), (0.0, 1.0))
+    parts = (Part("speech", 0.5, 1.5),)
+    assert tagging == Tagging(
+        ("a", "b"), (1.0, 0.0), 3.0, False, "m", "1", "CC0", ("n",), (0.0, 1.0), "music", parts
+    )
     numbers = (*tagging.scores, *tagging.thresholds, tagging.seconds)
     assert {type(number) for number in numbers} == {float}
 
@@ -104,17 +114,26 @@ def test_other_fields_of_a_line_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("schema", "hint"),
     [
-        (2, "a newer lightmel may read it"),
-        *((other, r"it is read from what Tagging.to_dict\(\) made") for other in (0, "1", None)),
+        (3, "a newer lightmel may read it"),
+        *((other, r"it is read from what Tagging.to_dict\(\) made") for other in (0, "1", None, True)),
     ],
 )
 def test_another_schema_is_refused(schema: object, hint: str) -> None:
-    with pytest.raises(DataError, match=f"no tagging of schema 1, but of {schema!r}: {hint}"):
+    with pytest.raises(DataError, match=f"no tagging of schema 2, but of {schema!r}: {hint}"):
         Tagging.from_dict({**PLAIN, "schema": schema})
-    assert inference.SCHEMA == PLAIN["schema"] == 1
+    assert inference.SCHEMA == PLAIN["schema"] == 2
 
 
-@pytest.mark.parametrize("key", ["tags", "thresholds", "seconds", "padded", "model", "version", "notes"])
+def test_lines_of_schema_1_are_still_read() -> None:
+    newer = ("sound", "parts", "categories")
+    old = {**{k: v for k, v in PLAIN.items() if k not in newer}, "schema": 1}
+    assert Tagging.from_dict(old) == dataclasses.replace(Tagging.from_dict(PLAIN), sound="unknown", parts=())
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["tags", "thresholds", "seconds", "padded", "model", "version", "notes", "sound", "parts"],
+)
 def test_a_tagging_without_a_field_is_refused_by_its_name(key: str) -> None:
     with pytest.raises(DataError, match=f"This is no tagging: KeyError: '{key}'"):
         Tagging.from_dict({k: v for k, v in PLAIN.items() if k != key})
@@ -129,6 +148,9 @@ def test_a_tagging_without_a_field_is_refused_by_its_name(key: str) -> None:
         ({"seconds": "long"}, "long"),
         ({"padded": "false"}, "padded is true or false, not 'false'"),
         ({"notes": None}, "not iterable"),
+        ({"sound": "noise"}, r"a sound is one of music, .*, not 'noise'"),
+        ({"parts": [{"kind": "pop", "start": 0, "end": 1}]}, "not 'pop'"),
+        ({"parts": [{"kind": "music", "start": 0}]}, "KeyError: 'end'"),
         ({"thresholds": {"a": 0.5}}, "'b'"),
         ({"thresholds": {"a": 0.5, "b": "high"}}, "high"),
     ],
@@ -146,7 +168,7 @@ def test_a_program_between_may_sort_the_keys() -> None:
 
 @pytest.mark.parametrize("what", [[], None, "text", 5])
 def test_what_is_no_mapping_is_no_tagging(what: object) -> None:
-    with pytest.raises(DataError, match="no tagging of schema 1, but of None"):
+    with pytest.raises(DataError, match="no tagging of schema 2, but of None"):
         Tagging.from_dict(what)  # type: ignore[arg-type]
 
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN"}
 _BAR_WIDTH = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+_CATEGORIES = {"instrument": "Instruments", "tempo and dynamics": "Tempo"}
+"""How categories are called where the name with a capital letter will not do."""
+_NOTES = 6
+"""Of one file; a radio show may have more parts than anybody reads."""
 
 
 def printable(text: str) -> str:
@@ -122,7 +126,7 @@ def tagging(title: str, tagging: Tagging, took: float, best: Sequence[tuple[str,
     # Across: two spaces, tag, two spaces, bar, two spaces, score. A narrow terminal has no bar.
     tag_width = max(1, min(max((len(tag) for tag, _ in best), default=0), console.width - 8))
     bar_width = min(console.width - tag_width - 10, _BAR_WIDTH)
-    console.print(Text(printable(title), overflow="fold"), style="bold")
+    _head(console, title, tagging)
     for tag, score in best:
         line = Text("  ", no_wrap=True)
         name = Text(printable(tag), style="bold")
@@ -133,9 +137,50 @@ def tagging(title: str, tagging: Tagging, took: float, best: Sequence[tuple[str,
         console.print(line.append(f"{score:.2f}"))
     if not best:
         _indented(console, "no tag is above its threshold", "dim")
-    for note in tagging.notes:
+    _foot(console, tagging, took)
+
+
+def categories(
+    title: str, tagging: Tagging, took: float, rows: Mapping[str, Sequence[tuple[str, float]]]
+) -> None:
+    """Print a line for each category of tags of one file, then which tagger they are from and its time."""
+    console = _console()
+    _head(console, title, tagging)
+    names = {name: _CATEGORIES.get(name, name.capitalize()) for name in rows}
+    width = max(map(len, names.values()), default=0)
+    for name, best in rows.items():
+        line = Text(overflow="fold")
+        for tag, score in best:
+            line.append(", " if line else "", style="dim").append(printable(tag), style="bold")
+            line.append(f" {score:.2f}")
+        line = line or Text("unknown", style="dim")
+        if console.width < width + 30:  # the names above the tags
+            _indented(console, names[name], "cyan")
+            console.print(Padding(line, (0, 0, 0, min(4, console.width // 4)), expand=False))
+            continue
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(width=width, style="cyan")
+        table.add_column()
+        table.add_row(names[name], line)
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
+    _foot(console, tagging, took)
+
+
+def _head(console: Console, title: str, tagging: Tagging) -> None:
+    """Print the title, and what the sound is if it is no music: that comes before any tag."""
+    console.print(Text(printable(title), overflow="fold"), style="bold")
+    if tagging.sound in tagging.notes:
+        _indented(console, tagging.sound, "bold yellow")
+
+
+def _foot(console: Console, tagging: Tagging, took: float) -> None:
+    rest = [note for note in tagging.notes if note != tagging.sound]
+    for note in rest[:_NOTES]:
         _indented(console, f"note: {note}", "yellow")
+    if len(rest) > _NOTES:
+        _indented(console, f"and {len(rest) - _NOTES} more notes, which --json has", "yellow")
     signed = f"{printable(tagging.model)} {tagging.version}".rstrip()
+    plain = console.options.ascii_only
     _indented(
         console,
         _line(f"{tagging.seconds:.1f} s of sound", signed, f"took {took:.2f} s", plain=plain),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from ..inference import Tagger, Tagging
 
 TABLE_TAGS = 5
+CATEGORY_TAGS = 3
+SHOWN = ("genre", "mood", "instrument", "voice", "era")
+"""Categories that are shown without being asked for."""
+LOWEST = 0.1
+"""Score below which a tagger without thresholds is taken to know nothing."""
 
 Model = Annotated[
     str, typer.Option("--model", "-m", help="Tagger to use: a name that `lightmel models` lists, or a file.")
@@ -45,9 +50,19 @@ def tag(
             min=1,
             metavar="N",
             show_default=False,
-            help=f"How many tags to show, the best first; without it {TABLE_TAGS}, or all with --json.",
+            help=f"How many tags to show, the best first: of each category, without it {CATEGORY_TAGS}; with "
+            f"--flat, without it {TABLE_TAGS}; with --json, without it all.",
         ),
     ] = None,
+    flat: Annotated[
+        bool, typer.Option("--flat", help="Show the best tags with a bar each, and no categories.")
+    ] = False,
+    all_categories: Annotated[
+        bool,
+        typer.Option(
+            "--all-categories", help="Show every category: also tempo, use, and sounds that are not music."
+        ),
+    ] = False,
     above: Annotated[
         bool,
         typer.Option(
@@ -87,6 +102,8 @@ def tag(
             "out, or say how many tags with --top.",
             param_hint="--above",
         )
+    if flat and all_categories:
+        raise typer.BadParameter("--flat shows no categories: choose one.", param_hint="--all-categories")
     failed = False
     for path, unfound in _files(given):
         result: Tagging | LightmelError | None = unfound
@@ -101,16 +118,41 @@ def tag(
             continue
         assert result is not None
         tags = result.above() if above else result.top(len(result.tags))
-        tags = tags[: top or (len(tags) if above or as_json else TABLE_TAGS)]
         if as_json:
-            shown = dict(tags)
-            plain = result.to_dict()
-            limits = {tag: limit for tag, limit in plain["thresholds"].items() if tag in shown}
-            show.json_line({"path": path, **plain, "tags": shown, "thresholds": limits})
+            show.json_line({"path": path, **_document(result, tags[:top] if above or top else None)})
+        elif flat or not (all_categories or _has_categories(result)):
+            few = tags[: top or (len(tags) if above else TABLE_TAGS)]
+            show.tagging(titles.get(path, path), result, took, few)
         else:
-            show.tagging(titles.get(path, path), result, took, tags)
+            k = top or (len(tags) if above else CATEGORY_TAGS)
+            show.categories(titles.get(path, path), result, took, _rows(result, k, everything=all_categories))
     if failed:
         raise typer.Exit(1)
+
+
+def _document(result: Tagging, tags: list[tuple[str, float]] | None) -> dict[str, Any]:
+    """Return the plain data of a tagging, with `tags` only where they were chosen."""
+    plain = result.to_dict()
+    if tags is None:
+        return plain
+    shown = dict(tags)
+    limits = {tag: limit for tag, limit in plain["thresholds"].items() if tag in shown}
+    return {**plain, "tags": shown, "thresholds": limits}
+
+
+def _has_categories(result: Tagging) -> bool:
+    """Return whether a view by category says something: not for a tagger of, say, instruments only."""
+    return len(set(SHOWN).intersection(result.by_category())) > 1
+
+
+def _rows(result: Tagging, k: int, *, everything: bool) -> dict[str, tuple[tuple[str, float], ...]]:
+    """Return the categories to show: what is no music has no genre, only what it is otherwise."""
+    found = result.by_category(k, None if result.thresholds else LOWEST)
+    if everything:
+        return found
+    if result.is_music is False:
+        return {name: best for name, best in found.items() if best}
+    return {name: best for name, best in found.items() if name in SHOWN or (name == "other" and best)}
 
 
 def _files(given: list[str]) -> Iterator[tuple[str, LightmelError | None]]:

@@ -8,6 +8,7 @@ from .._lazy import lazily
 
 if TYPE_CHECKING:
     from .loading import load, tag
+    from .parts import Part
     from .results import SCHEMA, Tagging, Taggram
     from .runtimes import Output, Runtime, TorchRuntime, available_devices, check_precision, resolve_device
     from .segments import Segment, cut
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEMA",
     "Output",
+    "Part",
     "Runtime",
     "Segment",
     "Segments",
@@ -37,6 +39,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("load", "tag"), "loading"),
+        "Part": "parts",
         **dict.fromkeys(("SCHEMA", "Tagging", "Taggram"), "results"),
         **dict.fromkeys(
             ("Output", "Runtime", "TorchRuntime", "available_devices", "check_precision", "resolve_device"),

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError, nearest
+from ..vocabularies import CATEGORIES, MUSIC, category, concept
+from .parts import NO_MUSIC, NOT_MUSIC, SILENCE, SOUNDS, UNKNOWN, Part
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of what `Tagging.to_dict` gives, and of the lines of ``lightmel tag --json``.
 
-It is raised with any change of the fields: one more, one less, another name or meaning.
+It is raised with any change of the fields: one more, one less, another name or meaning. Those before it are
+read for good.
 """
 
 
@@ -25,7 +28,8 @@ class Tagging:
     Attributes
     ----------
     tags, scores
-        Tags by falling score, and their scores between 0 and 1.
+        Tags by falling score, and their scores between 0 and 1. A tag "music" is among them, where the model
+        has one; what ranks tags leaves it out, because it answers another question: see `sound`.
     seconds
         Length of the sound.
     padded
@@ -33,9 +37,15 @@ class Tagging:
     model, version, license
         The tagger, and the license of its weights.
     notes
-        What a reader should know before trusting the scores; usually empty.
+        What a reader should know before trusting the scores; usually empty. The first one is `sound` where
+        that is no music, and there is one for each of `parts`.
     thresholds
         A threshold for each of `tags`, where the model has fitted ones.
+    sound
+        What most of it is: ``"music"``, ``"speech"``, ``"not music"``, ``"silence"``; or ``"unknown"``,
+        where the model has no tag "music" to tell.
+    parts
+        The parts of some seconds that are something else than `sound`, in order.
     """
 
     tags: tuple[str, ...]
@@ -47,6 +57,8 @@ class Tagging:
     license: str
     notes: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
+    sound: str = UNKNOWN
+    parts: tuple[Part, ...] = ()
 
     def __getitem__(self, tag: str) -> float:
         """Return the score of `tag`."""
@@ -68,9 +80,14 @@ class Tagging:
     def __repr__(self) -> str:
         return f"<Tagging {self}>"
 
+    @property
+    def is_music(self) -> bool | None:
+        """Whether most of it is music; None where the model cannot tell."""
+        return None if self.sound == UNKNOWN else self.sound not in NO_MUSIC
+
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """Return the `k` best tags and their scores."""
-        return list(zip(self.tags, self.scores, strict=True))[: max(k, 0)]
+        """Return the `k` best tags and their scores; the tag "music" is none of them."""
+        return [(tag, score) for tag, score, _ in self._ranked(None)][: max(k, 0)]
 
     def above(self, threshold: float | None = None) -> list[tuple[str, float]]:
         """Return tags and scores of at least `threshold`; without one, the model's own, tag by tag.
@@ -82,13 +99,67 @@ class Tagging:
         """
         if threshold is None and not self.thresholds:
             raise ConfigError(f"{self.model} has no thresholds of its own: say above(0.3), for example.")
-        limits = self.thresholds if threshold is None else (threshold,) * len(self.tags)
-        return [(t, s) for t, s, limit in zip(self.tags, self.scores, limits, strict=True) if s >= limit]
+        return [(tag, score) for tag, score, holds in self._ranked(threshold) if holds]
+
+    def concepts(self) -> list[tuple[str, float]]:
+        """Return scores by concept, best first: "woman" and "female voice" are one, "female vocal".
+
+        Its score is the best one of its tags. `lightmel.vocabularies.concept` says which tags are one.
+        """
+        return [(name, score) for name, score, _ in self._concepts(None)]
+
+    def by_category(
+        self, k: int = 5, threshold: float | None = None
+    ) -> dict[str, tuple[tuple[str, float], ...]]:
+        """Return the `k` best concepts of each category, and their scores.
+
+        Where the model has thresholds, or one is given, a concept must have a tag that reaches its own. A
+        category in which none does is empty: unknown. So is every one that is about music where `sound` is
+        none, and every one where it is silence; `tags` and `concepts` have those scores all the same.
+
+        Parameters
+        ----------
+        k
+            How many of each, at most.
+        threshold
+            For all tags, in place of the model's own.
+
+        Returns
+        -------
+        dict
+            The categories of the model's tags, in the order of `lightmel.vocabularies.CATEGORIES`; tags of
+            no known category are under ``"other"``.
+        """
+        found: dict[str, list[tuple[str, float]]] = {}
+        about = {concept(tag): category(tag) for tag in self.tags}
+        for name, score, holds in self._concepts(threshold):
+            place = found.setdefault(about[name], [])
+            apt = self.is_music is not False or (
+                self.sound != SILENCE and about[name] in (NOT_MUSIC, "other")
+            )
+            if holds and apt:
+                place.append((name, score))
+        return {name: tuple(found[name][: max(k, 0)]) for name in CATEGORIES if name in found}
+
+    def _ranked(self, threshold: float | None) -> list[tuple[str, float, bool]]:
+        """Return tags, scores, and whether they reach their thresholds, as all do where there is none."""
+        own = self.thresholds or (-1.0,) * len(self.tags)
+        limits = own if threshold is None else (threshold,) * len(self.tags)
+        rows = zip(self.tags, self.scores, limits, strict=True)
+        return [(tag, score, score >= limit) for tag, score, limit in rows if category(tag) != MUSIC]
+
+    def _concepts(self, threshold: float | None) -> list[tuple[str, float, bool]]:
+        found: dict[str, tuple[float, bool]] = {}
+        for tag, score, holds in self._ranked(threshold):
+            best, held = found.get(concept(tag), (score, False))
+            found[concept(tag)] = (best, held or holds)
+        return [(name, score, holds) for name, (score, holds) in found.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that `json.dumps` takes; `from_dict` reads it back.
 
-        Tags are in falling order of their scores; ``"schema"`` is `SCHEMA`.
+        Tags are in falling order of their scores; ``"schema"`` is `SCHEMA`; ``"categories"`` is what
+        `by_category` gives, and ``"unknown"`` for one that is empty.
         """
         return {
             "schema": SCHEMA,
@@ -100,13 +171,17 @@ class Tagging:
             "version": self.version,
             "license": self.license,
             "notes": list(self.notes),
+            "sound": self.sound,
+            "parts": [{"kind": part.kind, "start": part.start, "end": part.end} for part in self.parts],
+            "categories": {name: dict(best) or UNKNOWN for name, best in self.by_category().items()},
         }
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Tagging:
         """Read what `to_dict` gave; fields beside it, such as the path in a line of JSON, are left out.
 
-        Tags are put in falling order of their scores: a program between may have sorted the keys.
+        Tags are put in falling order of their scores: a program between may have sorted the keys. Schema 1,
+        which older lines have, does not say what the sound is.
 
         Raises
         ------
@@ -114,7 +189,7 @@ class Tagging:
             If it is no tagging, or one of a newer schema.
         """
         schema = plain.get("schema") if isinstance(plain, Mapping) else None
-        if schema != SCHEMA:
+        if schema not in (1, SCHEMA) or isinstance(schema, bool):
             newer = isinstance(schema, int) and schema > SCHEMA
             hint = "a newer lightmel may read it" if newer else "it is read from what Tagging.to_dict() made"
             raise DataError(f"This is no tagging of schema {SCHEMA}, but of {schema!r}: {hint}.")
@@ -122,6 +197,11 @@ class Tagging:
             if not isinstance(plain["padded"], bool):
                 raise TypeError(f"padded is true or false, not {plain['padded']!r}")
             scores, thresholds = dict(plain["tags"]), dict(plain["thresholds"])
+            sound = UNKNOWN if schema == 1 else plain["sound"]
+            parts = [] if schema == 1 else plain["parts"]
+            for kind in (sound, *(part["kind"] for part in parts)):
+                if kind not in SOUNDS:
+                    raise ValueError(f"a sound is one of {', '.join(SOUNDS)}, not {kind!r}")
             tags = sorted(scores, key=lambda tag: -float(scores[tag]))
             return cls(
                 tags=tuple(tags),
@@ -133,12 +213,18 @@ class Tagging:
                 license=str(plain["license"]),
                 notes=tuple(plain["notes"]),
                 thresholds=tuple(float(thresholds[tag]) for tag in tags) if thresholds else (),
+                sound=sound,
+                parts=tuple(Part(p["kind"], float(p["start"]), float(p["end"])) for p in parts),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"This is no tagging: {type(error).__name__}: {error}.") from error
 
     def __str__(self) -> str:
-        best = ", ".join(f"{tag} {score:.2f}" for tag, score in self.top(5))
+        no_music = self.is_music is False
+        shown = self.by_category().get(NOT_MUSIC, ()) if no_music else self.top(5)
+        best = ", ".join(f"{tag} {score:.2f}" for tag, score in shown)
+        if no_music:
+            best = f"{self.sound}: {best}" if best else self.sound
         return f"{best} ({self.seconds:.1f} s, {self.model})"
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..checkpoint import Description
 from ..errors import AudioError, ConfigError, LightmelError, ShapeError, WeightsError
 from ..frontends import FrontendConfig
+from .parts import NO_MUSIC, SHORTEST, Part, PartFinder
 from .results import Tagging, Taggram
 from .runtimes import Output, Runtime
 from .segments import Segment, cut
@@ -201,11 +202,22 @@ class Tagger:
         sound = Sound(source, sr, self.config.sr)
         total = np.zeros(len(self.tags))
         count, shortest = 0, self.segment_samples
+        adjoin = segments == "all"
+        apart = max(self.segment_seconds, SHORTEST)  # others count each for itself, not with its neighbors
+        finder = PartFinder(self.tags, self.description.thresholds, self.segment_seconds if adjoin else apart)
         for batch, output in self._outputs(self._segments(sound, segments)):
             total += output.scores.sum(axis=0)
+            for i, s in enumerate(batch):
+                start, seconds = s.start / self.config.sr, s.sounding / self.config.sr
+                if not adjoin:
+                    start, seconds = (count + i) * apart, apart
+                peak = max(float(s.wave.max()), -float(s.wave.min()))
+                finder.add(start, start + seconds, peak, output.scores[i])
             count += len(batch)
             shortest = min(shortest, batch[0].sounding)
-        return self._tagging(total / count, sound, padded=shortest < self.segment_samples)
+        kind, parts = finder.finish()
+        padded = shortest < self.segment_samples
+        return self._tagging(total / count, sound, padded, kind, parts if adjoin else ())
 
     def tag_many(
         self,
@@ -322,9 +334,12 @@ class Tagger:
                     )
             yield batch, output
 
-    def _tagging(self, scores: NDArray[np.float64], sound: Sound, padded: bool) -> Tagging:
+    def _tagging(
+        self, scores: NDArray[np.float64], sound: Sound, padded: bool, kind: str, parts: tuple[Part, ...]
+    ) -> Tagging:
         seconds = sound.samples / self.config.sr
-        notes = []
+        notes = [kind] if kind in NO_MUSIC else []
+        notes += [str(part) for part in parts]
         if padded:
             notes.append(
                 f"only {seconds:.2f} s of sound: repeated to fill the model's segment of "
@@ -334,8 +349,6 @@ class Tagger:
             notes.append(
                 f"samples up to {sound.peak:.0f}, where full scale is 1: 16-bit samples are divided by 32768"
             )
-        if sound.peak == 0:
-            notes.append("digital silence: the scores mean nothing")
         if sound.source_rate < self.config.sr:
             notes.append(
                 f"sampled at {sound.source_rate} Hz: there is nothing above {sound.source_rate // 2} Hz, and "
@@ -353,4 +366,6 @@ class Tagger:
             license=self.description.license,
             notes=tuple(notes),
             thresholds=tuple(limits[i] for i in order) if limits else (),
+            sound=kind,
+            parts=parts,
         )
