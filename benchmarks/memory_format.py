@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     shape = MelConfig.from_slug(given.mel).input_shape(given.seconds)
     print(
-        f"vgg and musicnn: the small ones; {given.mel}, {given.seconds:g} s, batches of {BATCH}, torch {torch.__version__}\n"
+        f"vgg and musicnn: the small ones; {given.mel}, {given.seconds:g} s, batches of {BATCH}, torch "
+        f"{torch.__version__}\n"
     )
     print("| network | precision | channels first, ms | channels last, ms | ratio |")
     print("|---|---|---:|---:|---:|")

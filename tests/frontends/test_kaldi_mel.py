@@ -1,4 +1,4 @@
-"""The front end of EfficientAT against its own code's numbers, and against its formulas written out in NumPy."""
+"""The front end of EfficientAT against its own code's numbers, and against its formulas in NumPy."""
 
 from __future__ import annotations
 

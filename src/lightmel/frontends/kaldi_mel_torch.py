@@ -34,8 +34,8 @@ class KaldiMelFrontend(Frontend):
     Pre-emphasis ``y[i] = x[i + 1] - .97 x[i]``; frames of 1024 samples, a Hann window of 800 in their middle,
     mirrored at both ends; power; triangles of height 1 that are linear in mel; logarithm.
 
-    Whatever the precision of the wave, it is computed in float32, and float32 comes out: so was what it is the
-    front end of. Autocast and casts of the module change nothing. Its buffers follow the module's device.
+    Whatever the precision of the wave, it is computed in float32, and float32 comes out, as in the original.
+    Autocast and casts of the module change nothing. Its buffers follow the module's device.
 
     Parameters
     ----------
