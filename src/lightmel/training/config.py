@@ -98,8 +98,7 @@ class TaggerConfig:
     )
     segment_seconds: float = setting(
         0.0,
-        "Seconds of sound in one pass of the network; 0: the paper's, 29.1 for vgg and 3 for musicnn; the paper "
-        "has no other.",
+        "Seconds of sound in one pass of the network; 0: the paper's, 29.1 for vgg and 3 for musicnn.",
     )
     excerpts: int = setting(1, "Random excerpts of each clip in an epoch.")
     augment: bool = setting(
