@@ -19,6 +19,7 @@ import json
 import math
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -105,16 +106,12 @@ def _unpack(data: bytes, path: Path) -> Variables:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
-            for file in files().values():
-                if sorted(names) == sorted(file.offsets):
-                    break
-            else:
-                known = set().union(*(file.offsets for file in files().values()))
-                odd = sorted(set(names) - known) or sorted(known - set(names)) or names
-                raise WeightsError(
-                    f"{path} holds {len(names)} arrays that are not the variables of a checkpoint of "
-                    f"musicnn: {', '.join(odd[:3])} does not fit."
-                )
+            file = min(files().values(), key=lambda file: len(set(file.offsets) ^ set(names)))
+            missing = list(Counter([*file.offsets]) - Counter(names))
+            others = list(Counter(names) - Counter([*file.offsets]))
+            if missing or others:
+                odd = [f"lacks {name}" for name in missing[:2]] + [f"has {name}" for name in others[:2]]
+                raise WeightsError(f"{path} is none of a checkpoint of musicnn: it {', '.join(odd)}.")
             return {
                 name: _array(archive, name, shape, path) for name, (_, shape) in sorted(file.offsets.items())
             }

@@ -7,6 +7,9 @@ It is here to run their weights; its pools are fixed, so that the input shape is
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +18,7 @@ from torch import nn
 
 from ..errors import ShapeError
 from .base import TaggingNetwork, initialize, whole_numbers
+from .fast import InPieces, Layer, PooledBlock, rearrange
 
 FILTERS = (64, 128, 128, 128, 64)
 POOLS = ((2, 4), (2, 4), (2, 4), (3, 5), (4, 4))
@@ -31,6 +35,9 @@ class _Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.max_pool2d(F.relu(self.bn(self.conv(x))), self.pool)
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        return PooledBlock(self.conv, self.bn, F.relu, dtype, pool=self.pool, stride=self.pool)
 
 
 class Fcn(TaggingNetwork):
@@ -63,11 +70,19 @@ class Fcn(TaggingNetwork):
         }
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.input_norm(x[:, None])
-        for block in self.blocks:
-            x = block(x)
-        embedding: torch.Tensor = self.dropout(x.flatten(1))
+        embedding: torch.Tensor = self.dropout(self._features(self.blocks, x))
         return embedding
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        """Return `features` with the normalisations in the filters and the pools before ReLU."""
+        largest = FILTERS[0] * math.prod(self.input_shape)
+        return InPieces(partial(self._features, rearrange(self.blocks, dtype)), largest * dtype.itemsize)
+
+    def _features(self, blocks: Iterable[Layer], x: torch.Tensor) -> torch.Tensor:
+        x = self.input_norm(x[:, None])
+        for block in blocks:
+            x = block(x)
+        return x.flatten(1).float()
 
 
 def build_fcn(

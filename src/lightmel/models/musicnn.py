@@ -10,7 +10,8 @@ the frames there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,7 @@ from torch import nn
 
 from ..errors import ConfigError, nearest
 from .base import EPS, TaggingNetwork, check_eps, initialize, unusual, whole_numbers
+from .fast import FoldedConvolution, Layer, PeakFilters, pad_same, rearrange
 
 Timbre = Sequence[tuple[float, int, int]]
 """Timbre filters: (height as a part of the bands, length in frames, how many)."""
@@ -54,11 +56,6 @@ WIDTHS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def _pad_same(x: torch.Tensor, length: int) -> torch.Tensor:
-    """Zero-pad the last axis so that a filter of `length` keeps its size; the odd one goes behind."""
-    return F.pad(x, ((length - 1) // 2, length // 2))
-
-
 class _SignedConv2d(nn.Conv2d):
     """A convolution that can negate its filters: ``sign`` is 1 or -1 for each of them."""
 
@@ -86,7 +83,7 @@ class _TimbreFilters(nn.Module):
         self.relu_first = relu_first
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = _pad_same(x, self.length)
+        x = pad_same(x, self.length)
         if self.training:  # the statistics need the whole map
             y = self.conv(x)
             y = self.bn(F.relu(y) if self.relu_first else y)
@@ -97,6 +94,9 @@ class _TimbreFilters(nn.Module):
         peak = self.conv(x, sign).amax(dim=2, keepdim=True) * sign[:, None, None]
         out: torch.Tensor = self.bn(F.relu(peak) if self.relu_first else peak).squeeze(2)
         return out if self.relu_first else F.relu(out)
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        return PeakFilters(self.conv, self.bn, None if self.relu_first else F.relu, dtype)
 
 
 class _Convolution(nn.Module):
@@ -110,9 +110,12 @@ class _Convolution(nn.Module):
         self.relu_first = relu_first
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.conv(_pad_same(x, self.length))
+        y = self.conv(pad_same(x, self.length))
         out: torch.Tensor = self.bn(F.relu(y)) if self.relu_first else F.relu(self.bn(y))
         return out
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        return FoldedConvolution(self.conv, self.bn, None if self.relu_first else F.relu, dtype)
 
 
 class Musicnn(TaggingNetwork):
@@ -184,10 +187,21 @@ class Musicnn(TaggingNetwork):
         }
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
+        return self._features(self.timbre, self.temporal, self.middle, x)
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        """Return `features` with the filters over the bands rearranged, which are most of the work."""
+        # Of all rounding that of the long filters shows most; to spare it costs a fifth of the time.
+        temporal = rearrange(self.temporal, torch.float32)
+        return partial(self._features, rearrange(self.timbre, dtype), temporal, rearrange(self.middle, dtype))
+
+    def _features(
+        self, timbre: Iterable[Layer], temporal: Iterable[Layer], middle: Iterable[Layer], x: torch.Tensor
+    ) -> torch.Tensor:
         x = self.input_norm(x[:, None])
         flat = x if self.every_band else x.mean(dim=2)
-        front = torch.cat([f(x) for f in self.timbre] + [f(flat) for f in self.temporal], dim=1)
-        first, second, third = self.middle
+        front = torch.cat([f(x) for f in timbre] + [f(flat) for f in temporal], dim=1)
+        first, second, third = middle
         r1 = first(front)
         r2 = second(r1) + r1
         if self.variant == "paper":

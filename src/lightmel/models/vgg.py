@@ -8,7 +8,9 @@ overlap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -17,6 +19,7 @@ from torch import nn
 
 from ..errors import ConfigError, ShapeError, nearest
 from .base import EPS, TaggingNetwork, check_eps, initialize, unusual
+from .fast import InPieces, Layer, PooledBlock, rearrange
 from .pooling import PoolingPlan, plan
 
 Pools = Sequence[tuple[int, int]]
@@ -53,6 +56,10 @@ class _Block(nn.Module):
         y = self.conv(x)
         y = self.bn(F.relu(y)) if self.relu_first else F.elu(self.bn(y))
         return F.max_pool2d(y, self.pool, self.stride)
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        activation = None if self.relu_first else F.elu
+        return PooledBlock(self.conv, self.bn, activation, dtype, pool=self.pool, stride=self.stride)
 
 
 def pooled_sizes(input_shape: tuple[int, int], pools: Pools, strides: Pools) -> list[tuple[int, int]]:
@@ -117,10 +124,20 @@ class Vgg(TaggingNetwork):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the last block leaves, flattened: ``(batch, filters)`` of 1x1."""
+        return self._features(self.blocks, x)
+
+    def rearranged(self, dtype: torch.dtype) -> Layer:
+        """Return `features` with the normalisations in the filters and the pools before the activations."""
+        bands, frames = self.input_shape
+        sizes = pooled_sizes((bands, frames), self.pools, self.strides)
+        largest = max(width * math.prod(size) for width, size in zip(self.widths, sizes, strict=False))
+        return InPieces(partial(self._features, rearrange(self.blocks, dtype)), largest * dtype.itemsize)
+
+    def _features(self, blocks: Iterable[Layer], x: torch.Tensor) -> torch.Tensor:
         x = self.input_norm(x[:, None])
-        for block in self.blocks:
+        for block in blocks:
             x = block(x)
-        return x.flatten(1)
+        return x.flatten(1).float()
 
 
 def _pairs(pools: Pools) -> tuple[tuple[int, int], ...]:

@@ -55,6 +55,8 @@ class TorchRuntime:
         self._torch_device = devices.torch_device(self.device)
         self._learning = [p.requires_grad for p in network.parameters()]
         self._network = copy.deepcopy(network).eval().requires_grad_(False).to(self._torch_device)
+        on_cpu = self.device == "cpu"
+        self._rearranged = self._network.rearranged(devices.DTYPES[precision]) if on_cpu else None
         self._frontend = build_frontend(config).to(self._torch_device)
 
     @property
@@ -83,9 +85,13 @@ class TorchRuntime:
     @torch.inference_mode()
     def _forward(self, waves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         features = self._frontend(waves.to(self._torch_device))
-        half = self.precision != "float32"
-        dtype = devices.DTYPES[self.precision] if half else None
-        with torch.autocast(self._torch_device.type, dtype, enabled=half):
-            embedding = self._network.embed(features)
-            logits: torch.Tensor = self._network.head(embedding)
+        if self._rearranged is not None:
+            self._network.check(features)
+            embedding = self._rearranged(features)
+        else:
+            half = self.precision != "float32"
+            dtype = devices.DTYPES[self.precision] if half else None
+            with torch.autocast(self._torch_device.type, dtype, enabled=half):
+                embedding = self._network.embed(features).float()
+        logits: torch.Tensor = self._network.head(embedding)  # a logit near 8 has steps of .03 in bfloat16
         return logits, embedding
