@@ -16,17 +16,23 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from lightmel import MelConfig, build_musicnn, build_vgg
+from lightmel import MelConfig
+from lightmel.models import build
 
 BATCH, TAGS = 16, 50
-NETWORKS: dict[str, Callable[..., Any]] = {"vgg": build_vgg, "musicnn": build_musicnn}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "vgg": {"size": "small"},
+    "musicnn": {"size": "small"},
+    "mobilenet": {},
+}
 FORMATS = {"first": torch.contiguous_format, "last": torch.channels_last}
 
 
 def stepper(name: str, shape: tuple[int, int], layout: str, half: bool) -> Callable[[], None]:
     """Return a function that takes one training step."""
     generator = torch.Generator().manual_seed(0)
-    network = NETWORKS[name](shape, TAGS, size="small", generator=generator).train()
+    spec = {"architecture": name, "input_shape": shape, "n_tags": TAGS, **NETWORKS[name]}
+    network = build(spec, generator=generator).train()
     network.lay_out(FORMATS[layout])
     optimizer = torch.optim.Adam(network.parameters())
     mel = torch.randn(BATCH, *shape, generator=generator)
@@ -52,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     shape = MelConfig.from_slug(given.mel).input_shape(given.seconds)
     print(
-        f"small networks, {given.mel}, {given.seconds:g} s, batches of {BATCH}, torch {torch.__version__}\n"
+        f"vgg and musicnn: the small ones; {given.mel}, {given.seconds:g} s, batches of {BATCH}, torch "
+        f"{torch.__version__}\n"
     )
     print("| network | precision | channels first, ms | channels last, ms | ratio |")
     print("|---|---|---:|---:|---:|")

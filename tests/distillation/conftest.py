@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from lightmel.distillation import DistillConfig, corpus, targets
-from lightmel.inference import Tagger
+from lightmel.inference import Tagger, TorchRuntime
 from lightmel.training import TrainConfig
 
 SR = 16_000
@@ -57,6 +57,41 @@ def teacher(tiny: Callable[..., Tagger]) -> Tagger:
     return Tagger(network, replace(made.description, name="teacher"))
 
 
+class Clock(TorchRuntime):
+    """Its logits tell when the middle of its input was, if the sound's level rises by 4,000 a second."""
+
+    unit: float
+    sr: int
+
+    def logits(self, waves: torch.Tensor) -> torch.Tensor:
+        middle, near = waves.shape[1] / 2, round(0.02 * self.sr)
+        level = waves[:, round(middle - near) : round(middle + near)].mean(dim=1, keepdim=True)
+        return self.unit * level * 32768 / 4_000 + torch.arange(self.n_tags)
+
+
+@pytest.fixture(scope="session")
+def clock(tiny: Callable[..., Tagger]) -> Callable[..., Tagger]:
+    """Make a teacher of this input and length whose first logit is the time of its middle, times `unit`."""
+
+    def make(slug: str, seconds: float, unit: float, tags: tuple[str, ...] = ("a", "b", "c")) -> Tagger:
+        made = tiny(0, slug=slug, seconds=seconds, tags=tags)
+        runtime = Clock(made.network, made.config)
+        runtime.sr, runtime.unit = made.config.sr, unit
+        return Tagger(runtime, made.description)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ramp() -> Callable[..., np.ndarray]:
+    """Make a wave, 16 bit, whose level rises by `slope` a second, beginning with that of the time `begin`."""
+
+    def make(seconds: float, sr: int, slope: float = 4_000, begin: float = 0.0) -> np.ndarray:
+        return np.round(slope * (begin + np.arange(round(seconds * sr)) / sr)).astype(np.int16)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def config() -> DistillConfig:
     """Segments of half a second, of excerpts of three."""
@@ -77,10 +112,10 @@ def training() -> TrainConfig:
 
 @pytest.fixture(scope="session")
 def rows() -> Callable[..., np.ndarray]:
-    """Make segments of ``(clip, start, other clip or -1, its start, its gain)``."""
+    """Make windows of ``(clip, start, other clip or -1, its start, its gain)``, each of a wave of its own."""
 
-    def make(*segments: tuple[int, int, int, int, float]) -> np.ndarray:
-        return np.array(list(segments), dtype=corpus._SEGMENT)
+    def make(*windows: tuple[int, int, int, int, float]) -> np.ndarray:
+        return np.array([(*window, i) for i, window in enumerate(windows)], dtype=corpus._SEGMENT)
 
     return make
 

@@ -16,7 +16,7 @@ from lightmel.distillation import DistillConfig
 from lightmel.distillation.corpus import (
     Corpus,
     Track,
-    draw_segments,
+    draw_windows,
     find_tracks,
     hold_out_tracks,
     read_corpus,
@@ -137,7 +137,7 @@ def test_an_interrupted_reading_does_not_go_on_to_the_end(
     assert len(asked) < 30
 
 
-# Segments
+# Windows, and segments of sound
 
 
 @pytest.fixture
@@ -146,19 +146,59 @@ def corpus() -> Corpus:
     return Corpus(clean, [w + 1 for w in clean], 2)
 
 
-def test_segments_lie_within_their_clips(corpus: Corpus, config: DistillConfig) -> None:
-    segments = draw_segments(corpus, config, 8_000, np.random.default_rng(0))
-    plain = segments[segments["other"] < 0]
-    assert [(s["clip"], s["start"]) for s in plain] == [
+def test_windows_of_a_clip_follow_each_other(corpus: Corpus, config: DistillConfig) -> None:
+    windows = draw_windows(corpus, config, 8_000, np.random.default_rng(0))
+    plain = windows[windows["other"] < 0]
+    assert [(w["clip"], w["start"]) for w in plain] == [
         (0, 0), (0, 8_000), (0, 16_000), (1, 0), (2, 0), (2, 8_000), (2, 16_000), (3, 0)
     ]  # fmt: skip
-    mixed = segments[segments["other"] >= 0]
-    assert len(mixed) == round(config.mixtures * len(plain))
-    assert all(m["clip"] != m["other"] for m in mixed)
-    for clip, start in (
-        (m[c], m[s]) for m in mixed for c, s in (("clip", "start"), ("other", "other_start"))
-    ):
-        assert 0 <= start <= max(0, len(corpus.clean[clip]) - 8_000)
+    assert np.array_equal(plain["wave"], plain["clip"])
+    finer = replace(config, step_seconds=0.15, mixtures=0.0)
+    windows = draw_windows(corpus, finer, 8_000, np.random.default_rng(0))
+    first = windows[windows["clip"] == 0]["start"]
+    assert first.tolist() == list(range(0, 24_000 - 8_000 + 1, 2_400))
+
+
+@pytest.mark.parametrize("mixtures", [0.0, 0.3, 1.0, 4.0])
+def test_there_are_so_many_windows_of_mixtures(
+    corpus: Corpus, config: DistillConfig, mixtures: float
+) -> None:
+    config = replace(config, mixtures=mixtures)
+    windows = draw_windows(corpus, config, 8_000, np.random.default_rng(0))
+    assert (windows["other"] < 0).sum() == 8
+    assert (windows["other"] >= 0).sum() == round(8 * mixtures)
+
+
+@pytest.mark.parametrize("window_seconds", [0.0, 0.25])
+def test_windows_of_a_mixture_follow_each_other_in_both_clips_until_one_ends(
+    config: DistillConfig, window_seconds: float
+) -> None:
+    rng = np.random.default_rng(1)
+    lengths = (5_000, 900, 4_321, 1_000, 300)
+    clean = [np.zeros(n, dtype=np.int16) for n in lengths]
+    config = replace(config, step_seconds=0.05, mixtures=6.0, window_seconds=window_seconds)
+    length = 1_000 if not window_seconds else 500
+    windows = draw_windows(Corpus(clean, clean, 5), config, length, rng)
+    waves = windows["wave"]
+    assert (np.diff(waves) >= 0).all(), "what belongs together lies together"
+    assert set(np.diff(waves)) == {0, 1}
+    mixed = [windows[waves == wave] for wave in range(5, waves.max() + 1)]
+    assert len(mixed) > 20
+    for i, own in enumerate(mixed):
+        first = own[0]
+        assert len({(w["clip"], w["other"], w["gain"]) for w in own}) == 1
+        assert first["clip"] != first["other"]
+        assert -12 <= 20 * np.log10(first["gain"]) <= 3
+        both = (("clip", "start"), ("other", "other_start"))
+        for clip, start in both:
+            samples = lengths[first[clip]]
+            assert np.array_equal(own[start], first[start] + 100 * np.arange(len(own)))
+            assert 0 <= first[start] <= max(0, (samples - length) // 2)
+            assert own[-1][start] + length <= max(samples, length)
+        left = min(lengths[first[clip]] - first[start] for clip, start in both)
+        if i < len(mixed) - 1:  # the last one ends where there are enough
+            assert len(own) == max(0, left - length) // 100 + 1
+    assert max(len(own) for own in mixed) > 15
 
 
 def test_rendering_mixes_and_takes_the_coded_sound_where_asked(corpus: Corpus, rows: Rows) -> None:
@@ -178,8 +218,8 @@ def test_a_longer_context_has_the_students_segment_in_its_middle_where_the_clip_
     clean = [rng.integers(-15_000, 15_000, n).astype(np.int16) for n in (400, 300, 90, 70, 30)]
     corpus, length, context = Corpus(clean, clean, len(clean)), 50, 130
     config = replace(config, segment_seconds=1.0, step_seconds=0.3, mixtures=3.0)
-    segments = draw_segments(corpus, config, length, rng)
-    assert len(segments) > 150
+    segments = draw_windows(corpus, config, length, rng)
+    assert len(segments) > 100
     own = render(corpus, segments, length).numpy()
     around = render(corpus, segments, length, context=context).numpy()
     for segment, wave, wide in zip(segments, own, around, strict=True):

@@ -9,44 +9,26 @@ import numpy as np
 import pytest
 import torch
 
+from lightmel import vocabularies
 from lightmel.checkpoint import weights_sha256
 from lightmel.distillation import DistillConfig, distill
-from lightmel.distillation.corpus import Corpus, draw_segments, find_tracks, read_corpus
-from lightmel.distillation.targets import mean_logits, student_tags, teacher_logits
+from lightmel.distillation.corpus import Corpus, draw_windows, find_tracks, read_corpus
+from lightmel.distillation.targets import blend, mean_logits, of_waves, student_tags, teacher_logits
 from lightmel.errors import ConfigError, TrainingError
-from lightmel.inference import Output, Tagger, TorchRuntime
+from lightmel.inference import Output, Tagger
 from lightmel.training import Callbacks, TrainConfig
 
 SR = 16_000
 SLUG = "16k-mel16-x4-db"
 Tiny = Callable[..., Tagger]
+Clock = Callable[..., Tagger]
 Rows = Callable[..., np.ndarray]
+Ramp = Callable[..., np.ndarray]
 
 # Teachers' logits
 
-
 UNIT = 0.05
-"""Logits a second of `Clock`: where a sigmoid is nearly straight."""
-
-
-class Clock(TorchRuntime):
-    """Its logits tell when the middle of its input was, if the sound's level rises by 4,000 a second."""
-
-    def logits(self, waves: torch.Tensor) -> torch.Tensor:
-        middle, near = waves.shape[1] / 2, round(0.02 * self.sr)
-        level = waves[:, round(middle - near) : round(middle + near)].mean(dim=1, keepdim=True)
-        return UNIT * level * 32768 / 4_000 + torch.arange(self.n_tags)
-
-
-def clock(tiny: Tiny, slug: str, seconds: float, tags: Sequence[str] = ("a", "b", "c")) -> Tagger:
-    made = tiny(0, slug=slug, seconds=seconds, tags=tuple(tags))
-    runtime = Clock(made.network, made.config)
-    runtime.sr, runtime.n_tags = made.config.sr, len(tags)
-    return Tagger(runtime, made.description)
-
-
-def ramp(seconds: float, sr: int, slope: float = 4_000) -> np.ndarray:
-    return np.round(slope * np.arange(round(seconds * sr)) / sr).astype(np.int16)
+"""Logits a second of a `clock`: where a sigmoid is nearly straight."""
 
 
 def logit(score: Any) -> Any:
@@ -61,13 +43,13 @@ def sigmoid(x: Any) -> Any:
 @pytest.mark.parametrize("slug", ["12k-mel16-x4-db", "16k-mel16-x4-db", "44.1k-mel16-x4-db"])
 @pytest.mark.parametrize("seconds", [0.2, 0.5, 2.0], ids=["shorter", "equal", "longer"])
 def test_a_teacher_of_any_rate_and_length_scores_the_time_of_the_students_segment(
-    tiny: Tiny, rows: Rows, sr: int, slug: str, seconds: float
+    clock: Clock, ramp: Ramp, rows: Rows, sr: int, slug: str, seconds: float
 ) -> None:
     starts = [0.0, 0.35, 2.0, 3.117, 7.5]  # of segments of half a second in a clip of eight
     corpus = Corpus([ramp(8, sr)], [ramp(8, sr)], 1)
     segments = rows(*((0, round(s * sr), -1, 0, 0.0) for s in starts))
     (found,) = (
-        torch.cat(list(teacher_logits([clock(tiny, slug, seconds)], corpus, segments, sr // 2, sr)))
+        torch.cat(list(teacher_logits([clock(slug, seconds, UNIT)], corpus, segments, sr // 2, sr)))
         .numpy()
         .T[:1]
     )
@@ -82,27 +64,26 @@ def test_a_teacher_of_any_rate_and_length_scores_the_time_of_the_students_segmen
         assert said / UNIT == pytest.approx(logit(sigmoid(UNIT * times).mean()) / UNIT, abs=5e-4)
 
 
-def test_several_teachers_are_averaged_tag_by_tag_at_the_same_time(tiny: Tiny, rows: Rows) -> None:
+def test_several_teachers_score_the_same_time_side_by_side(clock: Clock, ramp: Ramp, rows: Rows) -> None:
     teachers = [
-        clock(tiny, "12k-mel16-x4-db", 0.2, ("a", "b", "c")),
-        clock(tiny, "16k-mel16-x4-db", 0.5, ("c", "d", "a")),
-        clock(tiny, "44.1k-mel16-x4-db", 2.0, ("e", "a", "f")),
+        clock("12k-mel16-x4-db", 0.2, UNIT, ("a", "b", "c")),
+        clock("16k-mel16-x4-db", 0.5, UNIT, ("c", "d", "a")),
+        clock("44.1k-mel16-x4-db", 2.0, UNIT, ("e", "a", "f")),
     ]
     assert student_tags(teachers) == ("a", "b", "c", "d", "e", "f")
     sr = 44_100
     corpus = Corpus([ramp(8, sr)], [ramp(8, sr)], 1)
     starts = np.array([1.5, 3.3, 4.0, 5.25, 2.0])
-    segments = rows(*((0, round(s * sr), -1, 0, 0.0) for s in starts))
-    found = torch.cat(list(teacher_logits(teachers, corpus, segments, sr // 2, sr))).numpy()
+    windows = rows(*((0, round(s * sr), -1, 0, 0.0) for s in starts))
+    found = torch.cat(list(teacher_logits(teachers, corpus, windows, sr // 2, sr))).numpy()
+    assert found.shape == (5, 9)
     middle = UNIT * (starts + 0.25)
-    places = {"a": (0, 2, 1), "b": (1,), "c": (2, 0), "d": (1,), "e": (0,), "f": (2,)}
-    for column, own in zip(found.T, places.values(), strict=True):
-        expected = logit(np.mean([sigmoid(middle + place) for place in own], axis=0))
-        # The short teacher's three segments have their middle 1/60 s late, and it is one of three at most.
-        assert np.abs(column - expected).max() < UNIT * 0.02
+    for column, place in zip(found.T, (0, 1, 2) * 3, strict=True):
+        # The short teacher's three segments have their middle 1/60 s late.
+        assert np.abs(column - middle - place).max() < UNIT * 0.02
 
 
-def test_mixtures_are_scored_anew_and_both_sounds_are_on_time(tiny: Tiny, rows: Rows) -> None:
+def test_mixtures_are_scored_anew_and_both_sounds_are_on_time(clock: Clock, ramp: Ramp, rows: Rows) -> None:
     sr = 44_100
     clean = [ramp(8, sr), ramp(6, sr, -2_000), ramp(1.2, sr, -2_000)]  # the last is repeated for two seconds
     corpus = Corpus(clean, clean, 3)
@@ -118,7 +99,7 @@ def test_mixtures_are_scored_anew_and_both_sounds_are_on_time(tiny: Tiny, rows: 
     # In the fourth the clip itself is repeated: the teacher's middle is then a second from its beginning.
     expected[3] = -0.5 * 1.0 + (4.0 - 0.3 + 1.0)
     (found,) = (
-        torch.cat(list(teacher_logits([clock(tiny, SLUG, 2.0)], corpus, segments, sr // 2, sr))).numpy().T[:1]
+        torch.cat(list(teacher_logits([clock(SLUG, 2.0, UNIT)], corpus, segments, sr // 2, sr))).numpy().T[:1]
     )
     assert found / UNIT == pytest.approx(expected, abs=1e-3)
 
@@ -127,7 +108,7 @@ def test_a_mixture_has_the_teachers_score_of_the_mixture(
     music: Path, teacher: Tagger, config: DistillConfig
 ) -> None:
     corpus = read_corpus(find_tracks(music)[:4], config, SR, np.random.default_rng(0))
-    segments = draw_segments(corpus, config, SR // 2, np.random.default_rng(0))
+    segments = draw_windows(corpus, config, SR // 2, np.random.default_rng(0))
     found = torch.cat(list(teacher_logits([teacher], corpus, segments, SR // 2, SR)))
     mixed = np.flatnonzero(segments["other"] >= 0)
     assert len(mixed) > 5
@@ -152,7 +133,101 @@ def test_the_mean_of_logits_is_that_of_the_scores() -> None:
     assert torch.isfinite(mean_logits([torch.tensor([-90.0]), torch.tensor([-95.0])])).all()
 
 
-def test_a_teacher_that_pytorch_does_not_run_is_refused(tiny: Tiny, rows: Rows) -> None:
+# What is made of them
+
+
+def drawn(rows: int, *means_and_spreads: tuple[float, float], seed: int = 0) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    columns = [mean + spread * rng.standard_normal(rows) for mean, spread in means_and_spreads]
+    return torch.tensor(np.stack(columns, axis=1), dtype=torch.float32)
+
+
+def blended(share: float, by_name: list[list[np.ndarray]], by_concept: list[list[np.ndarray]]) -> np.ndarray:
+    """The rule in NumPy: each teacher's columns standardised and averaged, then those of the teachers."""
+
+    def standard(x: np.ndarray) -> np.ndarray:
+        return (x - x.mean()) / x.std()
+
+    def mean(teachers: list[list[np.ndarray]]) -> np.ndarray:
+        return np.mean([np.mean([standard(c) for c in own], axis=0) for own in teachers], axis=0)
+
+    mixed = mean(by_name) if not by_concept else (1 - share) * mean(by_name) + share * mean(by_concept)
+    spread = np.mean([np.mean([c.std() for c in own]) for own in by_name])
+    return standard(mixed) * spread + np.mean([np.mean([c.mean() for c in own]) for own in by_name])
+
+
+def test_a_single_teachers_logits_stay_as_they_are() -> None:
+    logits = drawn(50, (-3, 0.5), (0, 2), (7, 0.01))
+    tags = ("guitar", "piano", "rock")
+    torch.testing.assert_close(blend(logits, [tags], tags), logits, rtol=1e-4, atol=1e-5)
+    swapped = blend(logits, [tags], ("rock", "guitar"))
+    torch.testing.assert_close(swapped, logits[:, [2, 0]], rtol=1e-4, atol=1e-5)
+
+
+def test_teachers_that_know_a_tag_by_name_are_averaged_each_by_its_own_spread() -> None:
+    logits = drawn(200, (-3, 0.5), (0, 2), (4, 1), (-9, 3), (1, 1))
+    teachers = [("guitar", "piano"), ("Guitar", "rock"), ("hip-hop",)]
+    tags = ("guitar", "piano", "rock", "Hip_Hop")
+    found = blend(logits, teachers, tags).numpy()
+    columns = list(logits.numpy().T)
+    expected = [blended(0, [[columns[0]], [columns[2]]], []), columns[1], *columns[3:]]
+    np.testing.assert_allclose(found, np.stack(expected, axis=1), rtol=1e-4, atol=1e-4)
+    # The mean has the teachers' spread, which the mean of two unlike columns has not.
+    assert found[:, 0].std() == pytest.approx(0.75, rel=0.1)
+    assert found[:, 0].mean() == pytest.approx(0.5, abs=0.2)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_teachers_that_know_only_a_tags_concept_have_a_share(share: float) -> None:
+    assert {vocabularies.concept(tag) for tag in ("female vocal", "woman", "Female singing")} == {
+        "female vocal"
+    }
+    teachers = [("woman", "female vocal", "rock"), ("Female singing", "rock"), ("female vocal", "woman")]
+    logits = drawn(300, (-3, 0.5), (0, 2), (4, 1), (-9, 3), (1, 1), (2, 0.3), (-1, 0.7))
+    columns = list(logits.numpy().T)
+    found = blend(logits, teachers, ("female vocal", "Female singing", "rock"), share).numpy()
+    expected = [
+        # The first and the third have the name; what else of that concept they have does not count.
+        blended(share, [[columns[1]], [columns[5]]], [[columns[3]]]),
+        # The first and the third have two tags of that concept each.
+        blended(share, [[columns[3]]], [[columns[0], columns[1]], [columns[5], columns[6]]]),
+        blended(share, [[columns[2]], [columns[4]]], []),
+    ]
+    np.testing.assert_allclose(found, np.stack(expected, axis=1), rtol=1e-4, atol=1e-4)
+
+
+def test_where_nobody_has_the_name_the_concept_is_all_there_is() -> None:
+    logits = drawn(300, (-3, 0.5), (0, 2), (4, 1))
+    teachers, columns = [("woman", "rock"), ("Female singing",)], list(logits.numpy().T)
+    found = blend(logits, teachers, ("female vocal",), 0.25).numpy()[:, 0]
+    np.testing.assert_allclose(found, blended(0, [[columns[0]], [columns[2]]], []), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ConfigError, match="None of the teachers knows the tag 'female vocal'"):
+        blend(logits, teachers, ("female vocal",), 0.0)
+
+
+def test_a_tag_that_no_teacher_knows_is_refused() -> None:
+    with pytest.raises(ConfigError, match="knows the tag 'zither': leave it out, or add one that does"):
+        blend(drawn(9, (0, 1)), [("guitar",)], ("guitar", "zither"), 0.25)
+
+
+def test_a_constant_column_is_no_division_by_zero() -> None:
+    logits = torch.stack([torch.full((20,), -4.0), torch.arange(20.0)], dim=1)
+    found = blend(logits, [("rock",), ("rock",)], ("rock",))
+    assert torch.isfinite(found).all()
+    assert torch.equal(found[:, 0].argsort(), torch.arange(20))
+
+
+def test_a_share_of_the_mean_over_all_windows_of_a_wave(rows: Rows) -> None:
+    windows = rows(*[(0, 0, -1, 0, 0.0)] * 6)
+    windows["wave"] = [0, 0, 0, 1, 4, 4]
+    targets = torch.tensor([[1.0, 10], [2, 20], [6, 0], [5, 5], [0, 1], [8, 3]])
+    means = torch.tensor([[3.0, 10]] * 3 + [[5, 5]] + [[4, 2]] * 2)
+    torch.testing.assert_close(of_waves(targets, windows, 0.3), 0.7 * targets + 0.3 * means)
+    torch.testing.assert_close(of_waves(targets, windows, 1.0), means)
+    assert torch.equal(of_waves(targets, windows, 0.0), targets)
+
+
+def test_a_teacher_that_pytorch_does_not_run_is_refused(tiny: Tiny, ramp: Ramp, rows: Rows) -> None:
     made = tiny(0)
 
     class Other:
@@ -188,9 +263,10 @@ def test_teachers_scores_are_kept_and_used_again(
     first = run()
     (kept,) = work.glob("teacher-*.npy")
     assert np.load(kept).shape == (len(asked[0][2]), 3)
+    assert np.load(kept).dtype == np.float16
     assert run() == first
     assert len(asked) == 1
-    for file in (work / "run").glob("*"):  # checkpoint and history: train anew on the same scores
+    for file in work.glob("run-*/*"):  # checkpoint and history: train anew on the same scores
         file.unlink()
     assert run(how=replace(once, batch_size=8)) != first
     assert len(asked) == 1, "how it is trained does not matter to the teacher"
@@ -215,7 +291,7 @@ def test_scores_of_other_segments_or_outputs_are_not_taken_for_these(
     config = replace(config, mixtures=0.0, excerpt_seconds=1.9, slowest=1.0, fastest=1.0)
 
     def score(teachers: Sequence[Tagger], config: DistillConfig = config) -> None:
-        for file in (tmp_path / "run").glob("*"):
+        for file in tmp_path.glob("run-*/*"):
             file.unlink()
         distill(teachers, tracks, config, once, work=tmp_path)
 
@@ -250,7 +326,7 @@ def test_scoring_that_was_stopped_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         distill([teacher], tracks, config, once, work=tmp_path, callbacks=Callbacks(on_progress=interrupt))
     (part,) = tmp_path.glob("teacher-*.part")
-    scored = part.stat().st_size // 12
+    scored = part.stat().st_size // 6  # float16 for each of three tags
     assert total // 2 <= scored < total
     with part.open("ab") as file:
         file.write(b"torn")  # a kill leaves part of a row

@@ -14,7 +14,7 @@ import pytest
 import lightmel
 from lightmel import checkpoint, hub, vocabularies
 from lightmel.errors import UnknownModelError
-from lightmel.frontends import MelConfig
+from lightmel.frontends import config_from_slug
 from lightmel.hub import catalogue
 
 
@@ -27,7 +27,7 @@ def test_every_release_is_described() -> None:
         assert release.vocabulary in vocabularies.VOCABULARIES
         assert release.n_tags == len(vocabularies.read(release.vocabulary))
         assert release.bytes > 0
-        assert MelConfig.from_slug(release.config).slug == release.config
+        assert config_from_slug(release.config).slug == release.config
         assert release.license
         assert release.summary
         assert "\n" not in release.summary

@@ -38,7 +38,7 @@ def test_a_public_name_costs_without_its_file(name: str) -> None:
     (row,) = hub.costs_of(name)
     assert (row.architecture, row.name) == (record.architecture, name)
     assert row.config == record.description.config
-    assert row.seconds == record.segment_samples / 16_000
+    assert row.seconds == record.segment_samples / record.family.config.sr
     assert row.cost == network_cost(record.network)
 
 
@@ -82,6 +82,7 @@ def test_an_input_costs_both_networks_of_the_paper() -> None:
         ("16k-mel48-x2-dbb", ConfigError, "Did you mean '16k-mel48-x2-db'"),
         ("vgg-16k-mel48-x2-dbb", ConfigError, "16k-mel48-x2-db"),
         ("fcn-16k-mel96-x1-db", ConfigError, "the paper has no fcn"),
+        ("mobilenet-16k-mel48-x2-db", ConfigError, "the paper has no mobilenet"),
     ],
 )
 def test_what_has_no_cost_is_told_why(name: str, error: type[LightmelError], message: str) -> None:

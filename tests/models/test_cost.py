@@ -74,6 +74,17 @@ def test_formula_and_counter_agree_on_every_shape_of_the_paper(name, shape):
             "pools": [(3, 5), (2, 1)],
             "strides": [(1, 2), (3, 4)],
         },
+        {"architecture": "mobilenet", "input_shape": (128, 1000), "n_tags": 527},
+        {"architecture": "mobilenet", "input_shape": (96, 189)},
+        {"architecture": "mobilenet", "input_shape": (48, 95), "n_tags": 3, "width": 0.2},
+        {"architecture": "mobilenet", "input_shape": (24, 15), "width": 1.0},
+        {"architecture": "mobilenet", "input_shape": (13, 7), "width": 2.3},
+        {"architecture": "mobilenet", "input_shape": (1, 1), "width": 0.01},
+        {
+            "architecture": "mobilenet",
+            "input_shape": (40, 50),
+            "strides": [(3, 1), (1, 4), (2, 2)] + [(1, 5)] * 2,
+        },
     ],
     ids=str,
 )

@@ -27,6 +27,7 @@ NAMES: list[tuple[str, dict[str, str], MelConfig]] = [
         {"architecture": "musicnn", "variant": "pons", "size": "small"},
         MelConfig(22_050, 32, 5, "db"),
     ),
+    ("mobilenet-16k-mel48-x2-db", {"architecture": "mobilenet"}, MelConfig(16_000, 48, 2, "db")),
 ]
 
 
@@ -88,10 +89,11 @@ def test_the_default_student_has_a_name() -> None:
     [
         (
             "musicn-16k-mel48-x2-db",
-            r"names no network: it begins with vgg or musicnn or fcn, as in.*mean 'musicnn'",
+            r"names no network: it begins with vgg or musicnn or mobilenet or fcn, as in.*mean 'musicnn'",
         ),
         ("resnet-16k-mel48-x2-db", r"'resnet-16k-mel48-x2-db' names no network"),
         ("fcn-small-16k-mel48-x2-db", r"fcn has no option 'small'; it has none\."),
+        ("mobilenet-small-16k-mel48-x2-db", r"mobilenet has no option 'small'; it has none\."),
         ("", r"'' names no network"),
         ("musicnn-smal-16k-mel48-x2-db", r"no option 'smal'; it has pons and small\. Did you mean 'small'"),
         ("musicnn-pon-small-16k-mel48-x2-db", r"no option 'pon'.*Did you mean 'pons'"),

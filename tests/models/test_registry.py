@@ -26,6 +26,7 @@ from lightmel.models.base import whole_numbers
 SPECS = {
     "vgg": {"input_shape": (24, 91), "n_tags": 4, "widths": (2, 3, 4, 5)},
     "musicnn": {"input_shape": (24, 30), "n_tags": 4, "width": 6, "dense": 5, "size": "small"},
+    "mobilenet": {"input_shape": (24, 30), "n_tags": 4, "width": 0.2},
     "fcn": {"input_shape": (96, 1813), "n_tags": 4},
 }
 
@@ -64,11 +65,11 @@ def test_a_spec_builds_the_same_network_again(name):
 @pytest.mark.parametrize("name", names())
 def test_a_spec_holds_every_argument_or_what_replaces_it(name):
     """What is as it always was is left out, so that older versions read it and older files stay the same."""
-    replaced = {"vgg": {"size"}, "musicnn": {"size"}, "fcn": set()}[name]
+    replaced = {"vgg": {"size"}, "musicnn": {"size"}}.get(name, set())
     unusual = UNUSUAL.get(name, {})
     wanted = {"architecture", *registry.arguments(name)} - replaced
     assert set(build(small(name) | unusual).spec()) == wanted
-    assert set(build(small(name)).spec()) == wanted - (set(unusual) - {"pools"})
+    assert set(build(small(name)).spec()) == wanted - (set(unusual) - {"pools"})  # always there
 
 
 @pytest.mark.parametrize("name", names())
@@ -122,7 +123,7 @@ def test_an_unknown_architecture_is_refused_with_the_nearest(word, meant):
     with pytest.raises(UnknownModelError) as caught:
         build({"architecture": word, "input_shape": (8, 20)})
     assert repr(word) in str(caught.value)
-    assert "'vgg', 'musicnn', 'fcn'" in str(caught.value)
+    assert "'vgg', 'musicnn', 'mobilenet', 'fcn'" in str(caught.value)
     assert meant is None or str(caught.value).endswith(f"Did you mean {meant!r}?")
 
 
@@ -166,6 +167,10 @@ def test_a_spec_without_the_essentials_is_refused():
         {"architecture": "vgg", "input_shape": (8, 20), "n_tags": float("inf")},
         {"architecture": "vgg", "input_shape": (8, 20), "pools": [[2, 4], {}, [1, 1], [1, 1]]},
         {"architecture": "fcn", "input_shape": (96, 187)},
+        {"architecture": "mobilenet", "input_shape": (8, 20), "width": "wide"},
+        {"architecture": "mobilenet", "input_shape": (8, 20), "strides": [1, 1, 1, 1, 1]},
+        {"architecture": "mobilenet", "input_shape": (8, 20), "strides": [[1, 1]] * 4},
+        {"architecture": "mobilenet", "input_shape": (8, 20), "dropout": 1.5},
     ],
     ids=str,
 )
@@ -262,7 +267,7 @@ def test_a_registered_network_is_built_from_its_spec_and_from_its_name():
     with pytest.raises(UnknownModelError):
         build({"architecture": "mean_net", "input_shape": (8, 20)})
     register("mean_net", build_mean)
-    assert names() == ("vgg", "musicnn", "fcn", "mean_net")
+    assert names() == ("vgg", "musicnn", "mobilenet", "fcn", "mean_net")
     assert registry.arguments("mean_net") == ("input_shape", "n_tags", "width")
     model = build({"architecture": "mean_net", "input_shape": (8, 20)}, generator=seeded(0))
     assert isinstance(model, Mean)
@@ -318,4 +323,4 @@ def test_a_name_is_registered_once_and_stands_before_a_hyphen():
             ConfigError, match="is no name for a network: letters, digits and underscores are"
         ):
             register(name, build_mean)
-    assert names() == ("vgg", "musicnn", "fcn", "mean_net")
+    assert names() == ("vgg", "musicnn", "mobilenet", "fcn", "mean_net")

@@ -23,14 +23,14 @@ class DistillConfig:
 
     student: str = setting(
         "musicnn-pons-small-16k-mel48-x2-db",
-        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons or musicnn-pons-"
-        "small; then the slug of the input.",
+        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons, musicnn-pons-small "
+        "or mobilenet; then the slug of the input.",
     )
     segment_seconds: float = setting(3.0, "Seconds of sound in one pass of the student.")
     window_seconds: float = setting(
         0.0,
-        "Seconds of sound that the teachers score at once; the target of a longer segment is the mean over its "
-        "windows. 0: those of the segment.",
+        "Seconds of sound that the teachers score at once; the target of a longer segment is the mean over "
+        "its windows. 0: those of the segment.",
     )
     step_seconds: float = setting(1.5, "Seconds from one window to the next.")
     jitter: float = setting(
@@ -49,7 +49,8 @@ class DistillConfig:
     )
     fastest: float = setting(1.19, "The highest speed of these.")
     mixtures: float = setting(
-        0.5, "Windows of mixtures of two clips, which the teachers score anew, as a multiple of the plain ones."
+        0.5,
+        "Windows of mixtures of two clips, which the teachers score anew, as a multiple of the plain ones.",
     )
     clip_share: float = setting(
         0.0, "Share of the mean over all windows of a clip, or of a mixture, in the target of each of them."
@@ -61,8 +62,8 @@ class DistillConfig:
     )
     concept_share: float = setting(
         0.25,
-        "With a vocabulary: share, in the target of a tag that teachers know by name, of those that know only "
-        "its concept.",
+        "With a vocabulary: share, in the target of a tag that teachers know by name, of those that know "
+        "only its concept.",
     )
     start: str = setting(
         "",

@@ -13,6 +13,22 @@ from ..models import TaggingNetwork
 from .targets import at_rate
 
 
+def check_start(network: TaggingNetwork, other: Tagger) -> None:
+    """Refuse a tagger whose weights `network` cannot start from.
+
+    Raises
+    ------
+    ConfigError
+        If the networks differ in more than input, strides and head.
+    """
+    own, theirs = ({k: v.shape for k, v in _body(n).items()} for n in (network, other.network))
+    if network.architecture != other.network.architecture or own != theirs:
+        raise ConfigError(
+            f"The student cannot start from {other.name}: that is {_described(other.network)}; the student "
+            f"is {_described(network)}. Both must be of one architecture, with filters of the same shapes."
+        )
+
+
 @torch.no_grad()
 def start_from(
     network: TaggingNetwork, config: FrontendConfig, other: Tagger, waves: torch.Tensor, sr: int
@@ -34,31 +50,36 @@ def start_from(
     Raises
     ------
     ConfigError
-        If the networks differ in more than input, strides and head.
+        As `check_start`.
     """
-    theirs, own = other.network.state_dict(), network.state_dict()
-    by_band = isinstance(network.input_norm, nn.BatchNorm1d)
-    fresh = ("head.", "input_norm.") if by_band else ("head.",)
-    wanted = {k: v.shape for k, v in own.items() if not k.startswith(fresh)}
-    found = {k: v for k, v in theirs.items() if not k.startswith(fresh)}
-    if wanted != {k: v.shape for k, v in found.items()}:
-        raise ConfigError(
-            f"The student cannot start from {other.name}: that is {_described(other.network)}, the student "
-            f"{_described(network)}. Both must be one architecture of one width."
-        )
-    network.load_state_dict({**own, **found})
-    if by_band:
+    check_start(network, other)
+    network.load_state_dict({**network.state_dict(), **_body(other.network)})
+    if (norm := _norm_of_bands(network)) is not None:
         mean, spread = _statistics(config, waves, sr)
         their_mean, their_spread = _statistics(other.config, waves, sr)
-        norm = network.input_norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(spread.square())
         norm.bias.copy_(_at_bands(config, other.config, their_mean))
         norm.weight.copy_(_at_bands(config, other.config, their_spread))
 
 
+def _norm_of_bands(network: TaggingNetwork) -> nn.BatchNorm1d | None:
+    """Return the normalisation of each band of the input, if the network has one."""
+    norm = getattr(network, "input_norm", None)
+    return norm if isinstance(norm, nn.BatchNorm1d) else None
+
+
+def _body(network: TaggingNetwork) -> dict[str, torch.Tensor]:
+    """Return the tensors that a student takes over."""
+    fresh = ("head.",) if _norm_of_bands(network) is None else ("head.", "input_norm.")
+    return {k: v for k, v in network.state_dict().items() if not k.startswith(fresh)}
+
+
 def _described(network: TaggingNetwork) -> str:
-    return ", ".join(f"{k} {v}" for k, v in network.spec().items() if k in ("architecture", "width", "widths"))
+    said = ("architecture", "input_shape", "width", "widths")
+    return ", ".join(f"{k} {v}" for k, v in network.spec().items() if k in said)
 
 
 def _statistics(config: FrontendConfig, waves: torch.Tensor, sr: int) -> tuple[torch.Tensor, torch.Tensor]:

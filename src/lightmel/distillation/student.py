@@ -43,8 +43,8 @@ from ..training import (
 )
 from .config import DISTILL_TRAINING, DistillConfig
 from .corpus import Corpus, Track, draw_windows, find_tracks, read_corpus, render, step_samples
-from .start import start_from
-from .targets import at_rate, blend, cached_logits, of_waves, student_tags
+from .start import check_start, start_from
+from .targets import at_rate, blend, cached_logits, columns_of, of_waves, student_tags
 
 log = logging.getLogger("lightmel")
 
@@ -150,7 +150,8 @@ def distill(
     Parameters
     ----------
     teachers
-        Taggers, or what `lightmel.load` takes; the student learns the mean of their scores, tag by tag.
+        Taggers, or what `lightmel.load` takes; the student learns the mean of their logits, tag by tag, each
+        teacher's standardised over the music.
     tracks
         The music: a folder, or the training tracks alone; the caller keeps the held-out ones.
     config, training
@@ -167,7 +168,8 @@ def distill(
     Raises
     ------
     ConfigError
-        If there is no teacher, no such student, or the tracks are too few for one batch.
+        If there is no teacher, no such student, a tag that no teacher knows, or another network to start
+        from; if the tracks are too few for one batch.
     AudioError
         If none of the tracks can be read.
     TrainingError
@@ -196,6 +198,11 @@ def distill(
     generator = torch.Generator().manual_seed(training.seed)
     tags = student_tags(loaded, config.vocabulary)
     network, frontend = build_named(config.student, config.segment_seconds, len(tags), generator)
+    share = config.concept_share if config.vocabulary else 0.0
+    columns_of([t.tags for t in loaded], tags, share > 0)  # what cannot be is refused before the work
+    start = load(config.start) if config.start else None
+    if start is not None:
+        check_start(network, start)
     sr = audio.mp3_rate(config.sr or max(frontend.sr, *(t.config.sr for t in loaded)))
     length = round(config.window * sr)
     rng = np.random.default_rng(training.seed)
@@ -208,17 +215,17 @@ def distill(
             f"{training.batch_size}: more music is needed, or a smaller batch_size."
         )
     logits = cached_logits(loaded, corpus, windows, length, sr, kept, callbacks.progress)
-    share = config.concept_share if config.vocabulary else 0.0
     targets = of_waves(blend(logits, [t.tags for t in loaded], tags, share), windows, config.clip_share)
-    if config.start:
+    if start is not None:
         some = windows[rng.permutation(len(windows))[:_START_WINDOWS]]
-        start_from(network, frontend, load(config.start), render(corpus, some, length), sr)
+        start_from(network, frontend, start, render(corpus, some, length), sr)
     with torch.no_grad():
         network.head.bias.copy_(targets.mean(dim=0))
     loss = distillation_loss(targets, config.tag_weight)
     trainer = Trainer(network, training, loss=loss, device=device)
     examples = CorpusExamples(corpus, windows, config, sr, frontend, targets)
-    result = fit_resumed(trainer, examples, None, None if kept is None else kept / f"run-{config.student}", callbacks)
+    run = None if kept is None else kept / f"run-{config.student}"
+    result = fit_resumed(trainer, examples, None, run, callbacks)
     description = Description(
         name="student",
         version="1",

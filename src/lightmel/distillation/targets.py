@@ -1,4 +1,4 @@
-"""The targets of a student: its teachers' scores of each window of music, as logits, kept on disk as they come."""
+"""The targets of a student: its teachers' logits of each window of music, kept on disk as they come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from ..errors import ConfigError, TrainingError
 from ..inference import Tagger, TorchRuntime
 from .corpus import Corpus, Progress, render
 
+Columns: TypeAlias = list[list[int]]
+"""Of the teachers' logits side by side: those of one meaning, for each teacher that has any."""
 _TEACHER_BATCH = 4
 """Windows that a teacher scores at once: few, so that a large network's activations stay in the cache."""
 
@@ -99,16 +101,40 @@ def blend(
     """
     mean, spread = logits.mean(dim=0), logits.std(dim=0, correction=0)
     standard = (logits - mean) / spread.clamp(min=1e-6)
-    ends = np.cumsum([len(own) for own in teachers])
     targets = torch.empty(len(logits), len(tags))
-    for i, tag in enumerate(tags):
-        by_name: list[list[int]] = []
-        by_concept: list[list[int]] = []
+    for i, (by_name, by_concept) in enumerate(columns_of(teachers, tags, concept_share > 0)):
+        share = concept_share if by_concept else 0.0
+        mixed = (1 - share) * _mean_column(standard, by_name)
+        if by_concept:
+            mixed = mixed + share * _mean_column(standard, by_concept)
+        scale = mixed.std(correction=0).clamp(min=1e-6)
+        home = torch.stack([torch.stack([mean[c].mean(), spread[c].mean()]) for c in by_name]).mean(dim=0)
+        targets[:, i] = mixed / scale * home[1] + home[0]
+    return targets
+
+
+def columns_of(
+    teachers: Sequence[Sequence[str]], tags: Sequence[str], concepts: bool
+) -> list[tuple[Columns, Columns]]:
+    """Return for each tag the columns of the teachers that know it by name, and by concept only.
+
+    Where nobody has its name, those that know its concept take the place of the others.
+
+    Raises
+    ------
+    ConfigError
+        If nobody knows a tag.
+    """
+    ends = np.cumsum([len(own) for own in teachers])
+    found = []
+    for tag in tags:
+        by_name: Columns = []
+        by_concept: Columns = []
         for end, own in zip(ends, teachers, strict=True):
             first = int(end) - len(own)
             if named := [first + k for k, name in enumerate(own) if vocabularies.same(name, tag)]:
                 by_name.append(named)
-            elif concept_share and (
+            elif concepts and (
                 meant := [
                     first + k
                     for k, name in enumerate(own)
@@ -119,15 +145,11 @@ def blend(
         if not by_name:
             by_name, by_concept = by_concept, []
         if not by_name:
-            raise ConfigError(f"None of the teachers knows the tag {tag!r}: leave it out, or add one that does.")
-        share = concept_share if by_concept else 0.0
-        mixed = (1 - share) * _mean_column(standard, by_name)
-        if by_concept:
-            mixed = mixed + share * _mean_column(standard, by_concept)
-        scale = mixed.std(correction=0).clamp(min=1e-6)
-        home = torch.stack([torch.stack([mean[c].mean(), spread[c].mean()]) for c in by_name]).mean(dim=0)
-        targets[:, i] = mixed / scale * home[1] + home[0]
-    return targets
+            raise ConfigError(
+                f"None of the teachers knows the tag {tag!r}: leave it out, or add one that does."
+            )
+        found.append((by_name, by_concept))
+    return found
 
 
 def _mean_column(standard: torch.Tensor, columns: Sequence[Sequence[int]]) -> torch.Tensor:

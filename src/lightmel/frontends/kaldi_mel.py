@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from ..errors import ConfigError
 from .base import FrontendConfig
+from .mel import is_whole
 
 SR = 32_000
 PRE_EMPHASIS = 0.97
@@ -57,8 +58,10 @@ class KaldiMelConfig(FrontendConfig):
     def __post_init__(self) -> None:
         if self.sr != SR:
             raise ConfigError(f"This front end is for sound of {SR} Hz, not {self.sr!r}.")
-        if isinstance(self.n_mels, bool) or not isinstance(self.n_mels, int) or self.n_mels < 1:
+        if isinstance(self.n_mels, bool) or not is_whole(self.n_mels) or self.n_mels < 1:
             raise ConfigError(f"n_mels must be a whole number from 1 on, not {self.n_mels!r}.")
+        for name in ("sr", "n_mels"):
+            object.__setattr__(self, name, int(getattr(self, name)))  # from NumPy's integers too
         # The lowest band is the narrowest: its triangle must hold a bin above 0 Hz, whose weight is 0.
         if self.band_edges()[2] <= SR / N_FFT:
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from .kaldi_mel import (
     KaldiMelConfig,
     to_mel,
 )
-from .module import Frontend
+from .module import Frontend, check_wave, no_autocast
 
 _CACHE_FRAMES = 256  # about 1 MB of float32 stays in a processor's cache
 
@@ -32,6 +33,9 @@ class KaldiMelFrontend(Frontend):
 
     Pre-emphasis ``y[i] = x[i + 1] - .97 x[i]``; frames of 1024 samples, a Hann window of 800 in their middle,
     mirrored at both ends; power; triangles of height 1 that are linear in mel; logarithm.
+
+    Whatever the precision of the wave, it is computed in float32, and float32 comes out, as in the original.
+    Autocast and casts of the module change nothing. Its buffers follow the module's device.
 
     Parameters
     ----------
@@ -45,11 +49,20 @@ class KaldiMelFrontend(Frontend):
 
     def __init__(self, config: KaldiMelConfig) -> None:
         super().__init__(config)
-        window = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64)
-        self.register_buffer("window", window.float(), persistent=False)
+        self._place(torch.get_default_device())
+
+    def _place(self, device: torch.device) -> None:
+        """Compute the buffers in float64 and round them once, to float32 on `device`."""
+        window = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64, device="cpu")
         # Real and imaginary parts lie side by side: each weight twice adds up their squares.
-        bands = filter_bank(config).repeat_interleave(2, 1)
-        self.register_buffer("bands", bands.float(), persistent=False)
+        bands = filter_bank(self.config).repeat_interleave(2, 1)
+        for name, values in (("window", window), ("bands", bands)):
+            self.register_buffer(name, values.to(device, torch.float32), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> KaldiMelFrontend:
+        """Follow `fn` to its device only: a cast would lose digits that casting back cannot bring back."""
+        self._place(fn(torch.empty(0, device=self.window.device)).device)
+        return self
 
     def forward(self, wave: Tensor) -> Tensor:
         """Return the frames of whole sounds, float32.
@@ -57,8 +70,10 @@ class KaldiMelFrontend(Frontend):
         Raises
         ------
         ShapeError
-            If there are no more samples than the mirrored ends need, 514.
+            If `wave` is no floating-point tensor, is on another device, or has no more samples than the
+            mirrored ends need, 514.
         """
+        check_wave(wave, self.window.device)
         samples = wave.shape[-1]
         if samples < N_FFT // 2 + 2:
             raise ShapeError(
@@ -66,18 +81,19 @@ class KaldiMelFrontend(Frontend):
                 f"{samples}: pad the wave with zeros."
             )
         rows = wave.float().reshape(-1, samples)
-        out = rows.new_empty(len(rows), *self.config.shape(samples))
-        with torch.autocast(wave.device.type, enabled=False):
-            for row, mel in zip(rows, out, strict=True):
+        shape = self.config.shape(samples)
+        out = rows.new_empty(len(rows), *shape)
+        with no_autocast(wave.device.type):
+            for i, row in enumerate(rows):
                 emphasised = row[1:] - PRE_EMPHASIS * row[:-1]
                 padded = F.pad(emphasised[None], (N_FFT // 2, N_FFT // 2), mode="reflect")[0]
                 # The window covers the middle of the transform; zeros around it change no power.
                 frames = padded[(N_FFT - WINDOW) // 2 :].unfold(0, WINDOW, HOP)
-                for begin in range(0, mel.shape[1], _CACHE_FRAMES):
-                    end = min(begin + _CACHE_FRAMES, mel.shape[1])
+                for begin in range(0, shape[1], _CACHE_FRAMES):
+                    end = min(begin + _CACHE_FRAMES, shape[1])
                     spectrum = torch.fft.rfft(frames[begin:end] * self.window, n=N_FFT)
                     power = torch.view_as_real(spectrum).flatten(1)[:, : self.bands.shape[1]].square()
-                    mel[:, begin:end] = self.bands @ power.T
+                    out[i, :, begin:end] = self.bands @ power.T
         out = out.add_(FLOOR).log_().add_(OFFSET).div_(SCALE)
         return out.reshape(*wave.shape[:-1], *out.shape[1:])
 
@@ -85,7 +101,9 @@ class KaldiMelFrontend(Frontend):
 def filter_bank(config: KaldiMelConfig) -> Tensor:
     """Weights ``(n_mels, bins)``, float64, of the spectrum's bins below `TOP` in each mel band."""
     bins = math.ceil(TOP * N_FFT / SR)
-    mels = torch.tensor([to_mel(k * SR / N_FFT) for k in range(bins)], dtype=torch.float64)
+    mels = torch.tensor([to_mel(k * SR / N_FFT) for k in range(bins)], dtype=torch.float64, device="cpu")
     step = to_mel(TOP) / (config.n_mels + 1)
-    place = mels / step - torch.arange(config.n_mels, dtype=torch.float64)[:, None]  # 0 to 2 within a band
+    place = (
+        mels / step - torch.arange(config.n_mels, dtype=torch.float64, device="cpu")[:, None]
+    )  # 0 to 2 within a band
     return torch.minimum(place, 2 - place).clamp_min(0)

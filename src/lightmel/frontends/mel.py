@@ -83,7 +83,7 @@ class MelConfig(FrontendConfig):
         check_choices(self)
         for name in ("sr", "n_mels", "hop_factor"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not _is_whole(value):
+            if isinstance(value, bool) or not is_whole(value):
                 raise ConfigError(f"{name} must be a whole number, not {value!r}.")
             object.__setattr__(self, name, int(value))  # from NumPy's integers and 16000.0 too
         workable = _nearest_workable(self)
@@ -226,7 +226,8 @@ _SCALES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = 
 }
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """Return whether `value` is a whole number, whatever its type."""
     if isinstance(value, str):
         return False
     try:

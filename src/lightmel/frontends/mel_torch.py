@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import ShapeError
 from .mel import N_FFT, Log, MelConfig, MelNorm, MelScale, PadMode
-from .module import Frontend
+from .module import Frontend, check_wave, no_autocast
 
 _HALF = N_FFT // 2
 _CACHE_FRAMES = 512  # 1 MB of float32 stays in a second-level cache of 2 MB; 256 and 1024 take longer
@@ -132,7 +131,7 @@ class MelFrontend(Frontend):
         row_step = max(1, at_once // max(1, n_frames))
         frame_step = max(1, at_once // max(1, min(row_step, rows)))
         out = sound.new_empty(rows, config.n_mels, n_frames)
-        with _no_autocast(sound.device.type):
+        with no_autocast(sound.device.type):
             for i in range(0, rows, row_step):
                 some = sound[i : i + row_step]
                 for begin in range(first, stop, frame_step):
@@ -171,23 +170,7 @@ class MelFrontend(Frontend):
 
     def _checked(self, wave: Tensor) -> Tensor:
         """Return `wave` in the precision it is computed in, or raise the reason why it cannot be used."""
-        if not isinstance(wave, Tensor):
-            raise ShapeError(
-                f"The front end takes a torch.Tensor, not {type(wave).__name__}: "
-                "pass torch.as_tensor(wave), floating point with full scale at 1."
-            )
-        if wave.dim() == 0:
-            raise ShapeError("The front end takes (..., samples), not a single number.")
-        if not wave.is_floating_point():
-            raise ShapeError(
-                f"The front end takes real floating-point samples with full scale at 1, not {wave.dtype}: "
-                "divide integers by their full scale (16 bit: wave / 32768)."
-            )
-        device = self.bank32.window.device
-        if wave.device != device:
-            raise ShapeError(
-                f"The wave is on {wave.device}, the front end on {device}: move one of them with .to(device)."
-            )
+        check_wave(wave, self.bank32.window.device)
         return wave if wave.dtype == torch.float64 else wave.float()
 
     def _check_length(self, samples: int) -> None:
@@ -341,10 +324,3 @@ def rescaled(mel: Tensor, power: Tensor, log: Log) -> Tensor:
     """
     linear = torch.pow(10.0, mel / 10) if log == "db" else (torch.pow(10.0, mel) - 1) / 10_000
     return _compress_(linear * power, log)
-
-
-def _no_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Switch autocast off: half precision has too few digits for the power of a spectrum."""
-    if device_type != "meta" and torch.is_autocast_enabled(device_type):  # meta has no autocast
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -83,3 +84,36 @@ class _Whole:
         blocks, self._blocks = self._blocks, []
         features: Tensor = self._frontend(torch.cat(blocks, -1))
         return features
+
+
+def check_wave(wave: Tensor, device: torch.device) -> None:
+    """Refuse what is no sound for a front end that lies on `device`.
+
+    Raises
+    ------
+    ShapeError
+        If it is no tensor ``(..., samples)`` of real floating-point numbers, or lies elsewhere.
+    """
+    if not isinstance(wave, Tensor):
+        raise ShapeError(
+            f"The front end takes a torch.Tensor, not {type(wave).__name__}: "
+            "pass torch.as_tensor(wave), floating point with full scale at 1."
+        )
+    if wave.dim() == 0:
+        raise ShapeError("The front end takes (..., samples), not a single number.")
+    if not wave.is_floating_point():
+        raise ShapeError(
+            f"The front end takes real floating-point samples with full scale at 1, not {wave.dtype}: "
+            "divide integers by their full scale (16 bit: wave / 32768)."
+        )
+    if wave.device != device:
+        raise ShapeError(
+            f"The wave is on {wave.device}, the front end on {device}: move one of them with .to(device)."
+        )
+
+
+def no_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Switch autocast off: half precision has too few digits for the power of a spectrum."""
+    if device_type != "meta" and torch.is_autocast_enabled(device_type):  # meta has no autocast
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

@@ -7,6 +7,8 @@ A family is a module beside this one, such as `won2020`, with its `Family` and i
 from __future__ import annotations
 
 import hashlib
+import io
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +166,27 @@ def read_bytes(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise WeightsError(f"{path} is none of the published checkpoints: it has more than {limit:,} bytes.")
     return data
+
+
+def read_tensors(data: bytes, path: Path) -> State:
+    """Return the tensors in the bytes of a file that ``torch.save`` wrote, by their names; nothing is run.
+
+    Raises
+    ------
+    WeightsError
+        If it holds anything else.
+    """
+    import torch
+
+    try:
+        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise WeightsError(f"{path} holds something else than tensors, and nothing in it was run.") from error
+    if not isinstance(found, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in found.items()
+    ):
+        raise WeightsError(f"{path} holds something else than tensors by their names.")
+    return dict(found)
 
 
 def identify(path: Path, records: Mapping[str, PublicCheckpoint]) -> PublicCheckpoint:

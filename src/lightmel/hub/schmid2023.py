@@ -1,21 +1,19 @@
 """EfficientAT's mn04, MIT licence: 527 classes of AudioSet, of which those that matter for music are read.
 
 F. Schmid, K. Koutini, G. Widmer, "Efficient Large-Scale Audio Tagging Via Transformer-To-CNN Knowledge
-Distillation", ICASSP 2023. "Copyright (c) 2022 Florian Schmid", MIT licence, which allows every use. The outputs
-that are kept are those of the vocabulary ``audioset-music``.
+Distillation", ICASSP 2023. "Copyright (c) 2022 Florian Schmid", MIT licence, which allows every use. The
+outputs that are kept are those of the vocabulary ``audioset-music``.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 import re
 from pathlib import Path
 
 from .. import vocabularies
 from ..errors import WeightsError
 from ..frontends import KaldiMelConfig
-from .public import Family, PublicCheckpoint, State
+from .public import Family, PublicCheckpoint, State, read_tensors
 
 SECONDS = 10
 """Sound in one pass: what it was trained on."""
@@ -32,17 +30,15 @@ _DENSE = {"classifier.2": "dense", "classifier.5": "head"}
 def _read(data: bytes, path: Path, record: PublicCheckpoint) -> State:
     import torch
 
-    try:
-        theirs = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise WeightsError(f"{path} holds something else than tensors, and nothing in it was run.") from error
+    theirs = read_tensors(data, path)
     state: State = {}
     for key, tensor in theirs.items():
         if not key.endswith("num_batches_tracked"):
             state[_renamed(key, theirs, path)] = tensor
     kept = list(vocabularies.audioset_index().values())
-    for leaf in ("weight", "bias"):
-        state[f"head.{leaf}"] = state[f"head.{leaf}"][kept].clone()
+    for name in ("head.weight", "head.bias"):
+        if name in state and state[name].shape[:1] == (N_CLASSES,):  # else it does not fit, and is refused
+            state[name] = state[name][kept].clone()
     bands = record.network["input_shape"][0]
     state |= {f"input_norm.{leaf}": torch.zeros(bands) for leaf in ("bias", "running_mean")}
     state["input_norm.running_var"] = torch.ones(bands)

@@ -11,14 +11,12 @@ is one of upstream's own: the five files are the same to the byte. The forks lac
 
 from __future__ import annotations
 
-import io
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
 from ..frontends import MelConfig
-from .public import Family, PublicCheckpoint, State
+from .public import Family, PublicCheckpoint, State, read_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -47,15 +45,9 @@ _RENAMED = {
 
 
 def _read(data: bytes, path: Path, record: PublicCheckpoint) -> State:
-    import torch
-
-    try:
-        theirs = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise WeightsError(f"{path} holds something else than tensors, and nothing in it was run.") from error
     names = _RENAMED[record.architecture]
     state: State = {}
-    for key, tensor in theirs.items():
+    for key, tensor in read_tensors(data, path).items():
         if key.startswith(_UNUSED[0]) or key.endswith(_UNUSED[1]):
             continue
         layer, _, leaf = key.rpartition(".")

@@ -21,6 +21,7 @@ from torch import nn
 
 from ..errors import UnknownModelError, nearest
 from ..frontends import CLIP_SECONDS, PAPER_CONFIGS, FrontendConfig, MelConfig
+from . import mobilenet
 from .base import TaggingNetwork
 from .fcn import FILTERS, POOLS
 from .registry import SEGMENT_SECONDS, build, names
@@ -60,10 +61,10 @@ class Cost:
         return self.macs / 1e9
 
 
-def _layer(fan_in: int, filters: int, *output: int, norm: bool) -> Cost:
-    """Cost of a layer of `filters` sums over `fan_in` numbers, at every position of `output`, with bias."""
+def _layer(fan_in: int, filters: int, *output: int, norm: bool, bias: bool = True) -> Cost:
+    """Cost of a layer of `filters` sums over `fan_in` numbers, at every position of `output`."""
     size = filters * math.prod(output)
-    return Cost((fan_in + 1) * filters + 2 * filters * norm, fan_in * size, FLOAT_BYTES * size)
+    return Cost((fan_in + bias) * filters + 2 * filters * norm, fan_in * size, FLOAT_BYTES * size)
 
 
 _INPUT_NORM = Cost(parameters=2)
@@ -106,10 +107,43 @@ def _musicnn(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
     yield "head", _layer(dense, model["n_tags"], norm=False)
 
 
+def _mobilenet(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
+    width = model["width"]
+    size: tuple[int, ...] = tuple(model["input_shape"])
+    strides = iter(model["strides"])
+
+    def strode() -> tuple[int, ...]:
+        # "Same" padding of an odd kernel: every stride rounds up.
+        return tuple(-(-n // step) for n, step in zip(size, next(strides), strict=True))
+
+    def layer(fan_in: int, filters: int) -> Cost:
+        return _layer(fan_in, filters, *size, norm=True, bias=False)
+
+    yield "input_norm", Cost(parameters=2 * size[0])
+    size, channels = strode(), mobilenet.scaled(mobilenet.FIRST, width)
+    yield "first", layer(9, channels)
+    for i, stage in enumerate(mobilenet.STAGES):
+        expanded, filters = (mobilenet.scaled(n, width) for n in (stage.expanded, stage.channels))
+        cost = layer(channels, expanded) if expanded != channels else Cost()
+        if stage.strided:
+            size = strode()
+        cost += layer(stage.kernel**2, expanded)
+        if stage.squeezed:
+            squeezed = mobilenet.scaled(expanded, mobilenet.SQUEEZE)
+            cost += _layer(expanded, squeezed, norm=False) + _layer(squeezed, expanded, norm=False)
+        yield f"blocks.{i}", cost + layer(expanded, filters)
+        channels = filters
+    last, dense = mobilenet.LAST_FACTOR * channels, mobilenet.scaled(mobilenet.DENSE, width)
+    yield "last", layer(channels, last)
+    yield "dense", _layer(last, dense, norm=False)
+    yield "head", _layer(dense, model["n_tags"], norm=False)
+
+
 _FORMULAS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Cost]]]] = {
     "vgg": _vgg,
     "fcn": _fcn,
     "musicnn": _musicnn,
+    "mobilenet": _mobilenet,
 }
 
 

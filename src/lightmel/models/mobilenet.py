@@ -1,8 +1,8 @@
 """MobileNet: inverted residuals of depthwise convolutions, with squeeze and excitation.
 
-Howard and others, "Searching for MobileNetV3", ICCV 2019 (the large one), in the form of Schmid, Koutini, Widmer,
-"Efficient Large-Scale Audio Tagging Via Transformer-To-CNN Knowledge Distillation", ICASSP 2023: one input
-channel, every width multiplied by one number, bands as height and frames as width.
+Howard and others, "Searching for MobileNetV3", ICCV 2019 (the large one), in the form of Schmid, Koutini,
+Widmer, "Efficient Large-Scale Audio Tagging Via Transformer-To-CNN Knowledge Distillation", ICASSP 2023: one
+input channel, every width multiplied by one number, bands as height and frames as width.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ STAGES: tuple[Stage, ...] = (
     Stage(5, 960, 160, True, True),
 )
 FIRST, LAST_FACTOR, DENSE = 16, 6, 1280
-"""Channels of the first convolution; of the last as a multiple of what enters it; units of the dense layer."""
+"""Channels of the first convolution; of the last, as a multiple of what enters it; units of the dense layer.
+"""
+SQUEEZE = 0.25
+"""Part of the channels between the two layers of squeeze and excitation."""
 N_STRIDES = 1 + sum(stage.strided for stage in STAGES)
 
 
@@ -124,12 +127,12 @@ class _SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = scaled(channels, 0.25)
+        squeezed = scaled(channels, SQUEEZE)
         self.squeeze = nn.Linear(channels, squeezed)
         self.excite = nn.Linear(squeezed, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate = self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))).sigmoid()
+        gate: torch.Tensor = self.excite(F.relu(self.squeeze(x.mean(dim=(2, 3))))).sigmoid()
         return x * gate[:, :, None, None]
 
     def rearranged(self, dtype: torch.dtype) -> Layer:
