@@ -2,8 +2,8 @@
 
     python family/music.py --shared ../shared --work WORK
 
-writes ``WORK/music.csv`` (path, group), which `family/train.py` takes. Half of the groups of what is no music is
-left out of it and named in ``WORK/held-out.txt``, so that the family can be evaluated on them.
+writes ``WORK/music.csv`` (path, group), which `family/train.py` takes. Half of the groups of what is no music
+is left out of it and named in ``WORK/held-out.txt``, so that the family can be evaluated on them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import io
 from pathlib import Path
 
 import numpy as np
-from ledger import read_ledger
-from phrases import write_phrases
 
+from ledger import read_ledger
 from lightmel.datasets import hold_out
 from lightmel.errors import DataError
+from phrases import write_phrases
 
 PHRASES = 12
 """Of each instrument."""

@@ -22,7 +22,7 @@ PACES = (0.2, 0.8)
 
 
 def phrase(notes: Sequence[NDArray[np.float32]], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return ten seconds of `notes`, each ``(samples,)`` at `SR`, in an order and at a pace that `rng` draws."""
+    """Return ten seconds of `notes`, each ``(samples,)`` at `SR`, in the order and at the pace of `rng`."""
     out = np.zeros(round(SECONDS * SR), dtype=np.float32)
     pace = rng.uniform(*PACES)
     at, beats = 0.0, (0.5, 1.0, 1.0, 2.0)

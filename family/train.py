@@ -2,8 +2,8 @@
 
     python family/train.py --work WORK --shared ../shared --out family/weights
 
-The teachers score the music once for all of them, in WORK. A run that is stopped goes on with the same command;
-taggers that are done are left as they are.
+The teachers score the music once for all of them, in WORK. A run that is stopped goes on with the same
+command; taggers that are done are left as they are.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ def teacher(name: str, shared: Path, precision: str = "float32") -> Tagger:
     return load(file if file.is_file() else name, precision=precision)
 
 
-def settings(
-    family: dict[str, Any], student: dict[str, Any], shared: Path
-) -> tuple[DistillConfig, Any]:
+def settings(family: dict[str, Any], student: dict[str, Any], shared: Path) -> tuple[DistillConfig, Any]:
     """Return what a student is and is trained on, and how."""
     own = {**family["distillation"], **student.get("distillation", {})}
     if start := own.get("start"):

@@ -94,24 +94,20 @@ class FoldedConvolution(_Folded):
 
 
 class FoldedConvolution2d(_Folded):
-    """A convolution over bands and frames with its padding, stride and groups, normalisation and activation.
+    """A convolution over bands and frames, with its stride and groups, normalisation and activation.
 
-    ``(batch, channels, n_mels, frames) -> (batch, filters, ...)`` in `dtype`, channels last. The parameters are
-    `_Folded`'s.
+    ``(batch, channels, n_mels, frames) -> (batch, filters, ...)`` in `dtype`, channels last. The parameters
+    are `_Folded`'s.
     """
 
-    def __init__(
-        self, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Layer, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, activation: Layer, dtype: torch.dtype) -> None:
         super().__init__(conv, norm, activation, dtype)
         self.weight = self.weight.contiguous(memory_format=torch.channels_last)
         self.stride, self.padding, self.groups = conv.stride, conv.padding, conv.groups
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the layer does."""
-        y = F.conv2d(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups
-        )
+        y = F.conv2d(x, self.weight, self.bias, stride=self.stride, padding=self.padding, groups=self.groups)
         return self.finish(y)
 
 
