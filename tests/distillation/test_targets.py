@@ -64,6 +64,29 @@ def test_a_teacher_of_any_rate_and_length_scores_the_time_of_the_students_segmen
         assert said / UNIT == pytest.approx(logit(sigmoid(UNIT * times).mean()) / UNIT, abs=5e-4)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "begins"), [(0.47, [0.015]), (0.44, [0.0, 0.06]), (0.25, [0.0, 0.25]), (0.7, [-0.1])]
+)
+def test_a_window_is_scored_as_often_as_a_teachers_segment_needs(
+    tiny: Tiny, ramp: Ramp, rows: Rows, seconds: float, begins: list[float]
+) -> None:
+    """Once, in its middle, where a second segment would see hardly anything else."""
+    teacher, corpus = tiny(0, seconds=seconds), Corpus([ramp(4, SR)], [ramp(4, SR)], 1)
+    real, seen = teacher.runtime.logits, []
+
+    def watched(waves: torch.Tensor) -> torch.Tensor:
+        seen.append(waves[:, 0] * 32768 / 4_000)
+        return real(waves)
+
+    teacher.runtime.logits = watched
+    windows = rows((0, SR, -1, 0, 0.0), (0, 2 * SR, -1, 0, 0.0))
+    (found,) = teacher_logits([teacher], corpus, windows, SR // 2, SR)
+    assert found.shape == (2, 3)
+    assert [times.tolist() for times in seen] == [
+        pytest.approx([1 + begin, 2 + begin], abs=5e-4) for begin in begins
+    ]
+
+
 def test_several_teachers_score_the_same_time_side_by_side(clock: Clock, ramp: Ramp, rows: Rows) -> None:
     teachers = [
         clock("12k-mel16-x4-db", 0.2, UNIT, ("a", "b", "c")),

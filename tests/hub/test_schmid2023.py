@@ -94,8 +94,8 @@ def test_tagging_ten_seconds_gives_the_golden_scores(
 def test_tagging_a_song_says_music(shared: Path, file: Path) -> None:
     tagging = lightmel.load(file).tag(shared / "teachers" / "golden" / "song.flac")
     assert tagging.seconds == 30
-    assert next(iter(tagging.top(1)))[0] == "Music"
-    assert tagging["Music"] > 0.5 > tagging["Speech"]
+    assert tagging["Music"] == max(tagging[tag] for tag in vocabularies.read("audioset-music")) > 0.5
+    assert tagging["Speech"] < 0.3
 
 
 def test_the_224_classes_that_are_kept_are_in_audiosets_order(file: Path, kept: list[int]) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from .._lazy import lazily
 from .base import FrontendConfig, StorageType
-from .kaldi_mel import KaldiMelConfig
 from .mel import BASE_HOP, CLIP_SECONDS, N_FFT, PAPER_CONFIGS, MelConfig
 from .registry import (
     FrontendKind,
@@ -21,6 +20,7 @@ from .registry import (
 )
 
 if TYPE_CHECKING:
+    from .kaldi_mel import KaldiMelConfig
     from .kaldi_mel_torch import KaldiMelFrontend
     from .mel_torch import MelFrontend, MelStream, mel_filter_bank, rescaled
     from .module import Frontend, FrontendStream
@@ -55,6 +55,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "KaldiMelConfig": "kaldi_mel",
         "KaldiMelFrontend": "kaldi_mel_torch",
         **dict.fromkeys(("MelFrontend", "MelStream", "mel_filter_bank", "rescaled"), "mel_torch"),
         **dict.fromkeys(("Frontend", "FrontendStream"), "module"),
