@@ -235,7 +235,8 @@ def test_ctrl_c_in_mid_training_says_how_to_go_on_and_the_same_command_does(
     assert error.rstrip().splitlines()[-1].endswith(f"goes on from {work}.")
     assert not out.exists()
     assert not out.with_suffix(".toml").exists()
-    assert (work / "run" / "checkpoint.pt").exists()
+    (run,) = work.glob("run-*")
+    assert (run / "checkpoint.pt").exists()
     result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output
     resumed = lightmel.load(out).network.state_dict()
