@@ -1,0 +1,140 @@
+"""Write the model card of each tagger of the family, from its file and from what was measured.
+
+    python family/card.py --weights src/lightmel/pretrained --results family/results
+
+A card is ``NAME.md`` beside ``NAME.safetensors``. Its figures are those of ``NAME.json`` in the folder of results,
+which `family/quality.py` wrote; nothing in it is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from figure import ALL, GENRES, MEASURES, WAYS, number, ranged, signed
+from ledger import read_rows
+from train import FILES
+
+from lightmel import hub
+from lightmel.checkpoint import read_description
+from lightmel.evaluation import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTICES = {
+    "public:pons2019": "Pons and Serra, musicnn (ISC)",
+    "public:schmid2023": "Schmid, Koutini and Widmer, EfficientAT mn04 (MIT); names of classes from AudioSet "
+    "(Google, CC BY 4.0)",
+}
+"""What the teachers' licenses want to be named, by the beginning of their names."""
+
+
+def teachers_table(result: dict[str, Any]) -> str:
+    """Return the figures against human annotations, beside each teacher's on the same clips and tags."""
+    human = result["human"]
+    rows = [("this tagger", str(human["tags"]), *(ranged(human[m]) for m in MEASURES), "")]
+    for name, figures in human["teachers"].items():
+        rows.append(
+            (
+                name if name == ALL else f"`{name}`",
+                str(figures["tags"]),
+                *(ranged(figures[m]) for m in MEASURES),
+                signed(figures["roc_auc"]["difference"]),
+            )
+        )
+    return markdown(("", "tags", *MEASURES.values(), "this tagger's ROC AUC less the teacher's"), rows)
+
+
+def figures_table(result: dict[str, Any]) -> str:
+    """Return the other figures."""
+    agreement, music = result["agreement"], result["music"]
+    rows = [(f"ROC AUC of the genre {g}", number(result["genres"][g]["value"])) for g in GENRES]
+    rows += [
+        ("correlation with the teachers, mean over tags", number(agreement["correlation"])),
+        *(
+            (f"of that, {name} ({found['tags']} tags)", number(found["correlation"]))
+            for name, found in agreement["per_category"].items()
+        ),
+        ("of the teachers' five best tags", f"{agreement['top5']:.2f}"),
+    ]
+    if music and music["held_out"]:
+        held = music["held_out"]
+        rows.append((f"music against what is none ({held['not_music']} clips), ROC AUC", ranged(held)))
+    for way, title in WAYS.items():
+        found = result["robustness"][way]
+        rows.append((f"correlation with its own scores: {title}", number(found["over_clips"])))
+    return markdown(("held-out clips", "figure"), rows)
+
+
+def card(path: Path, result: dict[str, Any]) -> str:
+    """Return the card of the tagger at `path`."""
+    d = read_description(path)
+    provenance = d.provenance
+    human = result["human"]
+    (row,) = hub.costs_of(str(path))
+    licenses = Counter(r.license for r in read_rows() if r.used == "train")
+    clips = ", ".join(f"{name} ({count})" for name, count in licenses.most_common(8))
+    names = [name.split()[0] for name in provenance["teachers"]]
+    notices = sorted({text for name in names for start, text in NOTICES.items() if name.startswith(start)})
+    start = provenance["distillation"].get("start")
+    began = f" It started from the weights of `{start}`." if start else ""
+    calibration = provenance.get("calibration")
+    return f"""# {d.name}
+
+- Version {d.version}. License of the weights: **{d.license}**, for every use.
+- Network: {result["tagger"]["architecture"]}, {row.cost.parameters:,} parameters; input `{d.config.slug}`, \
+segments of {d.segment_seconds:g} s; {len(d.tags)} tags; {60 * row.macs_per_second / 1e9:.3g} GMAC a minute of sound.
+- Teachers: {"; ".join(notices)}.{began} It was trained on their scores, without labels, and repeats their errors.
+- Music: {provenance["clips"]} clips under licenses that allow commercial use and changes ({clips} and \
+{len(licenses) - 8} more), each named in `family/ledger.csv`.
+
+```python
+import lightmel
+
+tagger = lightmel.load("{d.name}")
+print(tagger.tag("song.mp3"))
+```
+
+## Measured
+
+Against human annotations of {human["clips"]} clips of {human["groups"]} groups that it was not trained on \
+(the recordings are in MagnaTagATune, from which its teachers learned):
+
+{teachers_table(result)}
+
+On {result["agreement"]["clips"]} clips that it was not trained on:
+
+{figures_table(result)}
+
+Ranges are 95 % intervals over groups. Written by `python family/card.py` from what `python family/quality.py` measured.
+
+## Chances and thresholds
+
+{calibration["summary"] if calibration else "Its scores are not calibrated: rank by them, and set thresholds of your own."}
+
+## What it is for
+
+Finding and sorting music by genre, instrument, voice and mood, and telling music from speech and noise. Not for
+decisions about people, and not as the only judge of what is right: tags are guesses of a small network.
+What it hardly knows: sung music of many countries, and whatever its training music lacks (see `family/LEDGER.md`).
+
+Trained by `python family/train.py`; settings in `family/students.toml`, teachers read from {len(FILES)} published files.
+"""
+
+
+def main() -> None:
+    """Write the cards of the taggers that were measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--weights", type=Path, default=ROOT / "src" / "lightmel" / "pretrained")
+    parser.add_argument("--results", type=Path, default=ROOT / "family" / "results")
+    given = parser.parse_args()
+    for path in sorted(given.weights.glob("lightmel-*.safetensors")):
+        result = json.loads((given.results / f"{path.stem}.json").read_text(encoding="utf-8"))
+        path.with_suffix(".md").write_text(card(path, result), encoding="utf-8")
+        print(path.with_suffix(".md"))
+
+
+if __name__ == "__main__":
+    main()
