@@ -222,7 +222,13 @@ def cached_logits(
         digest.update(wave.tobytes())
     for teacher in teachers:  # by network and input: name and version are free to choose
         network = teacher.network
-        what = teacher.config.slug, teacher.segment_samples, teacher.tags, teacher.runtime.precision, network.spec()
+        what = (
+            teacher.config.slug,
+            teacher.segment_samples,
+            teacher.tags,
+            teacher.runtime.precision,
+            network.spec(),
+        )
         digest.update(repr(what).encode())
         for key, tensor in network.state_dict().items():
             digest.update(key.encode() + tensor.numpy().tobytes())
