@@ -12,18 +12,9 @@ import pytest
 import soundfile
 
 from lightmel import audio
+from lightmel.datasets import Track, find_tracks, read_tracks
 from lightmel.distillation import DistillConfig
-from lightmel.distillation.corpus import (
-    Corpus,
-    Track,
-    draw_segments,
-    find_tracks,
-    hold_out_tracks,
-    read_corpus,
-    read_tracks,
-    render,
-    to_int16,
-)
+from lightmel.distillation.corpus import Corpus, draw_segments, hold_out_tracks, read_corpus, render, to_int16
 from lightmel.errors import AudioError, DataError
 
 SR = 16_000

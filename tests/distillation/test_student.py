@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from lightmel.checkpoint import weights_sha256
+from lightmel.datasets import find_tracks
 from lightmel.distillation import DISTILL_TRAINING, DistillConfig, distill
-from lightmel.distillation.corpus import draw_segments, find_tracks, hold_out_tracks, read_corpus, render
+from lightmel.distillation.corpus import draw_segments, hold_out_tracks, read_corpus, render
 from lightmel.distillation.student import CorpusExamples, distillation_loss
 from lightmel.distillation.targets import at_rate
 from lightmel.errors import ConfigError, StoppedError, TrainingError

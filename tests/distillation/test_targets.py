@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from lightmel.checkpoint import weights_sha256
+from lightmel.datasets import find_tracks
 from lightmel.distillation import DistillConfig, distill
-from lightmel.distillation.corpus import Corpus, draw_segments, find_tracks, read_corpus
+from lightmel.distillation.corpus import Corpus, draw_segments, read_corpus
 from lightmel.distillation.targets import mean_logits, student_tags, teacher_logits
 from lightmel.errors import ConfigError, TrainingError
 from lightmel.inference import Output, Tagger, TorchRuntime
