@@ -28,6 +28,7 @@ from ..datasets import (
     read_tracks,
     shares_of,
     stratify,
+    whole_path,
 )
 from ..errors import AudioError, ConfigError, DataError
 from ..inference import LIMITS, NOT_MUSIC, SPEECH, Tagger, load, sound_columns
@@ -92,7 +93,7 @@ def calibrate(
     config
         How.
     not_music, speech
-        Folders or tables of sounds that are no music, those that are speech by themselves.
+        Folders or tables of sounds that are no music, and of speech; what is among both is speech.
     on_clip
         Called with the kind of files that are scored, how many are done, and all of them.
 
@@ -118,8 +119,10 @@ def calibrate(
     shares = _shares(tagger, tracks, annotations, config.min_positives)
     read = _Read(tagger, config, on_clip)
     own = read("music", tracks)
-    sounds = {NOT_MUSIC: [t for place in not_music for t in _tracks(place)]}
-    sounds[SPEECH] = [t for place in speech for t in _tracks(place)]
+    spoken = [track for place in speech for track in _tracks(place)]
+    known = {whole_path(track.path) for track in spoken}
+    rest = [t for place in not_music for t in _tracks(place) if whole_path(t.path) not in known]
+    sounds = {NOT_MUSIC: rest, SPEECH: spoken}
     other = {what: read(what, found) for what, found in sounds.items() if found}
     shares = shares[own.rows]
     labeled = np.flatnonzero(~np.isnan(shares).all(axis=1))
@@ -136,7 +139,7 @@ def calibrate(
         kept = tagger.description.thresholds[column] if tagger.description.thresholds else LIMITS[what]
         limits[column] = separations[what].threshold if what in separations else kept
     tags = tagger.tags
-    known = [i for i in range(len(tags)) if not np.isnan(shares[:, i]).all()]
+    told = [i for i in range(len(tags)) if not np.isnan(shares[:, i]).all()]
     calibration = Calibration(
         model=tagger.name,
         version=tagger.description.version,
@@ -146,7 +149,7 @@ def calibrate(
         groups=len(set(own.groups)),
         annotated_clips=len(labeled),
         annotated_groups=len({own.groups[i] for i in labeled}),
-        positives={tags[i]: int((shares[:, i] >= TRUE_SHARE).sum()) for i in known},
+        positives={tags[i]: int((shares[:, i] >= TRUE_SHARE).sum()) for i in told},
         verified=tuple(tags[i] for i in np.flatnonzero(chances.verified)),
         slope=chances.slope,
         offset=chances.offset,
