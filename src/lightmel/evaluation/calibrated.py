@@ -147,12 +147,10 @@ class Calibration:
                 f"  F1, mean over the tags {mean_f1(found.f1_before):.3f}  {mean_f1(found.f1):.3f}",
             ]
         for what, own in self.sounds.items():
-            shares = "" if own.kept is None else f": {own.kept:.1%} reach it, and {1 - (own.told or 0):.1%}"
-            lines.append(
-                f"{what} from {own.threshold:.2f} on{shares} of {own.others} other sounds."
-                if shares
-                else f"{what} from {own.threshold:.2f} on."
-            )
+            line = f"{what} from {own.threshold:.2f} on"
+            if own.kept is not None and own.told is not None:
+                line += f": {own.kept:.1%} reach it, and {1 - own.told:.1%} of {own.others} other sounds"
+            lines.append(f"{line}.")
         return "\n".join(lines)
 
 

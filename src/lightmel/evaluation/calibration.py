@@ -117,12 +117,12 @@ def calibrate(
     if annotations is None and isinstance(music, (str, os.PathLike)) and not Path(music).is_dir():
         annotations = music if set(Rows(music).header) - _NO_TAGS - {""} else None
     shares = _shares(tagger, tracks, annotations, config.min_positives)
-    read = _Read(tagger, config, on_clip)
-    own = read("music", tracks)
     spoken = [track for place in speech for track in _tracks(place)]
     known = {whole_path(track.path) for track in spoken}
     rest = [t for place in not_music for t in _tracks(place) if whole_path(t.path) not in known]
     sounds = {NOT_MUSIC: rest, SPEECH: spoken}
+    read = _Read(tagger, config, on_clip)
+    own = read("music", tracks)
     other = {what: read(what, found) for what, found in sounds.items() if found}
     shares = shares[own.rows]
     labeled = np.flatnonzero(~np.isnan(shares).all(axis=1))
