@@ -32,6 +32,7 @@ from ..datasets import (
 )
 from ..errors import AudioError, ConfigError, DataError
 from ..inference import LIMITS, NOT_MUSIC, SPEECH, Tagger, load, sound_columns
+from ..models import TaggingNetwork
 from ..vocabularies import MUSIC, category
 from .calibrated import Agreement, Calibrated, Calibration, Separation, mean_f1
 from .chances import (
@@ -158,6 +159,17 @@ def calibrate(
         sounds=separations,
         failed=read.failed,
     )
+    return Calibrated(_baked(tagger, network, chances, calibration, config), calibration)
+
+
+def _baked(
+    tagger: Tagger,
+    network: TaggingNetwork,
+    chances: Chances,
+    calibration: Calibration,
+    config: CalibrationConfig,
+) -> Tagger:
+    """Return the tagger with slopes and offsets in the last layer of `network`, its copy."""
     with torch.no_grad():
         slopes, offsets = torch.from_numpy(chances.slopes), torch.from_numpy(chances.offsets)
         head = network.head
@@ -171,8 +183,7 @@ def calibrate(
         thresholds=tuple(calibration.thresholds.values()),
         provenance={**d.provenance, "calibration": _provenance(calibration, d.provenance)},
     )
-    made = Tagger(network, description, device=tagger.device, precision=tagger.runtime.precision)
-    return Calibrated(made, calibration)
+    return Tagger(network, description, device=tagger.device, precision=tagger.runtime.precision)
 
 
 def _tracks(music: Place | Sequence[Track]) -> list[Track]:
