@@ -16,11 +16,10 @@ from typing import Any
 
 from figure import ALL, GENRES, MEASURES, WAYS, number, ranged, signed
 from ledger import read_rows
-from train import FILES
-
 from lightmel import hub
 from lightmel.checkpoint import read_description
 from lightmel.evaluation import markdown
+from train import FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTICES = {

@@ -15,7 +15,7 @@ from .frontends import PAPER_CONFIGS, MelConfig
 if TYPE_CHECKING:
     from .datasets import load_dataset, load_jamendo, load_magnatagatune, load_msd, load_table
     from .distillation import distill
-    from .evaluation import evaluate
+    from .evaluation import calibrate, evaluate
     from .features import FeatureStore
     from .frontends import MelFrontend
     from .inference import Tagger, Tagging, Taggram, load, tag
@@ -38,6 +38,7 @@ __all__ = [
     "__version__",
     "build_musicnn",
     "build_vgg",
+    "calibrate",
     "distill",
     "evaluate",
     "finetune",
@@ -57,7 +58,7 @@ __getattr__, __dir__ = lazily(
             ("load_dataset", "load_jamendo", "load_magnatagatune", "load_msd", "load_table"), "datasets"
         ),
         "distill": "distillation",
-        "evaluate": "evaluation",
+        **dict.fromkeys(("calibrate", "evaluate"), "evaluation"),
         "FeatureStore": "features",
         "MelFrontend": "frontends",
         **dict.fromkeys(("Tagger", "Tagging", "Taggram", "load", "tag"), "inference"),

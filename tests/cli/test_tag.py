@@ -109,6 +109,25 @@ def test_thresholds_decide_and_a_category_may_be_unknown(runner: CliRunner, answ
     assert shown(runner, "a.mp3", "--top", "9")[0].endswith("trance 0.30, dubstep 0.20")
 
 
+def test_a_score_that_no_labels_verified_is_marked(runner: CliRunner, answers: Answers) -> None:
+    tags = ("guitar", "house", "techno", "mine")
+    tagging = Tagging(
+        tags, (0.6, 0.5, 0.4, 0.01), 1.0, False, "m", "1", "CC0-1.0", (), (0.1,) * 4, "music",
+        verified=(True, False, True, False),
+    )  # fmt: skip
+    answers["a.mp3"] = tagging
+    assert shown(runner, "a.mp3") == [
+        "  Genre        house ~0.50, techno 0.40",
+        "  Instruments  guitar 0.60",
+        "  ~ not verified: no labels for it",
+    ]
+    answers["a.mp3"] = dataclasses.replace(tagging, verified=(True, True, True, False))
+    assert "~" not in "".join(shown(runner, "a.mp3")), "what is not shown needs no mark"
+    assert "~" not in "".join(shown(runner, "a.mp3", "--flat"))
+    record = json.loads(runner.invoke(app, ["tag", "--json", "--top", "1", "a.mp3"]).stdout)
+    assert (record["verified"], record["thresholds"]) == ({"guitar": True}, {"guitar": 0.1})
+
+
 @pytest.mark.parametrize("view", [[], ["--flat"], ["--all-categories"]])
 def test_what_is_no_music_is_said_first(runner: CliRunner, answers: Answers, view: list[str]) -> None:
     answers["rain.wav"] = Tagging(

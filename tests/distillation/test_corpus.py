@@ -12,15 +12,13 @@ import pytest
 import soundfile
 
 from lightmel import audio
+from lightmel.datasets import Track, find_tracks, read_tracks
 from lightmel.distillation import DistillConfig
 from lightmel.distillation.corpus import (
     Corpus,
-    Track,
     draw_windows,
-    find_tracks,
     hold_out_tracks,
     read_corpus,
-    read_tracks,
     render,
     to_int16,
 )

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from lightmel.distillation.corpus import Track, to_int16
-from lightmel.distillation.report import card, compare_with_teacher, read_human_annotations
+from lightmel.datasets import Track, read_human_annotations
+from lightmel.distillation.corpus import to_int16
+from lightmel.distillation.report import card, compare_with_teacher
 from lightmel.errors import AudioError, DataError
 from lightmel.inference import Tagger
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from lightmel import vocabularies
 from lightmel.checkpoint import weights_sha256
+from lightmel.datasets import find_tracks
 from lightmel.distillation import DISTILL_TRAINING, DistillConfig, distill
 from lightmel.distillation import student as room
 from lightmel.distillation.corpus import (
     Corpus,
     draw_windows,
-    find_tracks,
     hold_out_tracks,
     read_corpus,
     render,

@@ -11,8 +11,9 @@ import torch
 
 from lightmel import vocabularies
 from lightmel.checkpoint import weights_sha256
+from lightmel.datasets import find_tracks
 from lightmel.distillation import DistillConfig, distill
-from lightmel.distillation.corpus import Corpus, draw_windows, find_tracks, read_corpus
+from lightmel.distillation.corpus import Corpus, draw_windows, read_corpus
 from lightmel.distillation.targets import blend, mean_logits, of_waves, student_tags, teacher_logits
 from lightmel.errors import ConfigError, TrainingError
 from lightmel.inference import Output, Tagger

@@ -11,9 +11,10 @@ import soundfile
 import lightmel.vocabularies
 from lightmel import hub, sample
 from lightmel.audio import MP3_32K, as_mp3
+from lightmel.datasets import read_human_annotations, read_tracks
 from lightmel.distillation import DistillConfig
-from lightmel.distillation.corpus import hold_out_tracks, read_tracks, to_int16
-from lightmel.distillation.report import compare_with_teacher, read_human_annotations
+from lightmel.distillation.corpus import hold_out_tracks, to_int16
+from lightmel.distillation.report import compare_with_teacher
 from lightmel.evaluation import metrics
 
 FILE = hub.packaged("default")

@@ -21,6 +21,7 @@ PLAIN: dict[str, Any] = {
     "schema": 2,
     "tags": {"a": 0.75, "b": 0.5},
     "thresholds": {},
+    "verified": {},
     "seconds": 1.5,
     "padded": False,
     "model": "m",
@@ -69,6 +70,7 @@ def test_a_tagging_goes_through_json_whole(sound: Sound, model: Tagger) -> None:
     assert rest == {
         "schema": 2,
         "thresholds": {},
+        "verified": {},
         "seconds": 0.3,
         "padded": True,
         "model": "tiny-0",
@@ -182,3 +184,34 @@ def test_a_tagging_is_asked_for_its_tags() -> None:
     assert repr(tagging) == f"<Tagging {tagging}>"
     with pytest.raises(ConfigError, match="has no tag 5"):
         tagging[5]  # type: ignore[index]
+
+
+def test_what_labels_verified_follows_its_tags(sound: Sound, tiny: Tiny) -> None:
+    given = {"calibration": {"verified": ["strings", "voice"]}}
+    tagging = tiny(0, provenance=given).tag(sound(1), SR)
+    own = {"voice": True, "strings": True, "drums": False}
+    assert dict(zip(tagging.tags, tagging.verified, strict=True)) == own
+    assert tagging.unverified() == {"drums"}
+    data = json.loads(json.dumps(tagging.to_dict()))
+    assert data["verified"] == own
+    assert Tagging.from_dict(data) == tagging
+    without = {key: value for key, value in data.items() if key != "verified"}
+    assert Tagging.from_dict(without) == dataclasses.replace(tagging, verified=())
+    none = tiny(0, provenance={"calibration": {"verified": []}}).tag(sound(1), SR)
+    assert none.unverified() == {"vocals", "strings", "drums"}, "the concept of the tag voice"
+
+
+@pytest.mark.parametrize("calibration", [None, "guitar", {}, {"verified": "guitar"}, {"verified": None}])
+def test_a_tagger_that_says_nothing_of_labels(sound: Sound, tiny: Tiny, calibration: object) -> None:
+    tagging = tiny(0, provenance={"calibration": calibration}).tag(sound(1), SR)
+    assert tagging.verified == ()
+    assert tagging.unverified() == frozenset()
+
+
+def test_a_concept_is_as_sure_as_the_tag_whose_score_it_has() -> None:
+    tagging = Tagging(
+        ("woman", "female vocal", "guitar"), (0.9, 0.5, 0.1), 1.0, False, "m", "1", "CC0",
+        verified=(False, True, True),
+    )  # fmt: skip
+    assert tagging.unverified() == {"female vocal"}
+    assert dataclasses.replace(tagging, verified=(True, False, True)).unverified() == frozenset()

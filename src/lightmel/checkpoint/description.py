@@ -92,6 +92,13 @@ class Description:
         """Seconds of sound in one pass of the network."""
         return self.segment_samples / self.config.sr
 
+    @property
+    def verified(self) -> frozenset[str] | None:
+        """The tags whose scores labels made chances (`lightmel.calibrate`); None where nothing is known."""
+        calibration = self.provenance.get("calibration")
+        named = calibration.get("verified") if isinstance(calibration, Mapping) else None
+        return frozenset(map(str, named)) if isinstance(named, (list, tuple)) else None
+
     def check(self, input_shape: Sequence[int], n_tags: int) -> None:
         """Raise `WeightsError` unless a network of that input shape and so many outputs fits."""
         shape = self.config.shape(self.segment_samples)

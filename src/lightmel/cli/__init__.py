@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import cost, distill, evaluate, features, finetune, models, tag, train
+from . import calibrate, cost, distill, evaluate, features, finetune, models, tag, train
 
 __all__ = ["app", "main"]
 
@@ -31,6 +31,9 @@ app.command("cost", short_help="Show what networks and taggers cost to run.")(co
 app.command("finetune", no_args_is_help=True, short_help="Teach a tagger your own tags.")(finetune.finetune)
 app.command("evaluate", no_args_is_help=True, short_help="Evaluate a tagger on labelled clips.")(
     evaluate.evaluate
+)
+app.command("calibrate", no_args_is_help=True, short_help="Choose thresholds, and make scores chances.")(
+    calibrate.calibrate
 )
 app.command("features", no_args_is_help=True, short_help="Compute the features of a data set, for training.")(
     features.features

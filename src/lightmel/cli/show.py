@@ -30,6 +30,8 @@ _BAR_WIDTH = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _CATEGORIES = {"instrument": "Instruments", "tempo and dynamics": "Tempo"}
 """How categories are called where the name with a capital letter will not do."""
+_UNSURE = "~"
+"""Before a score that no labels have verified, in a view by category."""
 _NOTES = 6
 """Of one file; a radio show may have more parts than anybody reads."""
 
@@ -148,11 +150,12 @@ def categories(
     _head(console, title, tagging)
     names = {name: _CATEGORIES.get(name, name.capitalize()) for name in rows}
     width = max(map(len, names.values()), default=0)
+    unsure = tagging.unverified().intersection(tag for best in rows.values() for tag, _ in best)
     for name, best in rows.items():
         line = Text(overflow="fold")
         for tag, score in best:
             line.append(", " if line else "", style="dim").append(printable(tag), style="bold")
-            line.append(f" {score:.2f}")
+            line.append(" ").append(_UNSURE if tag in unsure else "", style="dim").append(f"{score:.2f}")
         line = line or Text("unknown", style="dim")
         if console.width < width + 30:  # the names above the tags
             _indented(console, names[name], "cyan")
@@ -163,6 +166,8 @@ def categories(
         table.add_column()
         table.add_row(names[name], line)
         console.print(Padding(table, (0, 0, 0, 2), expand=False))
+    if unsure:
+        _indented(console, f"{_UNSURE} not verified: no labels for it", "dim")
     _foot(console, tagging, took)
 
 

@@ -20,6 +20,8 @@ TABLE_TAGS = 5
 CATEGORY_TAGS = 3
 SHOWN = ("genre", "mood", "instrument", "voice", "era")
 """Categories that are shown without being asked for."""
+BY_TAG = ("thresholds", "verified")
+"""Fields of a line of JSON that have a value for each of its tags."""
 LOWEST = 0.1
 """Score below which a tagger without thresholds is taken to know nothing."""
 
@@ -136,8 +138,8 @@ def _document(result: Tagging, tags: list[tuple[str, float]] | None) -> dict[str
     if tags is None:
         return plain
     shown = dict(tags)
-    limits = {tag: limit for tag, limit in plain["thresholds"].items() if tag in shown}
-    return {**plain, "tags": shown, "thresholds": limits}
+    few = {what: {tag: own for tag, own in plain[what].items() if tag in shown} for what in BY_TAG}
+    return {**plain, "tags": shown, **few}
 
 
 def _has_categories(result: Tagging) -> bool:

@@ -12,6 +12,7 @@ from .config import DataConfig
 
 if TYPE_CHECKING:
     from .dataset import Dataset, Problem, Split, same_protocol
+    from .human import TRUE_SHARE, HumanAnnotations, read_human_annotations, shares_of, whole_path
     from .jamendo import load_jamendo
     from .magnatagatune import load_magnatagatune
     from .msd import load_msd
@@ -19,22 +20,31 @@ if TYPE_CHECKING:
     from .source import load_dataset
     from .splits import hold_out, stratify
     from .table import load_table
+    from .tracks import Track, find_tracks, read_tracks
 
 __all__ = [
+    "TRUE_SHARE",
     "DataConfig",
     "Dataset",
+    "HumanAnnotations",
     "Problem",
     "Rows",
     "Split",
+    "Track",
+    "find_tracks",
     "hold_out",
     "load_dataset",
     "load_jamendo",
     "load_magnatagatune",
     "load_msd",
     "load_table",
+    "read_human_annotations",
+    "read_tracks",
     "same_protocol",
+    "shares_of",
     "stratify",
     "unique_paths",
+    "whole_path",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -48,5 +58,8 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("Rows", "unique_paths"), "rows"),
         **dict.fromkeys(("hold_out", "stratify"), "splits"),
         "load_table": "table",
+        **dict.fromkeys(("TRUE_SHARE", "HumanAnnotations", "read_human_annotations"), "human"),
+        **dict.fromkeys(("shares_of", "whole_path"), "human"),
+        **dict.fromkeys(("Track", "find_tracks", "read_tracks"), "tracks"),
     },
 )

@@ -27,6 +27,8 @@ COUNTS: dict[str, dict[str, int]] = {}
 
 SHARES = (0.7, 0.15, 0.15)
 """Shares of training, validation and test where the table has no split."""
+SEPARATORS = ";,|"
+"""Any of them separates the tags of a list."""
 TRUE, FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
 WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -51,7 +53,7 @@ def load_table(
     root: str | os.PathLike[str] | None = None,
     path_column: str = "path",
     tag_columns: str | Sequence[str] | None = None,
-    separators: str = ";,|",
+    separators: str = SEPARATORS,
     split_column: str | None = None,
     group_column: str | None = None,
     shares: Sequence[float] = SHARES,
@@ -207,7 +209,7 @@ def _table(table: Rows, root: Path, columns: _Columns) -> _Clips:
     if isinstance(tags, str) and _is_flag(table.column(tags)):
         tags = [tags]
     if isinstance(tags, str):
-        vocabulary, labels = _lists(table.column(tags), columns.separators)
+        vocabulary, labels = tag_lists(table.column(tags), columns.separators)
     else:
         vocabulary = tuple(tags)
         labels = np.zeros((len(paths), len(vocabulary)), dtype=np.bool_)
@@ -223,7 +225,9 @@ def _table(table: Rows, root: Path, columns: _Columns) -> _Clips:
     )
 
 
-def _lists(cells: list[str], separators: str) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+def tag_lists(
+    cells: Sequence[str], separators: str = SEPARATORS
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """Return the tags of a column of lists, in the order of their code points, and the labels."""
     if separators:
         blank = str.maketrans(dict.fromkeys(separators, "\n"))

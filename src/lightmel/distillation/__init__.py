@@ -8,9 +8,10 @@ from .._lazy import lazily
 from .config import DISTILL_TRAINING, DistillConfig, MusicConfig, StudentJob
 
 if TYPE_CHECKING:
-    from .corpus import Track, find_tracks, hold_out_tracks, read_tracks
+    from ..datasets import Track, find_tracks, read_human_annotations, read_tracks
+    from .corpus import hold_out_tracks
     from .recipe import make_student
-    from .report import Report, compare_with_teacher, read_human_annotations
+    from .report import Report, compare_with_teacher
     from .student import distill
 
 __all__ = [
@@ -32,9 +33,10 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(("Track", "find_tracks", "hold_out_tracks", "read_tracks"), "corpus"),
+        **dict.fromkeys(("Track", "find_tracks", "read_human_annotations", "read_tracks"), ".datasets"),
+        "hold_out_tracks": "corpus",
         "make_student": "recipe",
-        **dict.fromkeys(("Report", "compare_with_teacher", "read_human_annotations"), "report"),
+        **dict.fromkeys(("Report", "compare_with_teacher"), "report"),
         "distill": "student",
     },
 )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -15,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import audio
-from ..datasets import Rows, hold_out, unique_paths
+from ..datasets import Track, hold_out
 from ..errors import AudioError
 from .config import DistillConfig
 
@@ -34,45 +32,6 @@ _SEGMENT = np.dtype(
         ("wave", "i4"),  # the clip or mixture that it is a part of
     ]
 )
-
-
-@dataclass(frozen=True)
-class Track:
-    """A sound file, and the group (album, artist, session) that it must not be split from."""
-
-    path: Path
-    group: str
-
-
-def find_tracks(folder: str | os.PathLike[str]) -> list[Track]:
-    """Return the sound files below `folder`, sorted; those of one folder are one group.
-
-    Where all lie in one folder, each is a group of its own.
-
-    Raises
-    ------
-    AudioError
-        If there are none.
-    """
-    tracks = [Track(p, str(p.parent.relative_to(folder))) for p in audio.find(folder)]
-    if len({track.group for track in tracks}) > 1:
-        return tracks
-    return [Track(track.path, track.path.name) for track in tracks]
-
-
-def read_tracks(table: str | os.PathLike[str]) -> list[Track]:
-    """Read a CSV with the columns ``path`` (relative to it) and ``group`` (what must not be split).
-
-    Raises
-    ------
-    DataError
-        If it is no such table, a column is missing, or a path stands twice.
-    """
-    rows = Rows(table)
-    folder = rows.file.parent
-    paths = unique_paths(rows, folder, rows.column("path"))
-    groups = rows.column("group")
-    return [Track(folder / path, group) for path, group in zip(paths, groups, strict=True)]
 
 
 def hold_out_tracks(

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from .._files import beside, write_whole
 from ..checkpoint import check_path
+from ..datasets import Track, find_tracks, read_human_annotations, read_tracks, whole_path
 from ..errors import ConfigError, TrainingError
 from ..inference import Tagger
 from ..training import NO_CALLBACKS, Callbacks
 from .config import MusicConfig, StudentJob
-from .corpus import Track, find_tracks, hold_out_tracks, read_tracks
-from .report import Report, card, compare_with_teacher, read_human_annotations, whole_path
+from .corpus import hold_out_tracks
+from .report import Report, card, compare_with_teacher
 from .student import distill
 
 

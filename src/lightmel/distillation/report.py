@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
-from ..datasets import Rows, unique_paths
-from ..errors import AudioError, DataError
+from ..datasets import TRUE_SHARE, HumanAnnotations, Track, shares_of, whole_path
+from ..errors import AudioError
 from ..evaluation import correlation, roc_auc, shared_top
 from ..inference import Tagger
-from .corpus import Track, to_int16
+from .corpus import to_int16
 
 log = logging.getLogger("lightmel")
-
-HumanAnnotations = Mapping[Path, Mapping[str, float]]
-"""For a file, the share of the annotators who gave each tag."""
 
 
 @dataclass(frozen=True)
@@ -69,45 +63,6 @@ def _rounded(figure: float) -> float | None:
     return None if math.isnan(figure) else round(figure, 4)
 
 
-def whole_path(path: Path) -> Path:
-    """Return the absolute path, without ``..`` and backslashes, that annotations are looked up by."""
-    return Path(os.path.abspath(str(path).replace("\\", "/")))  # noqa: PTH100 - resolve() would follow links
-
-
-def read_human_annotations(table: str | os.PathLike[str]) -> dict[Path, dict[str, float]]:
-    """Read a CSV with the column ``path`` (relative to it) and a column for each tag: the share that gave it.
-
-    The keys are absolute paths; a cell that is no number is unknown, NaN.
-
-    Raises
-    ------
-    DataError
-        If it is no such table, there is no column ``path``, a path or a tag stands twice, or a share is
-        written as ``50%`` or ``0,5``, which would be taken for a word.
-    """
-    rows = Rows(table)
-    folder = rows.file.parent
-    tags = [name for name in rows.header if name and name != "path"]  # spreadsheets leave nameless columns
-    for tag in tags:
-        for line, cell in zip(rows.lines, rows.column(tag), strict=True):
-            if re.fullmatch(r"\d+,\d+|\d+([.,]\d+)? ?%", cell):
-                raise DataError(f"{rows.file}, line {line}: {tag} is {cell!r}. Write shares as 0.5.")
-    paths = unique_paths(rows, folder, rows.column("path"))
-    return {
-        whole_path(folder / path): {
-            tag: _number(cell) for tag, cell in zip(rows.header, row, strict=True) if tag in tags
-        }
-        for path, row in zip(paths, rows.rows, strict=True)
-    }
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return float("nan")
-
-
 def compare_with_teacher(
     student: Tagger,
     teacher: Tagger,
@@ -140,17 +95,11 @@ def compare_with_teacher(
     if not kept:
         raise AudioError("None of the held-out tracks could be read.")
     s, t, s_mp3, t_mp3 = (np.stack(rows[k]) for k in ("s", "t", "s_mp3", "t_mp3"))
-    known = {whole_path(path): given for path, given in (human_annotations or {}).items()}
-    found = [known.get(whole_path(track.path)) for track in kept]
-    annotated = [i for i, given in enumerate(found) if given is not None]
-    own: dict[str, float] = {}
-    theirs: dict[str, float] = {}
-    if annotated:
-        shares = [[given.get(tag, float("nan")) for tag in tags] for given in found if given is not None]
-        for value, tag in ((value, tag) for row in shares for value, tag in zip(row, tags, strict=True)):
-            if value < 0 or value > 1:
-                raise DataError(f"{tag} was given by a share of {value:g}: shares are between 0 and 1.")
-        own, theirs = (_against(np.array(shares), who[annotated], tags, min_positives) for who in (s, t))
+    annotations = human_annotations or {}
+    known = {whole_path(path) for path in annotations}
+    annotated = [i for i, track in enumerate(kept) if whole_path(track.path) in known]
+    shares = shares_of(annotations, [kept[i].path for i in annotated], tags)
+    own, theirs = (_against(shares, who[annotated], tags, min_positives) for who in (s, t))
     return Report(
         clips=len(kept),
         groups=len({track.group for track in kept}),
@@ -172,7 +121,9 @@ def _against(
     found: dict[str, float] = {}
     for i, tag in enumerate(tags):
         known = ~np.isnan(shares[:, i])
-        found |= roc_auc(shares[known, i : i + 1] >= 0.5, scores[known, i : i + 1], [tag], min_positives)
+        found |= roc_auc(
+            shares[known, i : i + 1] >= TRUE_SHARE, scores[known, i : i + 1], [tag], min_positives
+        )
     return found
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from .. import audio
 from ..checkpoint import Description
+from ..datasets import Track, find_tracks
 from ..errors import ConfigError
 from ..features import Batch
 from ..frontends import FrontendConfig, build_frontend
@@ -42,7 +43,7 @@ from ..training import (
     playback,
 )
 from .config import DISTILL_TRAINING, DistillConfig
-from .corpus import Corpus, Track, draw_windows, find_tracks, read_corpus, render, step_samples
+from .corpus import Corpus, draw_windows, read_corpus, render, step_samples
 from .start import check_start, start_from
 from .targets import at_rate, blend, cached_logits, columns_of, of_waves, student_tags
 

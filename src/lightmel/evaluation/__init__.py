@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
+from .config import CalibrationConfig
 
 if TYPE_CHECKING:
+    from .calibrated import Agreement, Calibrated, Calibration, Separation
+    from .calibration import calibrate
+    from .chances import (
+        Bin,
+        Chances,
+        ClipLogits,
+        calibration_error,
+        expected_f1_thresholds,
+        f1_score,
+        fit_chances,
+        reliability,
+        separating_threshold,
+    )
     from .comparison import compare
     from .metrics import bootstrap, correlation, fit_thresholds, macro, pr_auc, rankable, roc_auc, shared_top
     from .protocol import ClipSet, Intervals, evaluate, evaluate_examples
@@ -15,27 +29,47 @@ if TYPE_CHECKING:
     from .tables import markdown
 
 __all__ = [
+    "Agreement",
+    "Bin",
+    "Calibrated",
+    "Calibration",
+    "CalibrationConfig",
+    "Chances",
+    "ClipLogits",
     "ClipSet",
     "Evaluation",
     "Intervals",
+    "Separation",
     "bootstrap",
+    "calibrate",
+    "calibration_error",
     "compare",
     "correlation",
     "evaluate",
     "evaluate_examples",
+    "expected_f1_thresholds",
+    "f1_score",
+    "fit_chances",
     "fit_thresholds",
     "macro",
     "markdown",
     "pr_auc",
     "rankable",
+    "reliability",
     "roc_auc",
     "score_clips",
+    "separating_threshold",
     "shared_top",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        **dict.fromkeys(("Agreement", "Calibrated", "Calibration", "Separation"), "calibrated"),
+        "calibrate": "calibration",
+        **dict.fromkeys(("Bin", "Chances", "ClipLogits", "calibration_error", "f1_score"), "chances"),
+        **dict.fromkeys(("expected_f1_thresholds", "fit_chances", "reliability"), "chances"),
+        "separating_threshold": "chances",
         "compare": "comparison",
         **dict.fromkeys(("bootstrap", "correlation", "fit_thresholds", "macro", "pr_auc"), "metrics"),
         **dict.fromkeys(("rankable", "roc_auc", "shared_top"), "metrics"),

@@ -270,7 +270,11 @@ def _threshold(truth: Truth, scores: Scores) -> float:
     ranked = _Ranked(truth, scores)
     steps = ranked.resampled(np.ones((len(truth), 1), dtype=np.int32))
     best = int(np.argmax(2 * steps.hits / (steps.found + truth.sum())))  # the first, the highest score
-    level, below = float(ranked.levels[best]), float(ranked.below[best])
+    return half_way(float(ranked.levels[best]), float(ranked.below[best]))
+
+
+def half_way(level: float, below: float) -> float:
+    """Return a threshold that a score of `level` reaches and one of `below` does not."""
     middle = (level + below) / 2
     return middle if middle > below else level  # neighbouring numbers have no middle
 

@@ -8,7 +8,7 @@ from .._lazy import lazily
 
 if TYPE_CHECKING:
     from .loading import load, tag
-    from .parts import Part
+    from .parts import LIMITS, NOT_MUSIC, SPEECH, Part, sound_columns
     from .results import SCHEMA, Tagging, Taggram
     from .runtimes import Output, Runtime, TorchRuntime, available_devices, check_precision, resolve_device
     from .segments import Segment, cut
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from .tagger import Segments, Tagger
 
 __all__ = [
+    "LIMITS",
+    "NOT_MUSIC",
     "SCHEMA",
+    "SPEECH",
     "Output",
     "Part",
     "Runtime",
@@ -32,6 +35,7 @@ __all__ = [
     "cut",
     "load",
     "resolve_device",
+    "sound_columns",
     "tag",
 ]
 
@@ -39,7 +43,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("load", "tag"), "loading"),
-        "Part": "parts",
+        **dict.fromkeys(("LIMITS", "NOT_MUSIC", "SPEECH", "Part", "sound_columns"), "parts"),
         **dict.fromkeys(("SCHEMA", "Tagging", "Taggram"), "results"),
         **dict.fromkeys(
             ("Output", "Runtime", "TorchRuntime", "available_devices", "check_precision", "resolve_device"),

@@ -59,6 +59,12 @@ class _Seen(NamedTuple):
     scores: dict[str, float]
 
 
+def sound_columns(tags: Sequence[str]) -> dict[str, int]:
+    """Return which of `tags` say what a sound is: for a word of `LIMITS`, where the first tag of it is."""
+    meanings = [concept(tag) for tag in tags]
+    return {what: meanings.index(what) for what in LIMITS if what in meanings}
+
+
 class PartFinder:
     """Takes one segment after the other, and says at the end what the sound and its parts are.
 
@@ -74,8 +80,7 @@ class PartFinder:
     """
 
     def __init__(self, tags: Sequence[str], thresholds: Sequence[float], segment_seconds: float) -> None:
-        meanings = [concept(tag) for tag in tags]
-        self._columns = {what: meanings.index(what) for what in LIMITS if what in meanings}
+        self._columns = sound_columns(tags)
         self._limits = {
             what: thresholds[column] if thresholds else LIMITS[what] for what, column in self._columns.items()
         }

@@ -46,6 +46,9 @@ class Tagging:
         where the model has no tag "music" to tell.
     parts
         The parts of some seconds that are something else than `sound`, in order.
+    verified
+        For each of `tags`, whether labels were at hand when its scores were made chances; empty for a model
+        whose scores were not (`lightmel.calibrate` does it).
     """
 
     tags: tuple[str, ...]
@@ -59,6 +62,7 @@ class Tagging:
     thresholds: tuple[float, ...] = ()
     sound: str = UNKNOWN
     parts: tuple[Part, ...] = ()
+    verified: tuple[bool, ...] = ()
 
     def __getitem__(self, tag: str) -> float:
         """Return the score of `tag`."""
@@ -141,6 +145,16 @@ class Tagging:
                 place.append((name, score))
         return {name: tuple(found[name][: max(k, 0)]) for name in CATEGORIES if name in found}
 
+    def unverified(self) -> frozenset[str]:
+        """Return the concepts of `by_category` whose score is that of a tag that is not among the `verified`.
+
+        Empty where nothing is known of any.
+        """
+        best: dict[str, bool] = {}
+        for tag, known in zip(self.tags, self.verified or (True,) * len(self.tags), strict=True):
+            best.setdefault(concept(tag), known)
+        return frozenset(name for name, known in best.items() if not known)
+
     def _ranked(self, threshold: float | None) -> list[tuple[str, float, bool]]:
         """Return tags, scores, and whether they reach their thresholds, as all do where there is none."""
         own = self.thresholds or (-1.0,) * len(self.tags)
@@ -165,6 +179,7 @@ class Tagging:
             "schema": SCHEMA,
             "tags": dict(zip(self.tags, self.scores, strict=True)),
             "thresholds": dict(zip(self.tags, self.thresholds, strict=True)) if self.thresholds else {},
+            "verified": dict(zip(self.tags, self.verified, strict=True)) if self.verified else {},
             "seconds": self.seconds,
             "padded": self.padded,
             "model": self.model,
@@ -197,6 +212,7 @@ class Tagging:
             if not isinstance(plain["padded"], bool):
                 raise TypeError(f"padded is true or false, not {plain['padded']!r}")
             scores, thresholds = dict(plain["tags"]), dict(plain["thresholds"])
+            verified = dict(plain.get("verified", {}))
             sound = UNKNOWN if schema == 1 else plain["sound"]
             parts = [] if schema == 1 else plain["parts"]
             for kind in (sound, *(part["kind"] for part in parts)):
@@ -215,6 +231,7 @@ class Tagging:
                 thresholds=tuple(float(thresholds[tag]) for tag in tags) if thresholds else (),
                 sound=sound,
                 parts=tuple(Part(p["kind"], float(p["start"]), float(p["end"])) for p in parts),
+                verified=tuple(bool(verified[tag]) for tag in tags) if verified else (),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"This is no tagging: {type(error).__name__}: {error}.") from error

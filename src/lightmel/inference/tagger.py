@@ -355,7 +355,7 @@ class Tagger:
                 f"the model's input reaches up to {self.config.sr // 2} Hz"
             )
         order = np.argsort(-scores, kind="stable")
-        limits = self.description.thresholds
+        limits, verified = self.description.thresholds, self.description.verified
         return Tagging(
             tags=tuple(self.tags[i] for i in order),
             scores=tuple(float(scores[i]) for i in order),
@@ -368,4 +368,5 @@ class Tagger:
             thresholds=tuple(limits[i] for i in order) if limits else (),
             sound=kind,
             parts=parts,
+            verified=() if verified is None else tuple(self.tags[i] in verified for i in order),
         )

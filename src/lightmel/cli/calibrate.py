@@ -1,0 +1,79 @@
+"""``lightmel calibrate``: scores that are chances, and thresholds, from one's own music."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..evaluation import CalibrationConfig
+from .options import Device, with_options
+from .work import at_work
+
+Sounds = list[Path] | None
+
+
+@with_options(config=CalibrationConfig())
+def calibrate(
+    tagger: Annotated[
+        str,
+        typer.Argument(metavar="TAGGER", help="A name that `lightmel models` lists, or a tagger's file."),
+    ],
+    music: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MUSIC",
+            help="Music that it was not trained on: a folder, or a table of path, group and, if there are "
+            "any, labels: a column for each tag, or a column of lists, tags.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="File of the new tagger; figures (.json) and settings (.toml) go beside it.",
+        ),
+    ],
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="A table of path and labels of all or some of the music.", show_default=False),
+    ] = None,
+    not_music: Annotated[
+        Sounds,
+        typer.Option(
+            help="A folder or a table of sounds that are no music; several times for several.",
+            show_default=False,
+        ),
+    ] = None,
+    speech: Annotated[
+        Sounds,
+        typer.Option(
+            help="A folder or a table of speech; several times for several.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Device = "auto",
+    *,
+    config: Any,
+) -> None:
+    """Make a tagger's scores chances, where there are labels, and choose its thresholds anew."""
+    from ..checkpoint import check_path
+    from ..evaluation import calibrate as fit
+    from ..inference import load
+
+    with at_work("calibrate") as tell:
+        check_path(out)
+        made = fit(
+            load(tagger, device=device),
+            music,
+            annotations,
+            config(),
+            not_music=not_music or (),
+            speech=speech or (),
+            on_clip=tell.progress,
+        )
+        made.save(out)
+    typer.echo(made.calibration.summary())
+    description = made.tagger.description
+    typer.echo(f"\n{out}: {description.name} {description.version}, license {description.license}")
+    typer.echo(f"Try: lightmel tag song.mp3 --model {out}")

@@ -1,0 +1,61 @@
+"""Sound files without labels, and the groups that must not be divided: a folder, or a table of both."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import audio
+from .rows import Rows, unique_paths
+
+
+@dataclass(frozen=True)
+class Track:
+    """A sound file, and the group (album, artist, session) that it must not be split from."""
+
+    path: Path
+    group: str
+
+
+def find_tracks(folder: str | os.PathLike[str]) -> list[Track]:
+    """Return the sound files below `folder`, sorted; those of one folder are one group.
+
+    Where all lie in one folder, each is a group of its own.
+
+    Raises
+    ------
+    AudioError
+        If there are none.
+    """
+    tracks = [Track(p, str(p.parent.relative_to(folder))) for p in audio.find(folder)]
+    if len({track.group for track in tracks}) > 1:
+        return tracks
+    return [Track(track.path, track.path.name) for track in tracks]
+
+
+def read_tracks(table: str | os.PathLike[str], *, grouped: bool = True) -> list[Track]:
+    """Read a CSV with the columns ``path`` (relative to it) and ``group`` (what must not be split).
+
+    Parameters
+    ----------
+    table
+        The file.
+    grouped
+        Whether there must be a column ``group``; where there need not and is none, or a cell of it is empty,
+        each file is a group of its own.
+
+    Raises
+    ------
+    DataError
+        If it is no such table, a column is missing, or a path stands twice.
+    """
+    rows = Rows(table)
+    folder = rows.file.parent
+    paths = unique_paths(rows, folder, rows.column("path"))
+    if grouped:
+        groups = rows.column("group")
+    else:
+        cells = rows.column("group") if "group" in rows.header else [""] * len(paths)
+        groups = [cell or path for cell, path in zip(cells, paths, strict=True)]
+    return [Track(folder / path, group) for path, group in zip(paths, groups, strict=True)]
