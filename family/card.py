@@ -2,8 +2,8 @@
 
     python family/card.py --weights src/lightmel/pretrained --results family/results
 
-A card is ``NAME.md`` beside ``NAME.safetensors``. Its figures are those of ``NAME.json`` in the folder of results,
-which `family/quality.py` wrote; nothing in it is typed by hand.
+A card is ``NAME.md`` beside ``NAME.safetensors``. Its figures are those of ``NAME.json`` in the folder of
+results, which `family/quality.py` wrote; nothing in it is typed by hand.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from ledger import read_rows
 from lightmel import hub
 from lightmel.checkpoint import read_description
 from lightmel.evaluation import markdown
-from train import FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTICES = {
@@ -79,15 +79,17 @@ def card(path: Path, result: dict[str, Any]) -> str:
     notices = sorted({text for name in names for start, text in NOTICES.items() if name.startswith(start)})
     start = provenance["distillation"].get("start")
     began = f" It started from the weights of `{start}`." if start else ""
-    calibration = provenance.get("calibration")
+    gmac = 60 * row.macs_per_second / 1e9
+    annotated, agreement = result["human"], result["agreement"]
     return f"""# {d.name}
 
 - Version {d.version}. License of the weights: **{d.license}**, for every use.
-- Network: {result["tagger"]["architecture"]}, {row.cost.parameters:,} parameters; input `{d.config.slug}`, \
-segments of {d.segment_seconds:g} s; {len(d.tags)} tags; {60 * row.macs_per_second / 1e9:.3g} GMAC a minute of sound.
-- Teachers: {"; ".join(notices)}.{began} It was trained on their scores, without labels, and repeats their errors.
-- Music: {provenance["clips"]} clips under licenses that allow commercial use and changes ({clips} and \
-{len(licenses) - 8} more), each named in `family/ledger.csv`.
+- Network: {row.architecture}, {row.cost.parameters:,} parameters; input `{d.config.slug}`, segments of \
+{d.segment_seconds:g} s; {len(d.tags)} tags; {gmac:.3g} GMAC a minute of sound.
+- Teachers: {"; ".join(notices)}.{began}
+  It was trained on their scores, without labels, and repeats their errors.
+- Music: {provenance["clips"]} clips under licenses that allow commercial use and changes
+  ({clips} and {len(licenses) - 8} more), each named in `family/ledger.csv`.
 
 ```python
 import lightmel
@@ -98,29 +100,56 @@ print(tagger.tag("song.mp3"))
 
 ## Measured
 
-Against human annotations of {human["clips"]} clips of {human["groups"]} groups that it was not trained on \
-(the recordings are in MagnaTagATune, from which its teachers learned):
+Against human annotations of {annotated["clips"]} clips of {annotated["groups"]} groups that it was not trained on; the
+recordings are in MagnaTagATune, from which teachers learned:
 
 {teachers_table(result)}
 
-On {result["agreement"]["clips"]} clips that it was not trained on:
+On {agreement["clips"]} clips that it was not trained on:
 
 {figures_table(result)}
 
-Ranges are 95 % intervals over groups. Written by `python family/card.py` from what `python family/quality.py` measured.
+Ranges are 95 % intervals over groups. `python family/quality.py` measured, `python family/card.py` wrote this.
 
 ## Chances and thresholds
 
-{calibration["summary"] if calibration else "Its scores are not calibrated: rank by them, and set thresholds of your own."}
+{chances(path.with_suffix(".json"))}
 
 ## What it is for
 
-Finding and sorting music by genre, instrument, voice and mood, and telling music from speech and noise. Not for
-decisions about people, and not as the only judge of what is right: tags are guesses of a small network.
-What it hardly knows: sung music of many countries, and whatever its training music lacks (see `family/LEDGER.md`).
+Finding and sorting music by genre, instrument, voice and mood, and telling music from speech and noise. It is
+not for decisions about people, and not the only judge of what is right: tags are guesses of a small network. It
+hardly knows what its training music lacks: sung pop, soul, rap and country, and the songs of many countries.
 
-Trained by `python family/train.py`; settings in `family/students.toml`, teachers read from {len(FILES)} published files.
+`python family/train.py` trained it, with the settings of `family/students.toml`.
 """
+
+
+def chances(file: Path) -> str:
+    """Return what chances and thresholds rest on, from what `family/finish.py` wrote beside the tagger."""
+    if not file.is_file():
+        return "Its scores are not calibrated: rank by them, and set thresholds of your own."
+    found = json.loads(file.read_text(encoding="utf-8"))
+    agreement, few = found["agreement"], f"{len(found['verified'])} tags"
+    lines = [
+        f"Its scores are chances, and each tag has the threshold of the highest expected F1 over "
+        f"{found['clips']} clips of {found['groups']} groups.",
+        f"{found['annotated_clips']} of them have human annotations: {few} are verified. The others share a "
+        f"slope of {found['slope']:.2f} and an offset of {found['offset']:+.2f}, and are marked `~`.",
+        f"Against annotations of left-out groups: calibration error {agreement['pooled_error']:.3f} "
+        f"({agreement['pooled_error_before']:.3f} before), F1 {_mean(agreement['f1']):.3f} over the {few} "
+        f"({_mean(agreement['f1_before']):.3f} before, with .5 as the threshold).",
+    ]
+    for what, own in found["sounds"].items():
+        kept = f": {own['kept']:.1%} of {own['clips']} clips reach it" if own["kept"] is not None else ""
+        told = f", {1 - own['told']:.1%} of {own['others']} others" if own["told"] is not None else ""
+        lines.append(f"`{what}` holds from {own['threshold']:.2f} on{kept}{told}.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _mean(figures: Mapping[str, float | None]) -> float:
+    known = [value for value in figures.values() if value is not None]
+    return sum(known) / len(known) if known else float("nan")
 
 
 def main() -> None:

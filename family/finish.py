@@ -2,9 +2,9 @@
 
     python family/finish.py --work WORK --shared ../shared
 
-Each ``family/weights/NAME.safetensors`` is calibrated on music that it was not trained on (`family/quality.py`
-measures on the same), and written to ``src/lightmel/pretrained``. What is told from music are the groups of
-``WORK/held-out.txt``. Files that are there already are left as they are.
+Each ``family/weights/NAME.safetensors`` is calibrated on music that it was not trained on, the clips that
+`family/quality.py` measures on, and written to ``src/lightmel/pretrained``. What is told from music are the
+groups of ``WORK/held-out.txt``. Files that are there already are left as they are.
 """
 
 from __future__ import annotations
