@@ -71,7 +71,6 @@ def card(path: Path, result: dict[str, Any]) -> str:
     """Return the card of the tagger at `path`."""
     d = read_description(path)
     provenance = d.provenance
-    human = result["human"]
     (row,) = hub.costs_of(str(path))
     licenses = Counter(r.license for r in read_rows() if r.used == "train")
     clips = ", ".join(f"{name} ({count})" for name, count in licenses.most_common(8))
@@ -100,8 +99,8 @@ print(tagger.tag("song.mp3"))
 
 ## Measured
 
-Against human annotations of {annotated["clips"]} clips of {annotated["groups"]} groups that it was not trained on; the
-recordings are in MagnaTagATune, from which teachers learned:
+Against human annotations of {annotated["clips"]} clips of {annotated["groups"]} groups that it was not \
+trained on; the recordings are in MagnaTagATune, from which teachers learned:
 
 {teachers_table(result)}
 
@@ -109,7 +108,7 @@ On {agreement["clips"]} clips that it was not trained on:
 
 {figures_table(result)}
 
-Ranges are 95 % intervals over groups. `python family/quality.py` measured, `python family/card.py` wrote this.
+Ranges are 95 % intervals over groups. `python family/quality.py` measured, `python family/card.py` wrote it.
 
 ## Chances and thresholds
 
@@ -117,9 +116,10 @@ Ranges are 95 % intervals over groups. `python family/quality.py` measured, `pyt
 
 ## What it is for
 
-Finding and sorting music by genre, instrument, voice and mood, and telling music from speech and noise. It is
-not for decisions about people, and not the only judge of what is right: tags are guesses of a small network. It
-hardly knows what its training music lacks: sung pop, soul, rap and country, and the songs of many countries.
+Finding and sorting music by genre, instrument, voice and mood, and telling music from speech and noise. It
+is not for decisions about people, and not the only judge of what is right: tags are guesses of a small
+network. It hardly knows what its training music lacks: sung pop, soul, rap and country, and the songs of many
+countries.
 
 `python family/train.py` trained it, with the settings of `family/students.toml`.
 """

@@ -357,3 +357,27 @@ def test_scoring_that_was_stopped_goes_on_where_it_was(
     assert weights_sha256(distill([teacher], tracks, config, once, work=tmp_path)[0].network) == whole
     assert len(asked[-1][2]) == total - scored
     assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("how", ["cut", "other music", "not finite", "text", "empty"])
+def test_scores_on_disk_that_are_damaged_are_refused(
+    music: Path, teacher: Tagger, config: DistillConfig, training: TrainConfig, tmp_path: Path, how: str
+) -> None:
+    tracks, once = find_tracks(music)[:4], replace(training, epochs=1)
+    distill([teacher], tracks, config, once, work=tmp_path)
+    (kept,) = tmp_path.glob("teacher-*.npy")
+    held = np.load(kept)
+    match how:
+        case "cut":
+            kept.write_bytes(kept.read_bytes()[:-7])
+        case "other music":
+            np.save(kept, held[1:])
+        case "not finite":
+            held[3, 1] = np.inf
+            np.save(kept, held)
+        case "text":
+            kept.write_text("scores")
+        case _:
+            kept.write_bytes(b"")
+    with pytest.raises(TrainingError, match=rf"{kept.name} .*delete it"):
+        distill([teacher], tracks, config, once, work=tmp_path)

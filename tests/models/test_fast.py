@@ -40,6 +40,12 @@ SPECS: dict[str, dict[str, object]] = {
         "eps": 1e-3,
     },
     "fcn": {"architecture": "fcn"},
+    "mobilenet": {"architecture": "mobilenet"},
+    "mobilenet of other strides": {
+        "architecture": "mobilenet",
+        "width": 0.2,
+        "strides": [(2, 1), (1, 2), (2, 2), (1, 1), (2, 3)],
+    },
 }
 SCALES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "mixed": lambda w: w.copy_(torch.tensor([-1.5, 0.0, 0.7, -0.2, 1.0]).repeat(len(w))[: len(w)]),

@@ -233,11 +233,12 @@ def cached_logits(
         for key, tensor in network.state_dict().items():
             digest.update(key.encode() + tensor.numpy().tobytes())
     file = work / f"teacher-{digest.hexdigest()[:16]}.npy" if work is not None else None
+    columns = sum(len(t.tags) for t in teachers)
     if file is not None and file.exists():
-        return torch.from_numpy(np.load(file)).float()
+        return _read(file, (len(windows), columns))
     # One array for all passes: a piece kept of each would lie between the large buffers of the next ones, and
     # keep the heap from using their room again.
-    targets = torch.empty(len(windows), sum(len(t.tags) for t in teachers), dtype=torch.float16)
+    targets = torch.empty(len(windows), columns, dtype=torch.float16)
     with _Scores(file, targets) as scores:
         for part in teacher_logits(teachers, corpus, windows[scores.done :], length, sr):
             scores.add(part.half())
@@ -249,6 +250,22 @@ def cached_logits(
         write_whole(file, buffer.getvalue(), TrainingError)
         scores.forget()
     return targets.float()
+
+
+def _read(file: Path, shape: tuple[int, int]) -> torch.Tensor:
+    """Return kept scores; `TrainingError` if they are damaged, or of other music than the name says."""
+    try:
+        held = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise TrainingError(
+            f"{file} is damaged ({error}): delete it, and the music is scored anew."
+        ) from error
+    if held.shape != shape or held.dtype != np.float16 or not np.isfinite(held).all():
+        raise TrainingError(
+            f"{file} holds scores {held.shape} of {held.dtype}; wanted are finite ones, {shape} of float16. It "
+            "was made for other music or is damaged: delete it, and the music is scored anew."
+        )
+    return torch.from_numpy(held).float()
 
 
 class _Scores:

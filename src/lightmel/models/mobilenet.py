@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -167,14 +168,14 @@ class _InvertedResidual(nn.Module):
         """Return what the block does."""
         parts = (self.expand, self.depthwise, self.squeeze_excitation, self.project)
         steps = rearrange([part for part in parts if not isinstance(part, nn.Identity)], dtype)
+        return partial(_in_turn, steps, self.residual)
 
-        def block(x: torch.Tensor) -> torch.Tensor:
-            y = x
-            for step in steps:
-                y = step(y)
-            return y + x if self.residual else y
 
-        return block
+def _in_turn(steps: Sequence[Layer], residual: bool, x: torch.Tensor) -> torch.Tensor:
+    y = x
+    for step in steps:
+        y = step(y)
+    return y + x if residual else y
 
 
 class MobileNet(TaggingNetwork):
@@ -242,19 +243,17 @@ class MobileNet(TaggingNetwork):
 
     def rearranged(self, dtype: torch.dtype) -> Layer:
         """Return `features` with the normalisations in the filters, channels last."""
-        norm, dense = copy.deepcopy(self.input_norm), copy.deepcopy(self.dense)
         steps = rearrange([self.first, *self.blocks, self.last], dtype)
-
-        def features(x: torch.Tensor) -> torch.Tensor:
-            y = norm(x)[:, None].to(dtype, memory_format=torch.channels_last)
-            for step in steps:
-                y = step(y)
-            return F.hardswish(dense(y.float().mean(dim=(2, 3))))
-
         bands, frames = self.input_shape
         freq, time = self.strides[0]
         widest = scaled(STAGES[1].expanded, self.width)
-        return InPieces(features, dtype.itemsize * widest * (bands // freq) * (frames // time))
+        bytes_each = dtype.itemsize * widest * max(1, bands // freq) * max(1, frames // time)
+        return InPieces(partial(self._rearranged, steps, dtype), bytes_each)
+
+    def _rearranged(self, steps: Sequence[Layer], dtype: torch.dtype, x: torch.Tensor) -> torch.Tensor:
+        y = self.input_norm(x)[:, None].to(dtype, memory_format=torch.channels_last)
+        y = _in_turn(steps, False, y)
+        return F.hardswish(self.dense(y.float().mean(dim=(2, 3))))
 
 
 def build_mobilenet(
