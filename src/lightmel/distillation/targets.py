@@ -262,8 +262,8 @@ def _read(file: Path, shape: tuple[int, int]) -> torch.Tensor:
         ) from error
     if held.shape != shape or held.dtype != np.float16 or not np.isfinite(held).all():
         raise TrainingError(
-            f"{file} holds scores {held.shape} of {held.dtype}; wanted are finite ones, {shape} of float16. It "
-            "was made for other music or is damaged: delete it, and the music is scored anew."
+            f"{file} holds scores {held.shape} of {held.dtype}; wanted are finite ones, {shape} of float16. "
+            "It was made for other music or is damaged: delete it, and the music is scored anew."
         )
     return torch.from_numpy(held).float()
 

@@ -1,4 +1,4 @@
-"""The tagger that lies in the package, on the sample, on real music, and against its own card."""
+"""The first tagger of the package, of non-commercial license: on the sample, on music, against its card."""
 
 import json
 import re
@@ -17,7 +17,8 @@ from lightmel.distillation.corpus import hold_out_tracks, to_int16
 from lightmel.distillation.report import compare_with_teacher
 from lightmel.evaluation import metrics
 
-FILE = hub.packaged("default")
+NAME = "mtat-musicnn-small-16k-mel48-x2-db"
+FILE = hub.packaged(NAME)
 
 RENAMED = {
     "people_student": "roc_auc_student",
@@ -38,7 +39,7 @@ def in_todays_words(plain):
 
 @pytest.fixture(scope="module")
 def tagger():
-    return lightmel.load()
+    return lightmel.load(NAME)
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +49,16 @@ def measured(tagger):
 
 def test_is_small_and_says_what_it_is(tagger):
     assert FILE.stat().st_size <= 4_000_000
-    assert tagger.name == hub.DEFAULT
+    assert tagger.name == NAME
     assert tagger.config.slug == "16k-mel48-x2-db"
     assert tagger.description.license == "CC BY-NC-SA 4.0"
     assert tagger.tags == lightmel.vocabularies.read("mtat")
-    (release,) = (r for r in hub.releases() if r.name == hub.DEFAULT)
+    (release,) = (r for r in hub.releases() if r.name == NAME)
     assert (release.bytes, release.license) == (FILE.stat().st_size, tagger.description.license)
 
 
 def test_finds_the_guitar_in_the_sample():
-    tagging = lightmel.tag(sample.path())
+    tagging = lightmel.tag(sample.path(), model=NAME)
     assert "guitar" in [tag for tag, _ in tagging.top(2)]
     assert tagging.seconds == pytest.approx(sample.SECONDS, abs=0.01)
     assert not tagging.padded
@@ -65,7 +66,7 @@ def test_finds_the_guitar_in_the_sample():
 
 
 def test_finds_strings_in_a_string_orchestra(shared):
-    tagging = lightmel.tag(shared / "teachers" / "golden" / "strings.flac")
+    tagging = lightmel.tag(shared / "teachers" / "golden" / "strings.flac", model=NAME)
     best = [tag for tag, _ in tagging.top(4)]
     assert {"classical", "strings"} <= set(best)
 
