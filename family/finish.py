@@ -14,8 +14,9 @@ import csv
 from fnmatch import fnmatch
 from pathlib import Path
 
+from lightmel.checkpoint import read_description
 from lightmel.datasets import Rows, Track
-from lightmel.evaluation import calibrate
+from lightmel.evaluation import CalibrationConfig, calibrate
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,6 +66,7 @@ def main() -> None:
             shared / "music" / "human_tags.csv",
             not_music=[write_table(work / "not-music.csv", noise)],
             speech=[write_table(work / "speech.csv", speech)],
+            config=CalibrationConfig(version=read_description(path).version),
         )
         found.save(given.out / path.name)
         print(f"{path.stem}\n{found.calibration.summary()}")

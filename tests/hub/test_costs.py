@@ -19,7 +19,7 @@ def test_the_default_costs_what_its_network_does() -> None:
     path = hub.packaged("default")
     assert path is not None
     (row,) = hub.costs_of("default")
-    assert row == Row("musicnn", "", tagger.config, 3.0, counted_cost(tagger.network), hub.DEFAULT)
+    assert row == Row("mobilenet", "", tagger.config, 3.0, counted_cost(tagger.network), hub.DEFAULT)
     assert row.input_shape == tagger.network.input_shape
     for same in (hub.DEFAULT, path, str(path)):
         assert hub.costs_of(same) == (row,)
