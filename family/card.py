@@ -20,6 +20,7 @@ from ledger import read_rows
 from lightmel import hub
 from lightmel.checkpoint import read_description
 from lightmel.evaluation import markdown
+from train import HISTORY, PACKAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTICES = {
@@ -78,6 +79,8 @@ def card(path: Path, result: dict[str, Any]) -> str:
     notices = sorted({text for name in names for start, text in NOTICES.items() if name.startswith(start)})
     start = provenance["distillation"].get("start")
     began = f" It started from the weights of `{start}`." if start else ""
+    history = json.loads((HISTORY / f"{path.stem}.json").read_text(encoding="utf-8"))
+    minutes = history["seconds"] / 60
     gmac = 60 * row.macs_per_second / 1e9
     annotated, agreement = result["human"], result["agreement"]
     return f"""# {d.name}
@@ -121,7 +124,8 @@ is not for decisions about people, and not the only judge of what is right: tags
 network. It hardly knows what its training music lacks: sung pop, soul, rap and country, and the songs of many
 countries.
 
-`python family/train.py` trained it, with the settings of `family/students.toml`.
+`python family/train.py` trained it, with the settings of `family/students.toml`, in {minutes:.0f} minutes on one
+thread (`family/history`).
 """
 
 
@@ -155,7 +159,7 @@ def _mean(figures: Mapping[str, float | None]) -> float:
 def main() -> None:
     """Write the cards of the taggers that were measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--weights", type=Path, default=ROOT / "src" / "lightmel" / "pretrained")
+    parser.add_argument("--weights", type=Path, default=PACKAGE)
     parser.add_argument("--results", type=Path, default=ROOT / "family" / "results")
     given = parser.parse_args()
     for path in sorted(given.weights.glob("lightmel-*.safetensors")):
