@@ -2,9 +2,9 @@
 
     python family/train.py --work WORK --shared ../shared
 
-The teachers score the music once for all of them, in WORK, and each tagger goes to WORK/weights; what each epoch
-was like, to ``family/history``. A run that is stopped goes on with the same command. Taggers that are there, or
-finished in the package already, are left as they are.
+The teachers score the music once for all of them, in WORK, and each tagger goes to WORK/weights; what its
+epochs were like goes to ``family/history``. A run that is stopped goes on with the same command. Taggers that
+are there, or in the package already, are left as they are.
 """
 
 from __future__ import annotations
