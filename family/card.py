@@ -124,8 +124,8 @@ is not for decisions about people, and not the only judge of what is right: tags
 network. It hardly knows what its training music lacks: sung pop, soul, rap and country, and the songs of many
 countries.
 
-`python family/train.py` trained it in {minutes:.0f} minutes on one thread (`family/history`), with the settings \
-of `family/students.toml`.
+`python family/train.py` trained it in {minutes:.0f} minutes on one thread (`family/history`), with the \
+settings of `family/students.toml`.
 """
 
 
