@@ -1,4 +1,4 @@
-"""The taggers of the family that lie in the package: on the sample, on music and on none, against their cards."""
+"""The taggers of the family in the package: on the sample, on music and on none, against their cards."""
 
 from __future__ import annotations
 
