@@ -229,6 +229,9 @@ def test_what_cannot_be(tiny: Tiny, tagger: Tagger, labeled: Path, tmp_path: Pat
     with pytest.raises(DataError, match=r"clips\.csv names none of the tags of tiny-0 \(voice, "):
         calibrate(tiny(0), labeled)
     given = read_human_annotations(labeled)
+    for labels in (given, None):
+        with pytest.raises(DataError, match="The music has no files"):
+            calibrate(tagger, [], labels)
     with pytest.raises(DataError, match="has labels of none of the 1 files"):
         calibrate(tagger, [Track(tmp_path / "x.wav", "x")], given)
     with pytest.raises(DataError, match=r"no tag has 3 .* Every clip has low: clips without it"):
