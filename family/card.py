@@ -100,8 +100,8 @@ print(tagger.tag("song.mp3"))
 ## Measured
 
 Against human annotations of {annotated["clips"]} clips of {annotated["groups"]} groups that it was not \
-trained on; the recordings are in MagnaTagATune, from which teachers learned. Its chances were fitted on these \
-clips (below), which moves the order of clips, on which ROC AUC and PR AUC rest, only slightly:
+trained on; the recordings are in MagnaTagATune, from which teachers learned. Its chances were fitted on \
+these clips (below), which moves the order of clips, on which ROC AUC and PR AUC rest, only slightly:
 
 {teachers_table(result)}
 
