@@ -2,7 +2,7 @@
 
     python family/finish.py --work WORK --shared ../shared
 
-Each ``family/weights/NAME.safetensors`` is calibrated on music that it was not trained on, the clips that
+Each ``WORK/weights/NAME.safetensors`` is calibrated on music that it was not trained on, the clips that
 `family/quality.py` measures on, and written to ``src/lightmel/pretrained``. What is told from music are the
 groups of ``WORK/held-out.txt``. Files that are there already are left as they are.
 """
@@ -14,10 +14,10 @@ import csv
 from fnmatch import fnmatch
 from pathlib import Path
 
+from lightmel.checkpoint import read_description
 from lightmel.datasets import Rows, Track
-from lightmel.evaluation import calibrate
-
-ROOT = Path(__file__).resolve().parents[1]
+from lightmel.evaluation import CalibrationConfig, calibrate
+from train import PACKAGE, weights
 
 
 def tracks_of(folder: Path, wanted: set[str] | None = None) -> list[Track]:
@@ -41,8 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, default=ROOT / "family" / "weights")
-    parser.add_argument("--out", type=Path, default=ROOT / "src" / "lightmel" / "pretrained")
+    parser.add_argument("--out", type=Path, default=PACKAGE)
     parser.add_argument("--only", default="*", help="a pattern of names")
     given = parser.parse_args()
     shared, work = given.shared.resolve(), given.work.resolve()
@@ -56,7 +55,7 @@ def main() -> None:
     }
     noise = [t for t in tracks_of(shared / "not-music") if t.group in held]
     speech = [t for t in tracks_of(shared / "not-music", spoken) if t.group in held]
-    for path in sorted(given.weights.glob("*.safetensors")):
+    for path in sorted(weights(work).glob("*.safetensors")):
         if not fnmatch(path.stem, given.only) or (given.out / path.name).exists():
             continue
         found = calibrate(
@@ -65,6 +64,7 @@ def main() -> None:
             shared / "music" / "human_tags.csv",
             not_music=[write_table(work / "not-music.csv", noise)],
             speech=[write_table(work / "speech.csv", speech)],
+            config=CalibrationConfig(version=read_description(path).version),
         )
         found.save(given.out / path.name)
         print(f"{path.stem}\n{found.calibration.summary()}")

@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
 import sys
 import time
@@ -34,8 +33,7 @@ import lightmel
 from figure import ALL, GENRES, WAYS, pages_table
 from lightmel import audio, hub
 from lightmel._files import write_whole
-from lightmel.datasets import Rows
-from lightmel.distillation import read_human_annotations, read_tracks
+from lightmel.datasets import TRUE_SHARE, Rows, read_human_annotations, read_tracks, whole_path
 from lightmel.distillation.corpus import to_int16
 from lightmel.distillation.targets import blend
 from lightmel.errors import ConfigError, DataError, LightmelError
@@ -320,7 +318,7 @@ def annotated(clips: Clips, table: Path) -> Annotated:
         If a clip of it is none of `clips`, or a share is not known.
     """
     given = read_human_annotations(table)
-    files = [Path(os.path.abspath(clips.folder / path)) for path in clips.paths]  # noqa: PTH100 - links stay
+    files = [whole_path(clips.folder / path) for path in clips.paths]
     rows = [i for i, file in enumerate(files) if file in given]
     if len(rows) != len(given):
         raise DataError(f"{table}: {len(given) - len(rows)} of its clips are not among those measured.")
@@ -330,7 +328,7 @@ def annotated(clips: Clips, table: Path) -> Annotated:
     if np.isnan(values).any():
         row, column = np.argwhere(np.isnan(values))[0]
         raise DataError(f"{table}: the share of {tags[column]} is not known for {clips.paths[rows[row]]}.")
-    truth = values >= 0.5  # at least half of the annotators, as everywhere in lightmel
+    truth = values >= TRUE_SHARE
     kept = rankable(truth, MIN_POSITIVES)
     return Annotated(
         tuple(rows), tuple(clips.groups[i] for i in rows), tuple(tags[i] for i in kept), truth[:, kept]

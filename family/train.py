@@ -1,9 +1,10 @@
 """Train the family: every tagger of ``students.toml`` that is not there yet, one after another.
 
-    python family/train.py --work WORK --shared ../shared --out family/weights
+    python family/train.py --work WORK --shared ../shared
 
-The teachers score the music once for all of them, in WORK. A run that is stopped goes on with the same
-command; taggers that are done are left as they are.
+The teachers score the music once for all of them, in WORK, and each tagger goes to WORK/weights; what its
+epochs were like goes to ``family/history``. A run that is stopped goes on with the same command. Taggers that
+are there, or in the package already, are left as they are.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from lightmel.distillation import DISTILL_TRAINING, DistillConfig, distill, read
 from lightmel.inference import Tagger, load
 from lightmel.training import Callbacks
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+HISTORY = HERE / "history"
+PACKAGE = HERE.parent / "src" / "lightmel" / "pretrained"
 PRECISION = "bfloat16"
 """Of the teachers that are not the start: their logits move by some hundredths, and take half the time."""
 FILES = {
@@ -52,7 +55,7 @@ def settings(family: dict[str, Any], student: dict[str, Any], shared: Path) -> t
     return DistillConfig(**own), replace(DISTILL_TRAINING, **training)
 
 
-def train(name: str, family: dict[str, Any], shared: Path, work: Path, out: Path) -> None:
+def train(name: str, family: dict[str, Any], shared: Path, work: Path) -> None:
     """Train one student and write its tagger and history."""
     student = next(s for s in family["student"] if s["name"] == name)
     config, training = settings(family, student, shared)
@@ -82,10 +85,22 @@ def train(name: str, family: dict[str, Any], shared: Path, work: Path, out: Path
         license=family["license"],
         provenance=provenance,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    history = {"history": result.history, "seconds": round(sum(h["seconds"] for h in result.history))}
-    (out / f"{name}.json").write_text(json.dumps(history, indent=1) + "\n", encoding="utf-8")
-    Tagger(result.network, description).save(out / f"{name}.safetensors")
+    write_history(name, result.history)
+    Tagger(result.network, description).save(weights(work) / f"{name}.safetensors")
+
+
+def weights(work: Path) -> Path:
+    """Return the folder of what is trained and not finished yet."""
+    folder = work / "weights"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_history(name: str, history: list[dict[str, float]]) -> None:
+    """Write what the epochs were like, and the seconds of them all."""
+    HISTORY.mkdir(exist_ok=True)
+    text = json.dumps({"seconds": round(sum(h["seconds"] for h in history)), "history": history}, indent=1)
+    (HISTORY / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -93,7 +108,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=HERE / "weights")
     parser.add_argument("--family", type=Path, default=HERE / "students.toml")
     parser.add_argument("--only", default="*", help="a pattern of names")
     given = parser.parse_args()
@@ -101,8 +115,9 @@ def main() -> None:
     family = tomllib.loads(given.family.read_text(encoding="utf-8"))
     for student in family["student"]:
         name = student["name"]
-        if fnmatch(name, given.only) and not (given.out / f"{name}.safetensors").exists():
-            train(name, family, given.shared.resolve(), given.work, given.out)
+        done = [folder / f"{name}.safetensors" for folder in (weights(given.work), PACKAGE)]
+        if fnmatch(name, given.only) and not any(file.exists() for file in done):
+            train(name, family, given.shared.resolve(), given.work)
 
 
 if __name__ == "__main__":

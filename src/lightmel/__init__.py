@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .features import FeatureStore
     from .frontends import MelFrontend
     from .inference import Tagger, Tagging, Taggram, load, tag
-    from .models import build_musicnn, build_vgg
+    from .models import build_mobilenet, build_musicnn, build_vgg
     from .training import TrainConfig, Trainer, finetune
 
 __version__ = "0.1.0"
@@ -36,6 +36,7 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "__version__",
+    "build_mobilenet",
     "build_musicnn",
     "build_vgg",
     "calibrate",
@@ -62,7 +63,7 @@ __getattr__, __dir__ = lazily(
         "FeatureStore": "features",
         "MelFrontend": "frontends",
         **dict.fromkeys(("Tagger", "Tagging", "Taggram", "load", "tag"), "inference"),
-        **dict.fromkeys(("build_musicnn", "build_vgg"), "models"),
+        **dict.fromkeys(("build_mobilenet", "build_musicnn", "build_vgg"), "models"),
         **dict.fromkeys(("TrainConfig", "Trainer", "finetune"), "training"),
         # The rooms themselves: `lightmel.audio.find(...)` needs no import of its own.
         **dict.fromkeys(("audio", "checkpoint", "datasets", "distillation", "evaluation", "features"), ""),

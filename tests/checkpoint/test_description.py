@@ -111,8 +111,8 @@ def test_the_default_taggers_description_is_readable() -> None:
     assert description.name == hub.DEFAULT
     assert description == lightmel.load().description
     description.check(network["input_shape"], network["n_tags"])
-    assert (description.segment_seconds, network["architecture"]) == (3, "musicnn")
-    assert set(description.provenance) >= {"teachers", "training", "distillation", "measured"}
+    assert (description.segment_seconds, network["architecture"]) == (3, "mobilenet")
+    assert set(description.provenance) >= {"teachers", "training", "distillation", "calibration"}
 
 
 # Format 1, of the version before

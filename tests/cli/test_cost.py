@@ -108,7 +108,7 @@ def test_what_is_named(runner: CliRunner, small_model: Path, what: list[str], wi
     found = blocks(result.stdout)
     assert len(found) == len(rows)
     for (title, *said), row in zip(found, rows, strict=True):
-        network = {"vgg": "VGG-CNN", "musicnn": "MUSICNN"}[row.architecture]
+        network = show.NETWORKS[row.architecture]
         assert title == (row.name or f"{network} on {row.config.slug}")
         rest = " ".join(" ".join(said).split())
         words = "small " if row.size == "small" else ""

@@ -96,7 +96,7 @@ def test_from_a_table_to_an_evaluated_tagger(runner: CliRunner, labeled: Path, t
 def test_fine_tuning_in_one_command(runner: CliRunner, labeled: Path, tmp_path: Path) -> None:
     out = tmp_path / "mytagger"
     command = [
-        "finetune", labeled, "--from", "default", "--out", out,
+        "finetune", labeled, "--from", "mtat-musicnn-small-16k-mel48-x2-db", "--out", out,
         "--head-epochs", "4", "--epochs", "1", "--excerpts", "1", "--device", "cpu",
         "--work", tmp_path / "work",
     ]  # fmt: skip
@@ -106,10 +106,18 @@ def test_fine_tuning_in_one_command(runner: CliRunner, labeled: Path, tmp_path: 
     tagging = lightmel.tag(labeled.parent / "4.flac", model=out)
     told = json.loads(run(runner, "tag", labeled.parent / "4.flac", "--model", out, "--above", "--json"))
     assert told["tags"] == dict(tagging.above())
-    assert "has no thresholds" in refused(runner, "tag", labeled.parent / "4.flac", "--above", code=2)
+    assert "has no thresholds" in refused(
+        runner,
+        "tag",
+        labeled.parent / "4.flac",
+        "--above",
+        "--model",
+        "mtat-musicnn-small-16k-mel48-x2-db",
+        code=2,
+    )
     assert "epoch" not in run(runner, *command), "the same command goes on from where it was: at the end"
     settings = tmp_path / "mytagger.toml"
-    assert tomllib.loads(settings.read_text(encoding="utf-8"))["from"] == "default"
+    assert tomllib.loads(settings.read_text(encoding="utf-8"))["from"] == "mtat-musicnn-small-16k-mel48-x2-db"
     anew = run(
         runner,
         "finetune",
@@ -139,7 +147,9 @@ def test_what_cannot_be_is_one_line(runner: CliRunner, labeled: Path, tmp_path: 
     assert "no feature store" in refused(
         runner, "train", labeled, "--out", out, "--features", tmp_path, *SMALL
     )
-    assert "has none of the tags" in refused(runner, "evaluate", labeled)
+    assert "has none of the tags" in refused(
+        runner, "evaluate", labeled, "--model", "mtat-musicnn-small-16k-mel48-x2-db"
+    )
     assert "no split 'tset'" in refused(
         runner, "evaluate", labeled, "--split", "tset", "--tag-columns", "tags"
     )

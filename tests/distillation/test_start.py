@@ -16,9 +16,9 @@ from lightmel import audio
 from lightmel.checkpoint import Description
 from lightmel.distillation import DistillConfig, distill, find_tracks
 from lightmel.distillation import student as room
-from lightmel.distillation.start import start_from
+from lightmel.distillation.start import check_start, start_from
 from lightmel.errors import ConfigError
-from lightmel.frontends import FrontendConfig, build_frontend, config_from_slug
+from lightmel.frontends import FrontendConfig, MelConfig, build_frontend, config_from_slug
 from lightmel.inference import Tagger
 from lightmel.models import TaggingNetwork, build
 from lightmel.training import TrainConfig
@@ -177,6 +177,20 @@ def test_musicnns_filters_depend_on_the_bands(tiny_network: Callable[..., Any], 
     )
     with pytest.raises(ConfigError, match=r"input_shape \[24, 20\].*filters of the same shapes"):
         start_from(student, config_from_slug("16k-mel16-x4-db"), Tagger(elder, description), waves, SR)
+
+
+def test_bands_that_nobody_can_match_are_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a front end whose rows are no bands of frequency."""
+    slug = "16k-mel16-x4-db"
+    student, elder = (network("mobilenet", slug, seed, width=0.1) for seed in (1, 2))
+    old = tagger(elder, slug)
+    vgg, other = (network("vgg", slug, seed, widths=(2, 3, 4, 5)) for seed in (1, 2))
+    flat = tagger(other, slug)
+    check_start(student, config_from_slug(slug), old)
+    monkeypatch.setattr(MelConfig, "band_edges", FrontendConfig.band_edges)
+    with pytest.raises(ConfigError, match=rf"{slug} has no bands of frequency: .*band_edges"):
+        check_start(student, config_from_slug(slug), old)
+    check_start(vgg, config_from_slug(slug), flat)  # which has one normalisation for all rows
 
 
 def test_a_distillation_starts_from_a_file(

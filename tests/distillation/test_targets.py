@@ -359,6 +359,23 @@ def test_scoring_that_was_stopped_goes_on_where_it_was(
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.parametrize("logit", [70_000.0, float("nan")])
+def test_logits_that_float16_does_not_hold_are_not_kept(
+    music: Path,
+    teacher: Tagger,
+    clock: Clock,
+    config: DistillConfig,
+    training: TrainConfig,
+    tmp_path: Path,
+    logit: float,
+) -> None:
+    odd = clock("16k-mel16-x4-db", 0.5, 1.0)
+    odd.runtime.logits = lambda waves: torch.full((len(waves), 3), logit)  # type: ignore[attr-defined]
+    with pytest.raises(TrainingError, match=f"{odd.name} gives logits .* Leave this teacher out"):
+        distill([teacher, odd], find_tracks(music)[:4], config, training, work=tmp_path)
+    assert not list(tmp_path.glob("*.npy"))
+
+
 @pytest.mark.parametrize("how", ["cut", "other music", "not finite", "text", "empty"])
 def test_scores_on_disk_that_are_damaged_are_refused(
     music: Path, teacher: Tagger, config: DistillConfig, training: TrainConfig, tmp_path: Path, how: str

@@ -20,7 +20,7 @@ from lightmel.hub import catalogue
 
 def test_every_release_is_described() -> None:
     releases = hub.releases()
-    assert len({r.name for r in releases}) == len(releases) == 1 + len(hub.CHECKPOINTS)
+    assert len({r.name for r in releases}) == len(releases) > 1 + len(hub.CHECKPOINTS)
     assert releases[0].name == hub.DEFAULT
     for release in releases:
         assert release.where in ("package", "download")
@@ -38,7 +38,7 @@ def test_every_release_is_described() -> None:
 def test_a_packaged_tagger_is_what_its_record_says(release: hub.Release) -> None:
     path = hub.packaged(release.name)
     assert path is not None
-    assert path.stat().st_size == release.bytes <= 4_000_000
+    assert path.stat().st_size == release.bytes <= 5_000_000
     tagger = lightmel.load(release.name)
     assert tagger.name == release.name
     assert tagger.config.slug == release.config
@@ -115,7 +115,7 @@ def test_the_list_of_releases_needs_no_torch() -> None:
         ("defualt", "default"),
         ("public:won2020-mtat-musicn", "public:won2020-mtat-musicnn"),
         ("won2020-msd-fcn", "public:won2020-msd-fcn"),
-        (hub.DEFAULT.replace("small", "smal"), hub.DEFAULT),
+        (hub.DEFAULT.replace("mobilenet", "moblenet"), hub.DEFAULT),
     ],
 )
 def test_an_unknown_name_is_told_the_nearest(name: str, suggestion: str) -> None:

@@ -98,8 +98,7 @@ def test_a_concept_is_a_plain_word_that_means_itself() -> None:
         concept = tags.concept(tag)
         assert concept
         assert concept == concept.lower().strip()
-        if tags.category(concept) != "other":
-            assert (tags.concept(concept), tags.category(concept)) == (concept, tags.category(tag))
+        assert (tags.concept(concept), tags.category(concept)) == (concept, tags.category(tag))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +114,7 @@ def test_a_concept_is_a_plain_word_that_means_itself() -> None:
         ("music", "music", ["Music"]),
         ("80s", "era", []),
         ("slow", "tempo and dynamics", []),
+        ("relaxing", "mood", ["Relaxing"]),  # no tag of any vocabulary
         ("happy", "mood", ["Happy music", "mood/theme---happy"]),
         ("soundtrack", "use", ["Soundtrack music", "mood/theme---film"]),
     ],
@@ -140,6 +140,7 @@ def test_case_and_hyphens_do_not_matter_and_an_unknown_tag_is_its_own_concept() 
         ("tag,category,concept\na b,genre,a b\nA-b,mood,a b\n", "'A-b' stands there twice"),
         ("tag,category,concept\na,genera,a\n", "'a' has the category 'genera'"),
         ("tag,category,concept\na,genre,c\nb,mood,c\n", "the concept 'c' is genre and mood"),
+        ("tag,category,concept\na,genre,b\nb,genre,c\n", "the concept 'b' is also a tag, of another"),
     ],
 )
 def test_a_table_that_contradicts_itself_is_refused(text: str, wrong: str) -> None:

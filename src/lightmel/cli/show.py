@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..inference import Tagging
     from ..models import Checked, Row
 
-NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN"}
+NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN", "mobilenet": "MobileNet"}
 _BAR_WIDTH = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _CATEGORIES = {"instrument": "Instruments", "tempo and dynamics": "Tempo"}
@@ -188,7 +188,7 @@ def _foot(console: Console, tagging: Tagging, took: float) -> None:
     plain = console.options.ascii_only
     _indented(
         console,
-        _line(f"{tagging.seconds:.1f} s of sound", signed, f"took {took:.2f} s", plain=plain),
+        _line(f"{tagging.seconds:.1f} s", signed, f"took {took:.2f} s", plain=plain),
         "dim",
     )
     console.print()

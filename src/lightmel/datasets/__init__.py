@@ -12,7 +12,14 @@ from .config import DataConfig
 
 if TYPE_CHECKING:
     from .dataset import Dataset, Problem, Split, same_protocol
-    from .human import TRUE_SHARE, HumanAnnotations, read_human_annotations, shares_of, whole_path
+    from .human import (
+        TRUE_SHARE,
+        HumanAnnotations,
+        read_human_annotations,
+        shares_of,
+        tag_columns,
+        whole_path,
+    )
     from .jamendo import load_jamendo
     from .magnatagatune import load_magnatagatune
     from .msd import load_msd
@@ -43,6 +50,7 @@ __all__ = [
     "same_protocol",
     "shares_of",
     "stratify",
+    "tag_columns",
     "unique_paths",
     "whole_path",
 ]
@@ -59,7 +67,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("hold_out", "stratify"), "splits"),
         "load_table": "table",
         **dict.fromkeys(("TRUE_SHARE", "HumanAnnotations", "read_human_annotations"), "human"),
-        **dict.fromkeys(("shares_of", "whole_path"), "human"),
+        **dict.fromkeys(("shares_of", "tag_columns", "whole_path"), "human"),
         **dict.fromkeys(("Track", "find_tracks", "read_tracks"), "tracks"),
     },
 )

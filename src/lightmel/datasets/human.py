@@ -21,6 +21,7 @@ HumanAnnotations = Mapping[Path, Mapping[str, float]]
 TRUE_SHARE = 0.5
 """Share of the annotators from which on a tag is true."""
 _NO_TAGS = ("path", "group", "split")
+"""Columns that say which music it is."""
 
 
 def whole_path(path: Path) -> Path:
@@ -47,13 +48,20 @@ def read_human_annotations(table: str | os.PathLike[str]) -> dict[Path, dict[str
         tags, labels = tag_lists(rows.column("tags"))
         shares: Sequence[Sequence[float]] = labels.astype(np.float64).tolist()
     else:
-        # Spreadsheets leave nameless columns.
-        tags = tuple(name for name in rows.header if name and name not in _NO_TAGS)
+        tags = tag_columns(rows)
         shares = list(zip(*(_shares(rows, tag) for tag in tags), strict=True)) or [()] * len(paths)
     found = {}
     for path, row in zip(paths, shares, strict=True):
         found[whole_path(rows.file.parent / path)] = dict(zip(tags, row, strict=True))
     return found
+
+
+def tag_columns(rows: Rows) -> tuple[str, ...]:
+    """Return the columns of a table that are about tags: all but the nameless ones that spreadsheets leave.
+
+    The columns ``path``, ``group`` and ``split`` say which music it is.
+    """
+    return tuple(name for name in rows.header if name and name not in _NO_TAGS)
 
 
 def _shares(rows: Rows, tag: str) -> list[float]:

@@ -13,13 +13,14 @@ from ..models import TaggingNetwork
 from .targets import at_rate
 
 
-def check_start(network: TaggingNetwork, other: Tagger) -> None:
+def check_start(network: TaggingNetwork, config: FrontendConfig, other: Tagger) -> None:
     """Refuse a tagger whose weights `network` cannot start from.
 
     Raises
     ------
     ConfigError
-        If the networks differ in more than input, strides and head.
+        If the networks differ in more than input, strides and head; or if bands must be matched, and one of
+        the front ends, `config` or the other's, has none.
     """
     own, theirs = ({k: v.shape for k, v in _body(n).items()} for n in (network, other.network))
     if network.architecture != other.network.architecture or own != theirs:
@@ -27,6 +28,9 @@ def check_start(network: TaggingNetwork, other: Tagger) -> None:
             f"The student cannot start from {other.name}: that is {_described(other.network)}; the student "
             f"is {_described(network)}. Both must be of one architecture, with filters of the same shapes."
         )
+    if _norm_of_bands(network) is not None:
+        for frontend in (config, other.config):
+            frontend.band_edges()
 
 
 @torch.no_grad()
@@ -52,7 +56,7 @@ def start_from(
     ConfigError
         As `check_start`.
     """
-    check_start(network, other)
+    check_start(network, config, other)
     network.load_state_dict({**network.state_dict(), **_body(other.network)})
     if (norm := _norm_of_bands(network)) is not None:
         mean, spread = _statistics(config, waves, sr)

@@ -203,7 +203,7 @@ def distill(
     columns_of([t.tags for t in loaded], tags, share > 0)  # what cannot be is refused before the work
     start = load(config.start) if config.start else None
     if start is not None:
-        check_start(network, start)
+        check_start(network, frontend, start)
     sr = audio.mp3_rate(config.sr or max(frontend.sr, *(t.config.sr for t in loaded)))
     length = round(config.window * sr)
     rng = np.random.default_rng(training.seed)

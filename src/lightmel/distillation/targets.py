@@ -215,7 +215,7 @@ def cached_logits(
     Raises
     ------
     TrainingError
-        If `work` cannot be written.
+        If `work` cannot be written, or a teacher gives logits that float16 does not hold.
     """
     digest = hashlib.sha256(f"{length} {sr}".encode() + windows.tobytes())
     for wave in corpus.clean:
@@ -241,7 +241,7 @@ def cached_logits(
     targets = torch.empty(len(windows), columns, dtype=torch.float16)
     with _Scores(file, targets) as scores:
         for part in teacher_logits(teachers, corpus, windows[scores.done :], length, sr):
-            scores.add(part.half())
+            scores.add(_half(part, teachers))
             if progress is not None:
                 progress("scoring", scores.done, len(windows))
     if file is not None:
@@ -250,6 +250,18 @@ def cached_logits(
         write_whole(file, buffer.getvalue(), TrainingError)
         scores.forget()
     return targets.float()
+
+
+def _half(logits: torch.Tensor, teachers: Sequence[Tagger]) -> torch.Tensor:
+    """Return logits as float16; `TrainingError` where a teacher gives what that does not hold."""
+    held = logits.half()
+    for teacher, own in zip(teachers, torch.split(held, [len(t.tags) for t in teachers], dim=1), strict=True):
+        if not own.isfinite().all():
+            raise TrainingError(
+                f"{teacher.name} gives logits that are not finite, or too large for float16: no student can "
+                "learn them. Leave this teacher out."
+            )
+    return held
 
 
 def _read(file: Path, shape: tuple[int, int]) -> torch.Tensor:

@@ -28,6 +28,7 @@ from ..datasets import (
     read_tracks,
     shares_of,
     stratify,
+    tag_columns,
     whole_path,
 )
 from ..errors import AudioError, ConfigError, DataError
@@ -56,8 +57,6 @@ Floats = NDArray[np.float64]
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 DEFAULT_CALIBRATION = CalibrationConfig()
-_NO_TAGS = {"path", "group", "split"}
-"""Columns of a table that says which music, and no labels."""
 
 
 def calibrate(
@@ -103,8 +102,8 @@ def calibrate(
     AudioError
         If a folder has no sound, or none of the music can be read.
     DataError
-        If a table cannot be read, names none of the tags or none of the music, or no tag has enough true and
-        false clips.
+        If there is no music, a table cannot be read, names none of the tags or none of the music, or no tag
+        has enough true and false clips.
     ConfigError
         If the tagger is not run by PyTorch, or has no tag "music" or "speech" where such sounds are given.
     """
@@ -115,8 +114,12 @@ def calibrate(
         if given and what not in columns:
             raise ConfigError(f"{tagger.name} has no tag {what!r}, which {given[0]} could say something of.")
     tracks = _tracks(music)
+    if not tracks:
+        raise DataError(
+            f"{_named(music, 'The music')} has no files: name some that {tagger.name} was not trained on."
+        )
     if annotations is None and isinstance(music, (str, os.PathLike)) and not Path(music).is_dir():
-        annotations = music if set(Rows(music).header) - _NO_TAGS - {""} else None
+        annotations = music if tag_columns(Rows(music)) else None
     shares = _shares(tagger, tracks, annotations, config.min_positives)
     spoken = [track for place in speech for track in _tracks(place)]
     known = {whole_path(track.path) for track in spoken}

@@ -80,7 +80,10 @@ class FrontendConfig(ABC):
         ConfigError
             If its rows are no bands of frequency.
         """
-        raise ConfigError(f"{self.slug} has no bands of frequency.")
+        raise ConfigError(
+            f"{self.slug} has no bands of frequency: what compares bands wants a mel-spectrogram, or a front "
+            "end whose configuration says their corners (band_edges)."
+        )
 
     def thinned(self, keep: int) -> FrontendConfig:
         """Return the configuration whose frames are every `keep`-th frame of this one's.

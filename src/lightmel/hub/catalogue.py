@@ -18,7 +18,7 @@ from ..errors import UnknownModelError, nearest
 from . import pons2019, public, schmid2023, won2020
 from .public import PublicCheckpoint
 
-DEFAULT = "mtat-musicnn-small-16k-mel48-x2-db"
+DEFAULT = "lightmel-mobilenet-16k-mel48-x2-db"
 """What ``"default"`` stands for."""
 CHECKPOINTS: dict[str, PublicCheckpoint] = {
     **won2020.CHECKPOINTS,

@@ -55,7 +55,10 @@ def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
     if first in names():
         spec, config = parse_name(text)
         if first not in SEGMENT_SECONDS:
-            raise ConfigError(f"{text!r}: the paper has no {first}, so that no length of input is known.")
+            raise ConfigError(
+                f"{text!r}: the paper has no {first}, so that no length of input is known. Name a tagger of "
+                "such a network, or ask `lightmel.models.network_cost` with an input shape."
+            )
         seconds = SEGMENT_SECONDS[first]
         cost = network_cost({**spec, "input_shape": config.input_shape(seconds)})
         return (Row(first, spec.get("size", "full"), config, seconds, cost, text),)

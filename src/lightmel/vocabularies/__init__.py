@@ -89,7 +89,7 @@ def same(tag: str, other: str) -> bool:
 
 @cache
 def _table() -> dict[str, tuple[str, str]]:
-    """Return category and concept of every tag, by its folded name."""
+    """Return category and concept of every tag and of every concept's own word, by folded name."""
     return _parse(_text("tags.csv"), "tags.csv")
 
 
@@ -105,6 +105,11 @@ def _parse(text: str, file: str) -> dict[str, tuple[str, str]]:
             raise ConfigError(f"{file}: {tag!r} stands there twice, with other words beside it.")
         if about.setdefault(meaning, kind) != kind:
             raise ConfigError(f"{file}: the concept {meaning!r} is {about[meaning]} and {kind}: choose one.")
+    for meaning, kind in about.items():  # a word such as "relaxing" need be no tag of any vocabulary
+        if found.setdefault(_folded(meaning), (kind, meaning)) != (kind, meaning):
+            raise ConfigError(
+                f"{file}: the concept {meaning!r} is also a tag, of another concept: rename one."
+            )
     return found
 
 
