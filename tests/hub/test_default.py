@@ -63,7 +63,7 @@ def test_the_card_of_a_tagger_says_what_was_measured(name: str) -> None:
     assert found["tagger"]["weights"] == lightmel.load(name).runtime.weights
     for figure in (
         *(found["human"][m]["value"] for m in ("roc_auc", "pr_auc")),
-        *(genre["value"] for genre in found["genres"].values()),
+        *(found["genres"][g]["value"] for g in ("classical", "electronic", "pop", "rock")),
         found["agreement"]["correlation"],
         found["music"]["held_out"]["value"],
         *(found["robustness"][way]["over_clips"] for way in ("mp3_32k", "12k", "minus_20_db", "phone")),
