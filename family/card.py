@@ -20,6 +20,7 @@ from ledger import read_rows
 from lightmel import hub
 from lightmel.checkpoint import read_description
 from lightmel.evaluation import markdown
+from lightmel.vocabularies import MUSIC
 from train import HISTORY, PACKAGE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -146,7 +147,12 @@ def chances(file: Path) -> str:
         f"({_mean(agreement['f1_before']):.3f} before, with .5 as the threshold).",
     ]
     for what, own in found["sounds"].items():
-        kept = f": {own['kept']:.1%} of {own['clips']} clips reach it" if own["kept"] is not None else ""
+        throughout = " throughout" if what == MUSIC else ""
+        kept = (
+            f": {own['kept']:.1%} of {own['clips']} clips reach it{throughout}"
+            if own["kept"] is not None
+            else ""
+        )
         told = f", {1 - own['told']:.1%} of {own['others']} others" if own["told"] is not None else ""
         lines.append(f"`{what}` holds from {own['threshold']:.2f} on{kept}{told}.")
     return "\n".join(f"- {line}" for line in lines)

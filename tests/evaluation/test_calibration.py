@@ -177,6 +177,35 @@ def sounds(tmp_path: Path) -> dict[str, Path]:
     return {name: tmp_path / name for name in waves}
 
 
+def test_music_reaches_its_threshold_throughout(tiny: Tiny, tmp_path: Path) -> None:
+    """What is half noise may be music on the mean, and is not to be called none in its other half."""
+    tagger = tiny(1, tags=("speech", "music", "rain"))
+    time = np.arange(40 * SR) / SR
+    for name in ("music", "rain"):
+        (tmp_path / name).mkdir()
+    for i in range(6):
+        rng = np.random.default_rng(i)
+        tone = 0.3 * np.sin(2 * np.pi * rng.uniform(100, 900) * time)
+        tone[: 15 * SR] += 0.05 * i * rng.standard_normal(15 * SR)
+        soundfile.write(tmp_path / "music" / f"{i}.wav", tone, SR)
+        soundfile.write(tmp_path / "rain" / f"{i}.wav", 0.2 * rng.standard_normal(2 * SR), SR)
+    made, found = calibrate(tagger, tmp_path / "music", not_music=[tmp_path / "rain"])
+    column, near = made.tags.index("music"), int(5 / tagger.segment_seconds)  # ten seconds in all
+    lowest, means = [], []
+    for path in sorted((tmp_path / "music").iterdir()):
+        scores = tagger.taggram(path).scores[:, column]
+        padded = np.pad(scores, near, constant_values=np.nan)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * near + 1)
+        lowest.append(np.nanmean(windows, axis=1).min())
+        means.append(scores.mean())
+    others = rows_of(tagger, sorted((tmp_path / "rain").iterdir()))[:, column]
+    wanted = separating_threshold(np.array(lowest), others, 0.02)
+    assert found.sounds["music"].threshold == pytest.approx(wanted, abs=1e-6)
+    assert abs(wanted - separating_threshold(np.array(means), others, 0.02)) > 1e-4
+    for path in sorted((tmp_path / "music").iterdir()):
+        assert made.tag(path).notes == ()
+
+
 def test_music_and_speech_are_told_from_other_sounds(tiny: Tiny, sounds: dict[str, Path]) -> None:
     tagger = tiny(1, tags=("speech", "music", "rain"))
     music, rain, talk = (rows_of(tagger, sorted(folder.iterdir())) for folder in sounds.values())

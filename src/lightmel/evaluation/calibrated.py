@@ -13,6 +13,7 @@ import numpy as np
 from .._files import beside, write_whole
 from ..errors import DataError
 from ..inference import Tagger
+from ..vocabularies import MUSIC
 from .chances import Bin
 
 
@@ -50,6 +51,9 @@ class Agreement:
 @dataclass(frozen=True)
 class Separation:
     """How a tag tells two kinds of sound apart: music and none, or speech and other sounds without music.
+
+    Music must reach the threshold throughout, in every stretch that may be called a part; other sounds count
+    by the mean over the clip.
 
     Attributes
     ----------
@@ -149,7 +153,9 @@ class Calibration:
         for what, own in self.sounds.items():
             line = f"{what} from {own.threshold:.2f} on"
             if own.kept is not None and own.told is not None:
-                line += f": {own.kept:.1%} reach it, and {1 - own.told:.1%} of {own.others} other sounds"
+                throughout = " throughout" if what == MUSIC else ""
+                line += f": {own.kept:.1%} reach it{throughout}, "
+                line += f"and {1 - own.told:.1%} of {own.others} other sounds"
             lines.append(f"{line}.")
         return "\n".join(lines)
 

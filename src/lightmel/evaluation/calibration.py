@@ -32,7 +32,7 @@ from ..datasets import (
     whole_path,
 )
 from ..errors import AudioError, ConfigError, DataError
-from ..inference import LIMITS, NOT_MUSIC, SPEECH, Tagger, load, sound_columns
+from ..inference import LIMITS, NOT_MUSIC, SPEECH, Tagger, load, neighbours, sound_columns
 from ..models import TaggingNetwork
 from ..vocabularies import MUSIC, category
 from .calibrated import Agreement, Calibrated, Calibration, Separation, mean_f1
@@ -356,27 +356,44 @@ def _parts(
 def _separations(
     tagger: Tagger, own: _Scored, other: Mapping[str, _Scored], config: CalibrationConfig
 ) -> dict[str, Separation]:
-    """Return how music is told from other sounds, and speech from the rest of these, where they are given."""
+    """Return how music is told from other sounds, and speech from the rest of these, where they are given.
+
+    A tagging says which parts of music are none, so that music must reach the threshold throughout.
+    """
     columns = sound_columns(tagger.tags)
     found: dict[str, Separation] = {}
     if other:
-        found[MUSIC] = _separation(columns[MUSIC], [own], list(other.values()), config.missed_music, config)
+        throughout = own.logits.lowest(columns[MUSIC], neighbours(tagger.segment_seconds))
+        found[MUSIC] = _separation(
+            [(throughout, own.groups)],
+            [_whole(clips, columns[MUSIC]) for clips in other.values()],
+            config.missed_music,
+            config,
+        )
     if len(other) == len((NOT_MUSIC, SPEECH)):
-        found[SPEECH] = _separation(columns[SPEECH], [other[SPEECH]], [other[NOT_MUSIC]], 1.0, config)
+        inside, outside = (_whole(other[what], columns[SPEECH]) for what in (SPEECH, NOT_MUSIC))
+        found[SPEECH] = _separation([inside], [outside], 1.0, config)
     return found
 
 
+_Grouped: TypeAlias = "tuple[Floats, Sequence[str]]"
+"""The score of each clip, and its group."""
+
+
+def _whole(clips: _Scored, column: int) -> _Grouped:
+    return clips.logits.scores()[:, column], clips.groups
+
+
 def _separation(
-    column: int,
-    inside: Sequence[_Scored],
-    outside: Sequence[_Scored],
+    inside: Sequence[_Grouped],
+    outside: Sequence[_Grouped],
     most_missed: float,
     config: CalibrationConfig,
 ) -> Separation:
     scored = [*inside, *outside]
-    scores = np.concatenate([clips.logits.scores()[:, column] for clips in scored])
-    groups = np.array([f"{i} {group}" for i, clips in enumerate(scored) for group in clips.groups])
-    belongs = np.arange(len(scores)) < sum(len(clips.rows) for clips in inside)
+    scores = np.concatenate([own for own, _ in scored])
+    groups = np.array([f"{i} {group}" for i, (_, own) in enumerate(scored) for group in own])
+    belongs = np.arange(len(scores)) < sum(len(own) for own, _ in inside)
     parts = _parts(groups, np.stack([belongs, ~belongs], axis=1), config)
     reach = np.zeros(len(scores), dtype=np.bool_)
     for part in () if parts is None else range(parts.max() + 1):

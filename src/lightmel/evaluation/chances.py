@@ -97,6 +97,19 @@ class ClipLogits:
         """Return the scores of the clips, ``(clips, tags)``: means over sigmoid(slope * logit + offset)."""
         return self.mean(_sigmoid(slopes * self.logits.astype(np.float64) + offsets))
 
+    def lowest(self, column: int, around: int) -> Floats:
+        """Return for each clip the lowest score of one tag in it, ``(clips,)``, smoothed as parts are found.
+
+        A segment's score is the mean over it and `around` segments on either side, as far as the clip goes.
+        """
+        scores = _sigmoid(self.logits[:, column].astype(np.float64))
+        ends = np.append(self.starts[1:], len(scores))
+        smoothed = [
+            [scores[max(first, i - around) : min(end, i + around + 1)].mean() for i in range(first, end)]
+            for first, end in zip(self.starts, ends, strict=True)
+        ]
+        return np.array([min(own) for own in smoothed])
+
 
 @dataclass(frozen=True)
 class Chances:

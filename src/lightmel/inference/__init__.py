@@ -8,7 +8,7 @@ from .._lazy import lazily
 
 if TYPE_CHECKING:
     from .loading import load, tag
-    from .parts import LIMITS, NOT_MUSIC, SPEECH, Part, sound_columns
+    from .parts import LIMITS, NOT_MUSIC, SPEECH, Part, neighbours, sound_columns
     from .results import SCHEMA, Tagging, Taggram
     from .runtimes import Output, Runtime, TorchRuntime, available_devices, check_precision, resolve_device
     from .segments import Segment, cut
@@ -34,6 +34,7 @@ __all__ = [
     "check_precision",
     "cut",
     "load",
+    "neighbours",
     "resolve_device",
     "sound_columns",
     "tag",
@@ -43,7 +44,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("load", "tag"), "loading"),
-        **dict.fromkeys(("LIMITS", "NOT_MUSIC", "SPEECH", "Part", "sound_columns"), "parts"),
+        **dict.fromkeys(("LIMITS", "NOT_MUSIC", "SPEECH", "Part", "neighbours", "sound_columns"), "parts"),
         **dict.fromkeys(("SCHEMA", "Tagging", "Taggram"), "results"),
         **dict.fromkeys(
             ("Output", "Runtime", "TorchRuntime", "available_devices", "check_precision", "resolve_device"),

@@ -65,6 +65,11 @@ def sound_columns(tags: Sequence[str]) -> dict[str, int]:
     return {what: meanings.index(what) for what in LIMITS if what in meanings}
 
 
+def neighbours(segment_seconds: float) -> int:
+    """Return with how many segments on either side a segment's scores are averaged."""
+    return int(WINDOW / 2 / segment_seconds)
+
+
 class PartFinder:
     """Takes one segment after the other, and says at the end what the sound and its parts are.
 
@@ -84,7 +89,7 @@ class PartFinder:
         self._limits = {
             what: thresholds[column] if thresholds else LIMITS[what] for what, column in self._columns.items()
         }
-        self._around = int(WINDOW / 2 / segment_seconds)
+        self._around = neighbours(segment_seconds)
         self._window: deque[_Seen] = deque()
         self._next = 0  # of the window, whose turn it is
         self._seconds: defaultdict[str, float] = defaultdict(float)
