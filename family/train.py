@@ -20,7 +20,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from lightmel.distillation import DISTILL_TRAINING, DistillConfig, distill, read_tracks
+from lightmel.datasets import read_tracks
+from lightmel.distillation import DISTILL_TRAINING, DistillConfig, distill
 from lightmel.inference import Tagger, load
 from lightmel.training import Callbacks
 

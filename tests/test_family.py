@@ -235,7 +235,8 @@ def test_what_is_not_held_out_is_marked() -> None:
 
 
 def test_the_note_on_the_default_is_what_its_split_gives(shared: Path) -> None:
-    from lightmel.distillation import hold_out_tracks, read_tracks
+    from lightmel.datasets import read_tracks
+    from lightmel.distillation import hold_out_tracks
 
     music = shared / "music"
     tracks = [t for t in read_tracks(music / "tracks.csv") if t.path.suffix == ".opus"]

@@ -16,8 +16,7 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
     package
         Its name.
     homes
-        For each name the module of the package that has it, or ``.room`` for a room beside the package; empty
-        where it is a module itself.
+        For each name the module of the package that has it; empty where it is a module itself.
     """
 
     def look_up(name: str) -> Any:

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 import lightmel
+from lightmel.datasets import Track, find_tracks
 from lightmel.distillation import (
     DistillConfig,
     MusicConfig,
     StudentJob,
-    Track,
-    find_tracks,
     hold_out_tracks,
     make_student,
 )

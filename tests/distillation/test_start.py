@@ -14,7 +14,8 @@ from torch import nn
 
 from lightmel import audio
 from lightmel.checkpoint import Description
-from lightmel.distillation import DistillConfig, distill, find_tracks
+from lightmel.datasets import find_tracks
+from lightmel.distillation import DistillConfig, distill
 from lightmel.distillation import student as room
 from lightmel.distillation.start import check_start, start_from
 from lightmel.errors import ConfigError

@@ -9,7 +9,7 @@ import copy
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import nn
@@ -18,6 +18,9 @@ from ..errors import ConfigError, ShapeError
 
 EPS = 1e-5
 """What a normalisation adds to the variance where nothing is said: PyTorch's own."""
+
+
+Network = TypeVar("Network", bound="TaggingNetwork")
 
 
 class TaggingNetwork(nn.Module):
@@ -135,6 +138,22 @@ def check_eps(eps: float) -> None:
     """
     if not 0 < eps < math.inf:
         raise ConfigError(f"eps is added to a variance: a finite number above 0, not {eps!r}.")
+
+
+def drawn(make: Callable[[], Network], generator: torch.Generator | None) -> Network:
+    """Return the network that `make` builds, with weights that `generator` alone has drawn.
+
+    It is built without memory first: the layers' own initialization would draw from the global generator.
+    """
+    device = torch.get_default_device()
+    with torch.device("meta"):
+        model = make()
+    model.to_empty(device=device)
+    for layer in model.modules():
+        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            layer.reset_parameters()
+    initialize(model, generator)
+    return model
 
 
 def initialize(module: nn.Module, generator: torch.Generator | None) -> None:

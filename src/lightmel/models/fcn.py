@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ShapeError
-from .base import TaggingNetwork, initialize, whole_numbers
+from .base import TaggingNetwork, drawn, whole_numbers
 from .fast import InPieces, Layer, PooledBlock, rearrange
 
 FILTERS = (64, 128, 128, 128, 64)
@@ -95,6 +95,4 @@ def build_fcn(
     ShapeError
         If its pools do not end at 1x1 on that shape.
     """
-    model = Fcn(input_shape, n_tags)
-    initialize(model, generator)
-    return model
+    return drawn(lambda: Fcn(input_shape, n_tags), generator)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ConfigError, ShapeError
-from .base import TaggingNetwork, initialize, whole_numbers
+from .base import TaggingNetwork, drawn, whole_numbers
 from .fast import FoldedConvolution2d, InPieces, Layer, rearrange
 
 LEAST_BANDS, LEAST_FRAMES = 3, 2
@@ -296,12 +296,6 @@ def build_mobilenet(
     if not 0 < width <= 8:
         raise ConfigError(f"MobileNet's width multiplies the original's channels, from 0 to 8, not {width}.")
     found = plan_strides(input_shape) if strides is None else strides
-    device = torch.get_default_device()
-    with torch.device("meta"):  # the layers' own initialization would draw from the global generator
-        model = MobileNet(input_shape, n_tags, width=width, strides=found, dropout=dropout)
-    model.to_empty(device=device)
-    for layer in model.modules():
-        if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            layer.reset_parameters()
-    initialize(model, generator)
-    return model
+    return drawn(
+        lambda: MobileNet(input_shape, n_tags, width=width, strides=found, dropout=dropout), generator
+    )

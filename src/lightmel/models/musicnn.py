@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ConfigError, nearest
-from .base import EPS, TaggingNetwork, check_eps, initialize, unusual, whole_numbers
+from .base import EPS, TaggingNetwork, check_eps, drawn, unusual, whole_numbers
 from .fast import FoldedConvolution, Layer, PeakFilters, pad_same, rearrange
 
 Timbre = Sequence[tuple[float, int, int]]
@@ -289,15 +289,16 @@ def build_musicnn(
             f"{shape['timbre']} and {shape['temporal']}."
         )
     check_eps(eps)
-    model = Musicnn(
-        input_shape,
-        n_tags,
-        variant=variant,
-        dropout=dropout,
-        relu_first=variant == "paper" if relu_first is None else relu_first,
-        every_band=every_band,
-        eps=eps,
-        **shape,
+    return drawn(
+        lambda: Musicnn(
+            input_shape,
+            n_tags,
+            variant=variant,
+            dropout=dropout,
+            relu_first=variant == "paper" if relu_first is None else relu_first,
+            every_band=every_band,
+            eps=eps,
+            **shape,
+        ),
+        generator,
     )
-    initialize(model, generator)
-    return model

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import ConfigError, ShapeError, nearest
-from .base import EPS, TaggingNetwork, check_eps, initialize, unusual
+from .base import EPS, TaggingNetwork, check_eps, drawn, unusual
 from .fast import InPieces, Layer, PooledBlock, rearrange
 from .pooling import PoolingPlan, plan
 
@@ -211,12 +211,9 @@ def build_vgg(
             f"the strides {steps}."
         )
     filters = WIDTHS[size] if widths is None else widths
-    device = torch.get_default_device()
-    with torch.device("meta"):  # the layers' own initialization would draw from the global generator
-        model = Vgg(shape, n_tags, widths=filters, pools=sizes, strides=steps, relu_first=relu_first, eps=eps)
-    model.to_empty(device=device)
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_parameters()
-    initialize(model, generator)
-    return model
+    return drawn(
+        lambda: Vgg(
+            shape, n_tags, widths=filters, pools=sizes, strides=steps, relu_first=relu_first, eps=eps
+        ),
+        generator,
+    )
