@@ -1,11 +1,13 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, or by one process at a time."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import LightmelError
 
@@ -99,3 +101,31 @@ def write_whole(path: str | os.PathLike[str], data: bytes, error: type[LightmelE
             raise
     except OSError as cause:
         raise error(f"{target} cannot be written: {cause.strerror or cause}.") from cause
+
+
+_FAR = 1 << 40
+"""A byte that no file has: Windows lets nobody else write to one that is locked."""
+
+
+def claim(file: BinaryIO, error: type[LightmelError]) -> None:
+    """Keep other processes from claiming an open file until it is closed, which a killed process does too.
+
+    Raises
+    ------
+    LightmelError
+        Of the kind `error`, if another process has claimed it.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(_FAR)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as cause:
+        raise error(
+            f"{file.name} is being written by another process: wait until it is done, or use another folder."
+        ) from cause

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -398,3 +400,37 @@ def test_scores_on_disk_that_are_damaged_are_refused(
             kept.write_bytes(b"")
     with pytest.raises(TrainingError, match=rf"{kept.name} .*delete it"):
         distill([teacher], tracks, config, once, work=tmp_path)
+
+
+def test_two_processes_do_not_score_into_one_file(
+    music: Path, teacher: Tagger, config: DistillConfig, training: TrainConfig, tmp_path: Path
+) -> None:
+    tracks, once = find_tracks(music)[:4], replace(training, epochs=1)
+
+    def interrupt(what: str, done: int, _: int) -> None:
+        if what == "scoring" and done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        distill([teacher], tracks, config, once, work=tmp_path, callbacks=Callbacks(on_progress=interrupt))
+    (part,) = tmp_path.glob("teacher-*.part")
+    held = part.read_bytes()
+    code = (
+        "import sys; from lightmel._files import claim; from lightmel.errors import TrainingError\n"
+        "file = open(sys.argv[1], 'a+b'); claim(file, TrainingError); print('claimed', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(part)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"claimed\n"
+        with pytest.raises(TrainingError, match=rf"{part.name} is being written by another process"):
+            distill([teacher], tracks, config, once, work=tmp_path)
+        assert part.read_bytes() == held
+    finally:
+        other.kill()
+        other.communicate()
+    distill([teacher], tracks, config, once, work=tmp_path)  # a killed one leaves nothing behind
+    assert not list(tmp_path.glob("*.part"))

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from .. import audio, vocabularies
-from .._files import write_whole
+from .._files import claim, write_whole
 from ..errors import ConfigError, TrainingError
 from ..inference import Tagger, TorchRuntime
 from .corpus import Corpus, Progress, render
@@ -299,6 +299,11 @@ class _Scores:
             with self._writing():
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._out = self._path.open("a+b")
+                try:
+                    claim(self._out, TrainingError)  # two would append to each other's windows
+                except TrainingError:
+                    self._out.close()
+                    raise
                 row = 2 * self._targets.shape[1]
                 # Whole passes only: how many windows share one may show in the last digit.
                 self.done = self._path.stat().st_size // row // _TEACHER_BATCH * _TEACHER_BATCH
