@@ -143,3 +143,8 @@ def test_the_list_and_the_default_stay_off_the_network(network: Any) -> None:
     hub.packaged("default")
     hub.costs_of("default")
     assert fake.asked == []
+
+
+def test_many_teachers_are_counted() -> None:
+    (default,) = (r for r in hub.releases() if r.name == hub.DEFAULT)
+    assert default.summary == "mobilenet, 3 s a time, from 5 taggers"

@@ -71,14 +71,19 @@ def releases() -> tuple[Release, ...]:
     )
 
 
+_FEW = 2
+"""As many teachers are named in one line; the card names them all."""
+
+
 def _packaged_release(path: Path) -> Release:
     description = read_description(path)
     teachers = description.provenance.get("teachers") or ["labelled clips"]
+    learned_from = ", ".join(teachers) if len(teachers) <= _FEW else f"{len(teachers)} taggers"
     architecture = read_network(path)["architecture"]
     return _release(
         description,
         bytes=path.stat().st_size,
-        summary=f"{architecture}, {description.segment_seconds:g} s a time, from {', '.join(teachers)}",
+        summary=f"{architecture}, {description.segment_seconds:g} s a time, from {learned_from}",
         where="package",
     )
 
