@@ -17,7 +17,7 @@ from pathlib import Path
 from lightmel.checkpoint import read_description
 from lightmel.datasets import Rows, Track
 from lightmel.evaluation import CalibrationConfig, calibrate
-from train import PACKAGE, weights
+from train import FILES, PACKAGE, PRECISION, teacher, weights
 
 
 def tracks_of(folder: Path, wanted: set[str] | None = None) -> list[Track]:
@@ -55,6 +55,7 @@ def main() -> None:
     }
     noise = [t for t in tracks_of(shared / "not-music") if t.group in held]
     speech = [t for t in tracks_of(shared / "not-music", spoken) if t.group in held]
+    teachers = [teacher(name, shared, PRECISION) for name in FILES]
     for path in sorted(weights(work).glob("*.safetensors")):
         if not fnmatch(path.stem, given.only) or (given.out / path.name).exists():
             continue
@@ -64,6 +65,7 @@ def main() -> None:
             shared / "music" / "human_tags.csv",
             not_music=[write_table(work / "not-music.csv", noise)],
             speech=[write_table(work / "speech.csv", speech)],
+            teachers=teachers,
             config=CalibrationConfig(version=read_description(path).version),
         )
         found.save(given.out / path.name)

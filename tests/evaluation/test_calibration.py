@@ -160,6 +160,45 @@ def test_tags_without_labels_are_not_verified(tagger: Tagger, labeled: Path, tmp
     assert tagging.unverified() == {"low", "noise"}
 
 
+def test_a_label_counts_for_its_concept(tiny: Tiny, labeled: Path) -> None:
+    tagger = tiny(3, tags=("female vocal", "woman", "noise"))
+    given = {path: {"female vocal": own["high"]} for path, own in read_human_annotations(labeled).items()}
+    _, found = calibrate(tagger, labeled.parent, given)
+    assert found.verified == ("female vocal", "woman")
+    assert found.positives["woman"] == found.positives["female vocal"]
+    given = {path: {**own, "woman": 0.0} for path, own in given.items()}  # a label of its own comes first
+    _, found = calibrate(tagger, labeled.parent, given)
+    assert found.verified == ("female vocal",)
+
+
+def test_tags_without_labels_are_as_their_teachers_are(
+    tiny: Tiny, tagger: Tagger, labeled: Path, tmp_path: Path
+) -> None:
+    files = paths(labeled)
+    given = {path: {"high": own["high"]} for path, own in read_human_annotations(labeled).items()}
+    teachers = [tiny(7, tags=("high", "LOW", "b")), tiny(8, tags=("other", "high", "b"))]
+    made, found = calibrate(tagger, labeled.parent, given, teachers=teachers)
+    shares = shares_of(given, files, ("high",))
+    wanted = []
+    for teacher, place in zip(teachers, (0, 1), strict=True):
+        logits = logits_of(teacher, files)
+        every = np.full((len(files), 3), np.nan)
+        every[:, place] = shares[:, 0]
+        own = fit_chances(logits, every)
+        wanted.append((own.slope, own.offset))
+    assert list(found.teachers.values()) == [pytest.approx(one) for one in wanted]
+    # "low" is known to the first alone, "noise" to none, "high" has labels.
+    slope, offset = wanted[0]
+    low = logits_of(tagger, files).scores(slope, offset)[:, 1]
+    assert rows_of(made, files)[:, 1] == pytest.approx(low, abs=1e-5)
+    alone, _ = calibrate(tagger, labeled.parent, given)
+    assert rows_of(made, files)[:, [0, 2]] == pytest.approx(rows_of(alone, files)[:, [0, 2]], abs=1e-5)
+    assert made.description.provenance["calibration"]["chances"]["teachers"] == {
+        name: values for name, values in found.teachers.items()
+    }
+    assert f"  {teachers[0].name} {slope:.2f} {offset:+.2f}" in found.summary()
+
+
 @pytest.fixture
 def sounds(tmp_path: Path) -> dict[str, Path]:
     """Folders of eight files each: low tones, noise, high tones."""
@@ -267,6 +306,10 @@ def test_what_cannot_be(tiny: Tiny, tagger: Tagger, labeled: Path, tmp_path: Pat
         calibrate(tagger, labeled.parent, {path: {"low": 1.0} for path in given})
     with pytest.raises(DataError, match="shares are between 0 and 1"):
         calibrate(tagger, labeled.parent, {path: {"low": 7.0} for path in given})
+    with pytest.raises(ConfigError, match="Without labels, teachers say nothing"):
+        calibrate(tagger, labeled.parent, teachers=[tiny(0)])
+    with pytest.raises(DataError, match=r"too little of the tags of the teacher tiny-0 \(voice, "):
+        calibrate(tagger, labeled, teachers=[tiny(0)])
     bad = tmp_path / "bad.wav"
     bad.write_text("no sound")
     with pytest.raises(AudioError, match="None of the 1 files of music could be read"):

@@ -38,6 +38,14 @@ def calibrate(
         Path | None,
         typer.Option(help="A table of path and labels of all or some of the music.", show_default=False),
     ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A tagger that this one learnt from, whose labeled tags tell how high it scores; several "
+            "times for several.",
+            show_default=False,
+        ),
+    ] = None,
     not_music: Annotated[
         Sounds,
         typer.Option(
@@ -68,6 +76,7 @@ def calibrate(
             music,
             annotations,
             config(),
+            teachers=[load(name, device=device) for name in teacher or ()],
             not_music=not_music or (),
             speech=speech or (),
             on_clip=tell.progress,

@@ -132,15 +132,10 @@ def columns_of(
         by_concept: Columns = []
         for end, own in zip(ends, teachers, strict=True):
             first = int(end) - len(own)
-            if named := [first + k for k, name in enumerate(own) if vocabularies.same(name, tag)]:
+            named, meant = ([first + i for i in places] for places in vocabularies.known_as(tag, own))
+            if named:
                 by_name.append(named)
-            elif concepts and (
-                meant := [
-                    first + k
-                    for k, name in enumerate(own)
-                    if vocabularies.concept(name) == vocabularies.concept(tag)
-                ]
-            ):
+            elif concepts and meant:
                 by_concept.append(meant)
         if not by_name:
             by_name, by_concept = by_concept, []

@@ -95,6 +95,9 @@ class Calibration:
         Of the logits of all other tags; 1 and 0 without labels.
     thresholds
         One a tag.
+    teachers
+        Slope and offset that the tags with labels of each teacher share; tags that a teacher knows have these
+        in place of the ones above.
     agreement
         With the labels; None without any, or with too few groups to leave some out.
     sounds
@@ -116,6 +119,7 @@ class Calibration:
     slope: float
     offset: float
     thresholds: Mapping[str, float]
+    teachers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     agreement: Agreement | None = None
     sounds: Mapping[str, Separation] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -140,8 +144,10 @@ class Calibration:
             lines.append(
                 f"{self.annotated_clips} of them, of {self.annotated_groups} groups, have labels: "
                 f"{len(self.verified)} tags are verified, the others have slope {self.slope:.2f} and offset "
-                f"{self.offset:+.2f} of these."
+                f"{self.offset:+.2f} of these"
+                + ("." if not self.teachers else ", or those of the teachers that know them:")
             )
+            lines += [f"  {name} {a:.2f} {b:+.2f}" for name, (a, b) in self.teachers.items()]
         else:
             lines.append("No labels: scores are taken for chances as they are.")
         if (found := self.agreement) is not None:

@@ -34,7 +34,7 @@ from ..datasets import (
 from ..errors import AudioError, ConfigError, DataError
 from ..inference import LIMITS, NOT_MUSIC, SPEECH, Tagger, load, neighbours, sound_columns
 from ..models import TaggingNetwork
-from ..vocabularies import MUSIC, category
+from ..vocabularies import MUSIC, category, known_as
 from .calibrated import Agreement, Calibrated, Calibration, Separation, mean_f1
 from .chances import (
     Chances,
@@ -65,6 +65,7 @@ def calibrate(
     annotations: Place | HumanAnnotations | None = None,
     config: CalibrationConfig = DEFAULT_CALIBRATION,
     *,
+    teachers: Sequence[Tagger | Place] = (),
     not_music: Sequence[Place] = (),
     speech: Sequence[Place] = (),
     on_clip: Progress | None = None,
@@ -90,8 +91,13 @@ def calibrate(
     annotations
         Labels of all or some of it, as `lightmel.datasets.read_human_annotations` reads them. Without any, a
         table of music with more columns than ``path``, ``group`` and ``split`` is taken for them.
+        A tag that they do not name has those of other tags of its concept, where they name any.
     config
         How.
+    teachers
+        Taggers whose logits this one has learnt, as after `lightmel.distill`. A tag without labels then has
+        the common slope and offset of those teachers that know it, in place of the ones of this tagger's own
+        tags with labels: networks trained on other labels differ in how high they score.
     not_music, speech
         Folders or tables of sounds that are no music, and of speech; what is among both is speech.
     on_clip
@@ -130,11 +136,21 @@ def calibrate(
     other = {what: read(what, found) for what, found in sounds.items() if found}
     shares = shares[own.rows]
     labeled = np.flatnonzero(~np.isnan(shares).all(axis=1))
-    chances, agreement = _unchanged(len(tagger.tags)), None
+    chances, agreement, taught = _unchanged(len(tagger.tags)), None, list[_Teacher]()
+    if teachers and annotations is None:
+        raise ConfigError("Without labels, teachers say nothing: name some with annotations.")
     if annotations is not None:
         if not len(labeled):
             raise AudioError("None of the clips with labels could be read.")
         chances = fit_chances(own.logits.take(labeled), shares[labeled], config.min_positives)
+        labels = _labels(annotations)
+        told_of = {whole_path(path) for path in labels}
+        known_tracks = [track for track in tracks if whole_path(track.path) in told_of]
+        taught = [
+            _common(teacher, known_tracks, labels, config.min_positives, _Read(teacher, config, on_clip))
+            for teacher in (own if isinstance(own, Tagger) else load(own) for own in teachers)
+        ]
+        chances = _as_taught(chances, tagger.tags, taught)
         chances = _without(chances, list(columns.values()))
         agreement = _agreement(tagger, own, shares, config, chances.verified)
     limits = list(_thresholds(tagger, chances, own.logits, [found.logits for found in other.values()]))
@@ -157,6 +173,7 @@ def calibrate(
         verified=tuple(tags[i] for i in np.flatnonzero(chances.verified)),
         slope=chances.slope,
         offset=chances.offset,
+        teachers={teacher.name: (teacher.slope, teacher.offset) for teacher in taught},
         thresholds=dict(zip(tags, map(float, limits), strict=True)),
         agreement=agreement,
         sounds=separations,
@@ -207,15 +224,15 @@ def _shares(
     if source is None:
         return np.full((len(tracks), len(tagger.tags)), np.nan)
     called = _named(source, "The annotations")
-    given = source if isinstance(source, Mapping) else read_human_annotations(source)
-    everywhere = shares_of(given, list(given), tagger.tags)
+    given = _labels(source)
+    everywhere = _meant(given, list(given), tagger.tags)
     if np.isnan(everywhere).all():
         raise DataError(
             f"{called} names none of the tags of {tagger.name} ({', '.join(tagger.tags[:5])}, ...). A tag is "
             "a column, or stands in the lists of a column 'tags'. A table of music without labels has the "
             "columns path, group and split alone."
         )
-    shares = shares_of(given, [track.path for track in tracks], tagger.tags)
+    shares = _meant(given, [track.path for track in tracks], tagger.tags)
     shares[:, list(sound_columns(tagger.tags).values())] = np.nan
     if np.isnan(shares).all():
         raise DataError(
@@ -236,6 +253,59 @@ def _shares(
     if always:
         log.warning("%s: every clip has %s: it stays unverified.", called, ", ".join(always))
     return shares
+
+
+def _labels(source: Place | HumanAnnotations) -> HumanAnnotations:
+    return source if isinstance(source, Mapping) else read_human_annotations(source)
+
+
+def _meant(given: HumanAnnotations, paths: Sequence[Path], tags: Sequence[str]) -> Floats:
+    """Return `shares_of`; for a tag that no label names, the highest of those of its concept."""
+    shares = shares_of(given, paths, tags)
+    names = list(dict.fromkeys(name for own in given.values() for name in own))
+    for i, tag in enumerate(tags):
+        by_name, by_concept = known_as(tag, names)
+        if by_concept and not by_name:
+            meant = shares_of(given, paths, [names[k] for k in by_concept])
+            shares[:, i] = np.fmax.reduce(meant, axis=1)
+    return shares
+
+
+@dataclass(frozen=True)
+class _Teacher:
+    """A tagger that was learnt from: its tags, and the slope and offset that those with labels share."""
+
+    name: str
+    tags: tuple[str, ...]
+    slope: float
+    offset: float
+
+
+def _common(
+    teacher: Tagger, tracks: Sequence[Track], given: HumanAnnotations, min_positives: int, read: _Read
+) -> _Teacher:
+    found = read(f"labeled music by {teacher.name}", tracks)
+    shares = _meant(given, [tracks[i].path for i in found.rows], teacher.tags)
+    if not enough(shares, min_positives).any():
+        raise DataError(
+            f"The labels say too little of the tags of the teacher {teacher.name} "
+            f"({', '.join(teacher.tags[:5])}, ...): leave it out."
+        )
+    chances = fit_chances(found.logits, shares, min_positives)
+    return _Teacher(teacher.name, teacher.tags, chances.slope, chances.offset)
+
+
+def _as_taught(chances: Chances, tags: Sequence[str], teachers: Sequence[_Teacher]) -> Chances:
+    """Return chances in which tags that are not verified have what the teachers that know them share."""
+    slopes, offsets = chances.slopes.copy(), chances.offsets.copy()
+    for i in np.flatnonzero(~chances.verified).tolist():
+        places = [(teacher, *known_as(tags[i], teacher.tags)) for teacher in teachers]
+        by_name = [teacher for teacher, named, _ in places if named]
+        by_concept = [teacher for teacher, _, meant in places if meant]
+        if knowing := by_name or by_concept:
+            slopes[i] = np.exp(np.mean([np.log(teacher.slope) for teacher in knowing]))
+            offsets[i] = np.mean([teacher.offset for teacher in knowing])
+    return replace(chances, slopes=slopes, offsets=offsets)
 
 
 @dataclass(frozen=True)
@@ -425,8 +495,8 @@ def _provenance(calibration: Calibration, before: Mapping[str, Any]) -> dict[str
         held = earlier if isinstance(earlier, Mapping) else {}
         return found | {what: held[what] for what in ("chances", "verified") if what in held}
     agreement = calibration.agreement
-    kept = ("annotations", "annotated_clips", "annotated_groups", "slope", "offset")
-    chances = {what: plain[what] for what in kept}
+    told = ("annotations", "annotated_clips", "annotated_groups", "slope", "offset", "teachers")
+    chances = {what: plain[what] for what in told}
     if agreement is not None:
         chances |= {
             "folds": agreement.folds,

@@ -24,7 +24,17 @@ from importlib import resources
 
 from ..errors import ConfigError, nearest
 
-__all__ = ["CATEGORIES", "MUSIC", "VOCABULARIES", "audioset_index", "category", "concept", "read", "same"]
+__all__ = [
+    "CATEGORIES",
+    "MUSIC",
+    "VOCABULARIES",
+    "audioset_index",
+    "category",
+    "concept",
+    "known_as",
+    "read",
+    "same",
+]
 
 VOCABULARIES: tuple[str, ...] = ("mtat", "msd", "jamendo", "audioset-music", "lightmel")
 
@@ -85,6 +95,13 @@ def concept(tag: str) -> str:
 def same(tag: str, other: str) -> bool:
     """Return whether two tags have the same name but for case, hyphens and underscores."""
     return _folded(tag) == _folded(other)
+
+
+def known_as(tag: str, tags: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Return the places of `tag` among `tags` under its own name, and those of others of its concept."""
+    by_name = [i for i, own in enumerate(tags) if same(own, tag)]
+    meaning = concept(tag)
+    return by_name, [i for i, own in enumerate(tags) if i not in by_name and concept(own) == meaning]
 
 
 @cache
