@@ -193,9 +193,7 @@ def test_tags_without_labels_are_as_their_teachers_are(
     assert rows_of(made, files)[:, 1] == pytest.approx(low, abs=1e-5)
     alone, _ = calibrate(tagger, labeled.parent, given)
     assert rows_of(made, files)[:, [0, 2]] == pytest.approx(rows_of(alone, files)[:, [0, 2]], abs=1e-5)
-    assert made.description.provenance["calibration"]["chances"]["teachers"] == {
-        name: values for name, values in found.teachers.items()
-    }
+    assert made.description.provenance["calibration"]["chances"]["teachers"] == found.teachers
     assert f"  {teachers[0].name} {slope:.2f} {offset:+.2f}" in found.summary()
 
 
