@@ -3,8 +3,9 @@
     python family/finish.py --work WORK --shared ../shared
 
 Each ``WORK/weights/NAME.safetensors`` is calibrated on music that it was not trained on, the clips that
-`family/quality.py` measures on, and written to ``src/lightmel/pretrained``. What is told from music are the
-groups of ``WORK/held-out.txt``. Files that are there already are left as they are.
+`family/quality.py` measures on, and written to ``src/lightmel/pretrained``; what learnt from music that is
+not free goes to ``WORK/compared``. What is told from music are the groups of ``WORK/held-out.txt``. Files
+that are there already are left as they are.
 """
 
 from __future__ import annotations
@@ -57,8 +58,10 @@ def main() -> None:
     speech = [t for t in tracks_of(shared / "not-music", spoken) if t.group in held]
     teachers = [teacher(name, shared, PRECISION) for name in FILES]
     for path in sorted(weights(work).glob("*.safetensors")):
-        if not fnmatch(path.stem, given.only) or (given.out / path.name).exists():
+        out = given.out if path.stem.startswith("lightmel-") else work / "compared"
+        if not fnmatch(path.stem, given.only) or (out / path.name).exists():
             continue
+        out.mkdir(exist_ok=True)
         found = calibrate(
             path,
             music,
@@ -68,7 +71,7 @@ def main() -> None:
             teachers=teachers,
             config=CalibrationConfig(version=read_description(path).version),
         )
-        found.save(given.out / path.name)
+        found.save(out / path.name)
         print(f"{path.stem}\n{found.calibration.summary()}")
 
 

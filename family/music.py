@@ -4,6 +4,9 @@
 
 writes ``WORK/music.csv`` (path, group), which `family/train.py` takes. Half of the groups of what is no music
 is left out of it and named in ``WORK/held-out.txt``, so that the family can be evaluated on them.
+
+``WORK/music-all.csv`` holds clips that are not free as well, all but those that the family is measured on: a
+tagger that learns from it is for comparison only, and shows what freedom costs.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ledger import read_ledger
-from lightmel.datasets import hold_out
+from lightmel.datasets import Rows, hold_out
 from lightmel.errors import DataError
 from phrases import write_phrases
 
@@ -29,6 +32,19 @@ HELD_OUT = 0.5
 def held_out_not_music(groups: list[str]) -> set[str]:
     """Return the groups of what is no music that nobody is trained on."""
     return set(hold_out(groups, HELD_OUT, 0))
+
+
+def not_free(shared: Path) -> list[tuple[Path, str]]:
+    """Return path and group of the clips of music that are not free, without those of measured groups."""
+    table = Rows(shared / "music" / "tracks.csv")
+    measured = set(Rows(shared / "music" / "genres.csv").column("path"))
+    rows = list(zip(*(table.column(name) for name in ("path", "group", "nc")), strict=True))
+    kept_back = {group for path, group, _ in rows if path in measured}
+    return [
+        (shared / "music" / path, group)
+        for path, group, nc in rows
+        if nc == "1" and group not in kept_back and not path.startswith("full/")
+    ]
 
 
 def collect(shared: Path, work: Path) -> tuple[list[tuple[Path, str]], list[str]]:
@@ -56,10 +72,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     given = parser.parse_args()
     found, held = collect(given.shared.resolve(), given.work.resolve())
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerows([("path", "group"), *((str(path), group) for path, group in found)])
-    (given.work / "music.csv").write_text(table.getvalue(), encoding="utf-8")
+    for name, rows in (("music.csv", found), ("music-all.csv", found + not_free(given.shared.resolve()))):
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerows([("path", "group"), *((str(path), group) for path, group in rows)])
+        (given.work / name).write_text(table.getvalue(), encoding="utf-8")
     (given.work / "held-out.txt").write_text("".join(f"{g}\n" for g in held), encoding="utf-8")
     print(f"{len(found)} clips to train on, {len(held)} groups of what is no music held out")
 

@@ -72,7 +72,7 @@ def train(name: str, family: dict[str, Any], shared: Path, work: Path) -> None:
     def line(history: Any) -> None:
         print(f"{name}: {json.dumps(history)}", flush=True)
 
-    tracks = read_tracks(work / "music.csv")
+    tracks = read_tracks(work / student.get("music", "music.csv"))
     callbacks = Callbacks(on_progress=tell, on_epoch=line)
     tagger, result = distill(teachers, tracks, config, training, work=work, callbacks=callbacks)
     provenance = {**tagger.description.provenance, "clips": len(tracks)}
@@ -83,7 +83,7 @@ def train(name: str, family: dict[str, Any], shared: Path, work: Path) -> None:
         tagger.description,
         name=name,
         version=family["version"],
-        license=family["license"],
+        license=student.get("license", family["license"]),
         provenance=provenance,
     )
     write_history(name, result.history)
