@@ -71,7 +71,7 @@ def main() -> None:
             teachers=teachers,
             config=CalibrationConfig(version=read_description(path).version),
         )
-        found.save(out / path.name)
+        found.save(out / path.name, "float16")
         print(f"{path.stem}\n{found.calibration.summary()}")
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+import lightmel
 from lightmel import checkpoint
-from lightmel.errors import WeightsError
+from lightmel.errors import ConfigError, WeightsError
 
 Header = Callable[[Path], dict[str, Any]]
 Rewrite = Callable[..., None]
@@ -36,6 +37,35 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path, tiny: Tiny) -> None:
     mel = torch.randn(2, *network.input_shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(network(mel), tagger.network(mel))
+
+
+def test_half_the_room_for_nearly_the_same_numbers(tmp_path: Path, tiny: Tiny, header: Header) -> None:
+    tagger, path = tiny(3), tmp_path / "a.safetensors"
+    tagger.save(path, "float16")
+    kinds = {name: own["dtype"] for name, own in header(path).items() if name != "__metadata__"}
+    learned = dict(tagger.network.named_parameters())
+    assert {name for name, kind in kinds.items() if kind == "F16"} == set(learned)
+    assert set(kinds.values()) == {"F16", "F32"}  # what normalisations have counted
+    read = checkpoint.read(path)[0].state_dict()
+    for name, own in tagger.network.state_dict().items():
+        assert read[name].dtype == own.dtype
+        assert torch.equal(read[name], own.half().float() if name in learned else own)
+    again = tmp_path / "b.safetensors"
+    lightmel.load(path).save(again, "float16")
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_what_float16_does_not_hold_is_not_written(tmp_path: Path, tiny: Tiny) -> None:
+    network = tiny(3).network
+    with torch.no_grad():
+        network.head.bias[0] = 1e5
+    for dtype, error, message in (
+        ("float16", WeightsError, "head.bias is too large for float16"),
+        ("int8", ConfigError, "stored as float32 or float16, not as 'int8'"),
+    ):
+        with pytest.raises(error, match=message):
+            checkpoint.save(tmp_path / "a", network, tiny(3).description, dtype)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_tagger_is_always_the_same_bytes(tmp_path: Path, tiny: Tiny) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -178,14 +178,16 @@ class Calibrated(NamedTuple):
     tagger: Tagger
     calibration: Calibration
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], dtype: Literal["float32", "float16"] = "float32") -> None:
         """Write the tagger, and its calibration beside it as ``.json``, each whole or not at all.
+
+        `dtype` is that of `Tagger.save`.
 
         Raises
         ------
         WeightsError, DataError
             If one cannot be written.
         """
-        self.tagger.save(path)
+        self.tagger.save(path, dtype)
         text = json.dumps(self.calibration.to_dict(), indent=1, allow_nan=False)
         write_whole(beside(path, ".json"), f"{text}\n".encode(), DataError)
