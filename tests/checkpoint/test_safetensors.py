@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 import lightmel
-from lightmel import checkpoint
+from lightmel import checkpoint, hub, sample
 from lightmel.errors import ConfigError, WeightsError
 
 Header = Callable[[Path], dict[str, Any]]
@@ -53,6 +53,19 @@ def test_half_the_room_for_nearly_the_same_numbers(tmp_path: Path, tiny: Tiny, h
     again = tmp_path / "b.safetensors"
     lightmel.load(path).save(again, "float16")
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_scores_differ_by_less_than_a_thousandth_of_half_the_room(tmp_path: Path) -> None:
+    name = "mtat-musicnn-small-16k-mel48-x2-db"
+    whole, path = lightmel.load(name), tmp_path / "half.safetensors"
+    whole.save(path, "float16")
+    half = lightmel.load(path)
+    packaged = hub.packaged(name)
+    assert packaged is not None
+    assert path.stat().st_size < 0.55 * packaged.stat().st_size
+    song = sample.path()
+    differences = np.abs(half.taggram(song).scores - whole.taggram(song).scores)
+    assert 0 < differences.max() < 1e-3
 
 
 def test_what_float16_does_not_hold_is_not_written(tmp_path: Path, tiny: Tiny) -> None:
