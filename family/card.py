@@ -1,6 +1,6 @@
 """Write the model card of each tagger of the family, from its file and from what was measured.
 
-    python family/card.py --weights src/lightmel/pretrained --results family/results
+    python family/card.py
 
 A card is ``NAME.md`` beside ``NAME.safetensors``. Its figures are those of ``NAME.json`` in the folder of
 results, which `family/quality.py` wrote; nothing in it is typed by hand.
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from figure import ALL, GENRES, MEASURES, WAYS, number, ranged, signed
+from figure import ALL, GENRES, MEASURES, RESULTS, WAYS, number, ranged, signed
 from ledger import read_rows
 from lightmel import hub
 from lightmel.checkpoint import read_description
@@ -23,7 +23,6 @@ from lightmel.evaluation import markdown
 from lightmel.vocabularies import MUSIC
 from train import HISTORY, PACKAGE
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTICES = {
     "public:pons2019": "Pons and Serra, musicnn (ISC)",
     "public:schmid2023": "Schmid, Koutini and Widmer, EfficientAT mn04 (MIT); names of classes from AudioSet "
@@ -167,7 +166,7 @@ def main() -> None:
     """Write the cards of the taggers that were measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--weights", type=Path, default=PACKAGE)
-    parser.add_argument("--results", type=Path, default=ROOT / "family" / "results")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     for path in sorted(given.weights.glob("lightmel-*.safetensors")):
         result = json.loads((given.results / f"{path.stem}.json").read_text(encoding="utf-8"))

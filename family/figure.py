@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from lightmel.evaluation import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "family" / "results"
+RESULTS = ROOT / "src" / "lightmel" / "pretrained" / "results"
 PAGE, PICTURE = ROOT / "docs" / "family.md", ROOT / "docs" / "family.svg"
 
 GENRES = ("classical", "electronic", "pop", "rock")
@@ -466,11 +466,11 @@ What each tagger costs and what its scores are worth, on {g["clips"]} clips of {
 
 {listed}
 
-Figures of each tag, and the SHA-256 of weights and tables, are in `family/results`, a file for each tagger:
+Figures of each tag, and the SHA-256 of weights and tables, are in `src/lightmel/pretrained/results`, a file for each tagger:
 
 <!-- not run: it takes some minutes, and the music beside the checkout -->
 ```console
-$ python family/quality.py TAGGER... --teachers TEACHER... --shared ../shared --out family/results
+$ python family/quality.py TAGGER... --teachers TEACHER... --shared ../shared
 $ python family/figure.py --write
 ```
 """

@@ -1,6 +1,6 @@
 """Measure taggers on music that the family is never trained on, and write what was found as JSON.
 
-    python family/quality.py TAGGER... [--teachers A B ...] [--shared ../shared] [--out family/results]
+    python family/quality.py TAGGER... [--teachers A B ...] [--shared ../shared] [--out FOLDER]
 
 The clips are the 286 of ``music/genres.csv`` in the shared folder, 138 of them with human annotations, and
 for "is it music?" those of ``not-music`` as well. A tagger, or a teacher, is what `lightmel.load` takes. Each
@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 
 import lightmel
-from figure import ALL, GENRES, WAYS, pages_table
+from figure import ALL, GENRES, RESULTS, WAYS, pages_table
 from lightmel import audio, hub
 from lightmel._files import write_whole
 from lightmel.datasets import TRUE_SHARE, Rows, read_human_annotations, read_tracks, whole_path
@@ -588,7 +588,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--shared", type=Path, default=Path("../shared"), help="folder of music and not-music"
     )
-    parser.add_argument("--out", type=Path, default=Path("family/results"), help="folder of the JSON files")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON files")
     parser.add_argument("--cache", type=Path, help="folder that keeps scores")
     parser.add_argument(
         "--robustness-clips", type=int, default=100, help="how many clips are scored changed (default: 100)"
