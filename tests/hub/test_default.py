@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,14 @@ from lightmel.inference import Tagger
 FAMILY = [r.name for r in hub.releases() if r.where == "package" and r.name.startswith("lightmel-")]
 FLOORS = {"lightmel-mobilenet-16k-mel48-x2-db": (0.86, 0.42)}
 """ROC AUC and PR AUC against human annotations that a tagger reaches at least."""
+
+
+def measured(name: str) -> dict[str, Any]:
+    """What `family/quality.py` found of a tagger in the package."""
+    path = hub.packaged(name)
+    assert path is not None
+    found: dict[str, Any] = json.loads((path.parent / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +67,7 @@ def test_the_card_of_a_tagger_says_what_was_measured(name: str) -> None:
     path = hub.packaged(name)
     assert path is not None
     card = path.with_suffix(".md").read_text(encoding="utf-8")
-    found = json.loads((path.parent / "results" / path.with_suffix(".json").name).read_text(encoding="utf-8"))
+    found = measured(name)
     assert found["tagger"]["weights"] == lightmel.load(name).runtime.weights
     for figure in (
         *(found["human"][m]["value"] for m in ("roc_auc", "pr_auc")),
@@ -118,9 +127,7 @@ def test_reaches_its_floors_on_music_that_it_was_not_trained_on(name: str, share
     truth = shares_of(annotations, paths, tags) >= 0.5
     scores = np.stack([[tagging[tag] for tag in tags] for tagging in map(tagger.tag, paths)])
     figures = [macro(measure(truth, scores, tags, 3)) for measure in (roc_auc, pr_auc)]
-    found = json.loads(
-        (path.parent / "results" / path.with_suffix(".json").name).read_text(encoding="utf-8")
-    )["human"]
+    found = measured(name)["human"]
     for figure, measure, floor in zip(figures, ("roc_auc", "pr_auc"), FLOORS[name], strict=True):
         assert figure == pytest.approx(found[measure]["value"], abs=3e-3)
         assert figure >= floor
