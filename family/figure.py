@@ -466,8 +466,8 @@ What each tagger costs and what its scores are worth, on {g["clips"]} clips of {
 
 {listed}
 
-Figures of each tag, and the SHA-256 of weights and tables, are in `src/lightmel/pretrained/results`, a file for each
-tagger:
+Figures of each tag, and the SHA-256 of weights and tables, are in `src/lightmel/pretrained/results`,
+a file for each tagger:
 
 <!-- not run: it takes some minutes, and the music beside the checkout -->
 ```console

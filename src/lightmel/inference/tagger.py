@@ -146,13 +146,13 @@ class Tagger:
         path
             Of the file, which replaces one that is there.
         dtype
-            How the parameters are stored. As ``"float16"`` they take half the room, and the scores differ by
-            less than a thousandth; it computes in float32 either way.
+            How large parameters are stored. As ``"float16"`` they take half the room, and the scores of the
+            package's taggers differ by less than a thousandth; it computes in float32 either way.
 
         Raises
         ------
         WeightsError
-            If the file cannot be written, or a parameter is too large for float16.
+            If the file cannot be written, or a number is too large for float16.
         ConfigError
             If there is no such `dtype`, or PyTorch does not run the tagger.
         """
