@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from lightmel import hub
 from lightmel.errors import ConfigError, DataError
 from lightmel.inference import Tagger
 
 FAMILY = Path(__file__).parents[1] / "family"
 sys.path.insert(0, str(FAMILY))  # its scripts find each other as they do when they are run
 
+import costs  # noqa: E402
 import figure  # noqa: E402
 import quality  # noqa: E402
 
@@ -403,3 +405,11 @@ def test_the_page_is_as_the_results_are() -> None:
     if not list(figure.RESULTS.glob("*.json")):
         pytest.skip("no results yet: family/quality.py writes them")
     figure.main(["--check"])
+
+
+def test_costs_are_those_of_the_networks() -> None:
+    assert costs.TABLE.read_text(encoding="utf-8") == costs.costs_table(), "run `python family/costs.py`"
+    for release in hub.releases():
+        (row,) = hub.costs_of(release.name)
+        assert release.parameters == row.cost.parameters
+        assert release.gmac_per_minute == pytest.approx(60 * row.macs_per_second / 1e9, abs=1e-4)
