@@ -37,6 +37,7 @@ PARTS = {
     "human": "human annotations",
     "genres": "genres",
     "agreement": "agreement",
+    "said": "what is said",
     "robustness": "changed sound",
     "music": "music or not",
 }
@@ -180,6 +181,13 @@ def by_category(results: Sequence[Result]) -> str:
     return markdown(("tagger", *names), rows)
 
 
+def said(results: Sequence[Result]) -> str:
+    """Return the table of the shares of clips of which something is said in each category."""
+    names = list(dict.fromkeys(c for r in results for c in r["said"] or ()))
+    rows = [(f"`{name(r)}`", *(number((r["said"] or {}).get(c)) for c in names)) for r in results]
+    return markdown(("clips of which a tag is said", *names), rows) if names else ""
+
+
 def notes(results: Sequence[Result]) -> Iterator[str]:
     """Yield what the marks mean, and which teachers' figures are not held out."""
     reasons: dict[tuple[str, str], list[str]] = {}
@@ -197,7 +205,14 @@ def notes(results: Sequence[Result]) -> Iterator[str]:
 
 def pages_table(results: Sequence[Result]) -> str:
     """Return all tables, and what is to be known about them."""
-    parts = [overview(results), beside(results), by_category(results), changed(results), *notes(results)]
+    parts = [
+        overview(results),
+        beside(results),
+        by_category(results),
+        said(results),
+        changed(results),
+        *notes(results),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
