@@ -315,7 +315,7 @@ def family(student: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def test_page_and_picture_are_written_and_checked(family: Path, tmp_path: Path) -> None:
-    where = ["--results", str(family), "--docs", str(tmp_path)]
+    where = ["--results", str(family), "--docs", str(tmp_path), "--compared", str(tmp_path / "none")]
     with pytest.raises(SystemExit, match=r"family\.svg, family\.md"):
         figure.main(["--check", *where])
     figure.main(["--write", *where])
@@ -323,6 +323,7 @@ def test_page_and_picture_are_written_and_checked(family: Path, tmp_path: Path) 
     page = (tmp_path / "family.md").read_text()
     assert "| `musicnn-16k-mel48-x2-db` | 16k-mel48-x2-db | 1.4 " in " ".join(page.split())
     assert page.count("0.880 (0.860 to 0.900)") == 2
+    assert "What freedom costs" not in page
     changed = json.loads((family / "vgg-12k-mel48-x10-log.json").read_text())
     changed["human"]["roc_auc"]["value"] = 0.9
     (family / "vgg-12k-mel48-x10-log.json").write_text(json.dumps(changed))
@@ -388,7 +389,7 @@ def test_results_of_two_protocols_make_no_page(student: dict[str, Any]) -> None:
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="holds no results"):
-        figure.read(tmp_path)
+        figure.main(["--check", "--results", str(tmp_path)])
 
 
 @pytest.mark.parametrize("low", [0.01, 0.3, 2.0])
@@ -405,6 +406,21 @@ def test_the_page_is_as_the_results_are() -> None:
     if not list(figure.RESULTS.glob("*.json")):
         pytest.skip("no results yet: family/quality.py writes them")
     figure.main(["--check"])
+
+
+def test_what_freedom_costs_stands_beside_the_free_twin(student: dict[str, Any]) -> None:
+    kinds = {"kind": "vgg", "config": "16k-mel48-x2-db", "cost": 0.3}
+    free, other, unfree = (
+        toy_result(student, name=own, value=value, **kinds)
+        for own, value in (("lightmel-vgg-a", 0.81), ("lightmel-vgg-b", 0.82), ("unfree-vgg-a", 0.83))
+    )
+    text = figure.freedom([free, other], [unfree])
+    assert [line.split("`")[1] for line in text.splitlines() if "`" in line and line.startswith("|")] == [
+        "lightmel-vgg-a",
+        "unfree-vgg-a",
+    ]
+    assert text in figure.page([free, other], [unfree])
+    assert figure.freedom([other], [unfree]) == ""
 
 
 def test_costs_are_those_of_the_networks() -> None:
