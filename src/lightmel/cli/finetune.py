@@ -46,7 +46,7 @@ def finetune(
             given,
             signature=named(signature(), out),
             work=kept,
-            callbacks=tell.callbacks(given.head_epochs + given.epochs),
+            callbacks=tell.callbacks(given.passes),
             device=device,
         )
         made.save(out)

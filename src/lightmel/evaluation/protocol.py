@@ -183,6 +183,39 @@ def evaluate_examples(
     return _measured(truth, score_clips(network, examples), tags, clips, intervals, **signature)
 
 
+def evaluate_scores(
+    tagger: Tagger,
+    truth: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    tags: Sequence[str],
+    clips: ClipSet,
+    intervals: Intervals = DEFAULT_INTERVALS,
+) -> Evaluation:
+    """Measure a tagger by scores that it has given, for all or some of its tags: the lowest rung.
+
+    Parameters
+    ----------
+    tagger
+        Whose scores they are.
+    truth, scores
+        ``(clips, tags)``.
+    tags
+        Names of the columns.
+    clips
+        What the clips are, for the record.
+    intervals
+        How the intervals are made.
+
+    Raises
+    ------
+    ShapeError
+        If `truth`, `scores` and `tags` do not fit each other.
+    DataError
+        If a score is not finite.
+    """
+    return _measured(truth, scores, tags, clips, intervals, **_signature(tagger))
+
+
 def _signature(tagger: Tagger) -> dict[str, Any]:
     return {
         "model": tagger.name,
