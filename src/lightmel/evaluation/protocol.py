@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..checkpoint import weights_sha256
 from ..datasets import Dataset
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, ShapeError
 from ..features import FeatureExamples, FeatureStore, label_features, nothing_readable
 from ..inference import Tagger, Tagging, load
 from ..models import TaggingNetwork
@@ -213,6 +213,11 @@ def evaluate_scores(
     DataError
         If a score is not finite.
     """
+    if not truth.shape == scores.shape == (len(truth), len(tags)):
+        raise ShapeError(
+            f"Labels of shape {truth.shape} and scores of {scores.shape} want to be (clips, {len(tags)}): a "
+            "column for each tag."
+        )
     return _measured(truth, scores, tags, clips, intervals, **_signature(tagger))
 
 
