@@ -117,7 +117,7 @@ def test_a_score_that_no_labels_verified_is_marked(runner: CliRunner, answers: A
     )  # fmt: skip
     answers["a.mp3"] = tagging
     assert shown(runner, "a.mp3") == [
-        "  Genre        house ~0.50, techno 0.40",
+        "  Genre        techno 0.40, house ~0.50",
         "  Instruments  guitar 0.60",
         "  ~ not verified: no labels for it",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -207,6 +208,14 @@ def test_categories_come_in_order_with_the_best_of_each() -> None:
         "instrument": ["guitar"],
         "voice": ["female vocal"],
     }
+
+
+def test_what_labels_have_verified_comes_first_in_its_category() -> None:
+    found = heard(("rain", 10))
+    assert names(found)["not music"] == ["rain", "speech"]
+    found = replace(found, verified=tuple(tag == "speech" for tag in found.tags))
+    assert names(found)["not music"] == ["speech", "rain"]
+    assert next(name for name, _ in found.concepts()) == "rain"  # elsewhere scores alone count
 
 
 def test_a_category_in_which_nothing_reaches_its_threshold_is_unknown() -> None:

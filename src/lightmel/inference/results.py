@@ -117,6 +117,7 @@ class Tagging:
     ) -> dict[str, tuple[tuple[str, float], ...]]:
         """Return the `k` best concepts of each category, and their scores.
 
+        Those whose chances labels have verified come first: the others' are guesses of how high a score is.
         Where the model has thresholds, or one is given, a concept must have a tag that reaches its own. A
         category in which none does is empty: unknown. So is every one that is about music where `sound` is
         none, and every one where it is silence; `tags` and `concepts` have those scores all the same.
@@ -143,6 +144,9 @@ class Tagging:
             )
             if holds and apt:
                 place.append((name, score))
+        guessed = self.unverified()
+        for place in found.values():
+            place.sort(key=lambda own: own[0] in guessed)  # stable: the best of each kind stay in front
         return {name: tuple(found[name][: max(k, 0)]) for name in CATEGORIES if name in found}
 
     def unverified(self) -> frozenset[str]:
