@@ -7,34 +7,66 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
-    from .catalogue import CHECKPOINTS, DEFAULT, Release, identify, locate, packaged, releases, unknown
+    from .catalogue import (
+        CHECKPOINTS,
+        DEFAULT,
+        Release,
+        fetch,
+        identify,
+        locate,
+        packaged,
+        read_tagger,
+        releases,
+        unknown,
+    )
+    from .client import cache_folder, repositories_folder
     from .costs import costs_of
-    from .download import cache_folder, fetch_public
+    from .download import fetch_public, public_file
     from .public import PublicCheckpoint, read_checkpoint
+    from .publish import check_publishable, push, write_release
+    from .repositories import CONFIG, WEIGHTS, Repository, at_revision, fetch_repository, planned, published
 
 __all__ = [
     "CHECKPOINTS",
+    "CONFIG",
     "DEFAULT",
+    "WEIGHTS",
     "PublicCheckpoint",
     "Release",
+    "Repository",
+    "at_revision",
     "cache_folder",
+    "check_publishable",
     "costs_of",
+    "fetch",
     "fetch_public",
+    "fetch_repository",
     "identify",
     "locate",
     "packaged",
+    "planned",
+    "public_file",
+    "published",
+    "push",
     "read_checkpoint",
+    "read_tagger",
     "releases",
+    "repositories_folder",
     "unknown",
+    "write_release",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("CHECKPOINTS", "DEFAULT", "Release", "identify", "locate"), "catalogue"),
-        **dict.fromkeys(("packaged", "releases", "unknown"), "catalogue"),
+        **dict.fromkeys(("fetch", "packaged", "read_tagger", "releases", "unknown"), "catalogue"),
+        **dict.fromkeys(("cache_folder", "repositories_folder"), "client"),
         "costs_of": "costs",
-        **dict.fromkeys(("cache_folder", "fetch_public"), "download"),
+        **dict.fromkeys(("fetch_public", "public_file"), "download"),
+        **dict.fromkeys(("check_publishable", "push", "write_release"), "publish"),
+        **dict.fromkeys(("CONFIG", "WEIGHTS", "Repository", "at_revision"), "repositories"),
+        **dict.fromkeys(("fetch_repository", "planned", "published"), "repositories"),
         **dict.fromkeys(("PublicCheckpoint", "read_checkpoint"), "public"),
     },
 )
