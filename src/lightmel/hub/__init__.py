@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         DEFAULT,
         Release,
         fetch,
+        find,
         identify,
         locate,
         packaged,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .download import fetch_public, public_file
     from .public import PublicCheckpoint, read_checkpoint
     from .publish import check_publishable, push, write_release
-    from .repositories import CONFIG, WEIGHTS, Repository, at_revision, fetch_repository, planned, published
+    from .repositories import CONFIG, WEIGHTS, Repository, fetch_repository, planned, published
 
 __all__ = [
     "CHECKPOINTS",
@@ -34,13 +35,13 @@ __all__ = [
     "PublicCheckpoint",
     "Release",
     "Repository",
-    "at_revision",
     "cache_folder",
     "check_publishable",
     "costs_of",
     "fetch",
     "fetch_public",
     "fetch_repository",
+    "find",
     "identify",
     "locate",
     "packaged",
@@ -60,12 +61,12 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("CHECKPOINTS", "DEFAULT", "Release", "identify", "locate"), "catalogue"),
-        **dict.fromkeys(("fetch", "packaged", "read_tagger", "releases", "unknown"), "catalogue"),
+        **dict.fromkeys(("fetch", "find", "packaged", "read_tagger", "releases", "unknown"), "catalogue"),
         **dict.fromkeys(("cache_folder", "repositories_folder"), "client"),
         "costs_of": "costs",
         **dict.fromkeys(("fetch_public", "public_file"), "download"),
         **dict.fromkeys(("check_publishable", "push", "write_release"), "publish"),
-        **dict.fromkeys(("CONFIG", "WEIGHTS", "Repository", "at_revision"), "repositories"),
+        **dict.fromkeys(("CONFIG", "WEIGHTS", "Repository"), "repositories"),
         **dict.fromkeys(("fetch_repository", "planned", "published"), "repositories"),
         **dict.fromkeys(("PublicCheckpoint", "read_checkpoint"), "public"),
     },

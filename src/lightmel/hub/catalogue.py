@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from .. import checkpoint, vocabularies
 from .._files import is_file, is_folder
 from ..checkpoint import PUBLISHED_SUFFIXES, Description, read_description, read_network
-from ..errors import UnknownModelError, nearest
+from ..errors import ConfigError, UnknownModelError, nearest
 from . import pons2019, public, schmid2023, won2020
 from .download import fetch_public
 from .public import PublicCheckpoint
-from .repositories import WEIGHTS, Repository, fetch_repository, planned, published, repository
+from .repositories import WEIGHTS, Repository, at_revision, fetch_repository, planned, published, repository
 
 if TYPE_CHECKING:
     from ..models import TaggingNetwork
@@ -143,6 +143,28 @@ def locate(name: str) -> Path | PublicCheckpoint | Repository | None:
         if is_file(path):
             return path.resolve()
     return None if is_folder(name) else repository(name)
+
+
+def find(name: str, revision: str | None = None) -> Path | PublicCheckpoint | Repository:
+    """Return what `locate` finds, at a revision if one is given.
+
+    Raises
+    ------
+    UnknownModelError
+        If it finds nothing.
+    ConfigError
+        If a revision is given for what has none, or beside another one.
+    """
+    found = locate(name)
+    if revision is not None and not isinstance(found, Repository):
+        found = published().get(name) or found
+    if found is None:
+        raise unknown(name)
+    if revision is None:
+        return found
+    if not isinstance(found, Repository):
+        raise ConfigError(f"{name} is no repository of the Hub: it has no revision {revision!r}.")
+    return at_revision(found, revision)
 
 
 def unknown(name: str) -> UnknownModelError:

@@ -107,7 +107,8 @@ def _translated(error: Exception, what: str, folder: Path | None) -> LightmelErr
         if (status := getattr(getattr(e, "response", None), "status_code", None)) is not None:
             return HubError(f"{what} could not be {doing}: {_refusal(e, int(status), folder is not None)}")
     for e in chain:
-        if isinstance(e, (ConnectionError, TimeoutError)) or type(e).__module__.partition(".")[0] in _TRANSPORT:
+        module = type(e).__module__.partition(".")[0]
+        if isinstance(e, (ConnectionError, TimeoutError)) or module in _TRANSPORT:
             return HubError(
                 f"{what} could not be {doing}: the Hub cannot be reached, or broke off "
                 f"({_first_line(e)}). Try again with a network; what is in the cache loads without one."
@@ -150,7 +151,7 @@ def _refusal(error: BaseException, status: int, fetching: bool) -> str:
     if isinstance(error, errors.RevisionNotFoundError):
         return "it has no such revision (404). Name a branch, a tag or a commit that it has."
     if status == 401:
-        return f"the Hub wants to know who asks (401): there is no such repository, or it is private. {_TOKEN}"
+        return f"the Hub asks who it is (401): there is no such repository, or it is private. {_TOKEN}"
     if status == 403:
         may = "be read (the repository is gated)" if fetching else "be written to"
         return f"the Hub forbids it (403): with this token it may not {may}. Ask its owner. {_TOKEN}"
