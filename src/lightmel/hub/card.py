@@ -202,7 +202,8 @@ def _made_body(d: Description, network: Mapping[str, Any], results: list[dict[st
         "## What it is for",
         "",
         "Finding and sorting music by its tags. It is not for decisions about people, and its tags are not "
-        "the last word: they are guesses of a small network, which hardly knows what its training music lacks.",
+        "the last word: they are guesses of a small network, which hardly knows what its "
+        "training music lacks.",
     ]
     return "\n".join(lines)
 
