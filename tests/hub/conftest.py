@@ -48,7 +48,14 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes | Exception], Ne
 @pytest.fixture
 def served(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """Serve a Hub on this machine, which the client asks; a request that it does not know fails the test."""
+    from huggingface_hub import constants, file_download
+
     with serving() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        # As if the client had been imported with that: older ones look here after a commit.
+        template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for module in (constants, file_download):
+            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
         yield hub
     assert hub.unknown == []

@@ -233,9 +233,8 @@ class Handler(BaseHTTPRequestHandler):
                 409, {"error": "You already created this model repo", "url": f"{self.hub.endpoint}/{name}"}
             )
             return
-        self.hub.add(
-            name, {".gitattributes": b"*.safetensors filter=lfs\n"}, private=bool(given.get("private"))
-        )
+        private = given.get("private") or given.get("visibility") == "private"  # newer clients say it so
+        self.hub.add(name, {".gitattributes": b"*.safetensors filter=lfs\n"}, private=bool(private))
         self.send(200, {"url": f"{self.hub.endpoint}/{name}", "name": name, "id": name})
 
     def validate(self) -> None:

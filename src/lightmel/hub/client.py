@@ -119,7 +119,8 @@ def _translated(error: Exception, what: str, folder: Path | None) -> LightmelErr
                 return HubError(f"{what} cannot be kept in {folder}: the disk is full. {_ELSEWHERE}")
             if e.errno in _READ_ONLY:
                 return HubError(
-                    f"{what} cannot be kept in {folder}: it cannot be written to ({e.strerror}). {_ELSEWHERE}"
+                    f"{what} cannot be kept in {folder}: it cannot be written to "
+                    f"({e.strerror}: {e.filename}). {_ELSEWHERE}"
                 )
     if isinstance(error, errors.LocalEntryNotFoundError):
         return HubError(f"{what} is not in {folder}, and nothing may be fetched (local_files_only).")
