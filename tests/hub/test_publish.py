@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import re
@@ -51,7 +50,7 @@ def families() -> list[str]:
 
 @pytest.mark.parametrize("name", families())
 def test_the_release_of_a_packaged_tagger(name: str, tmp_path: Path) -> None:
-    """Its card is the packaged one, its figures those that were measured, its weights the same to the byte."""
+    """Its card is the packaged one, its figures those that were measured, its weights the same bytes."""
     packaged = hub.packaged(name)
     assert packaged is not None
     folder = hub.write_release(packaged, tmp_path / "release")
@@ -310,9 +309,7 @@ def test_a_full_disk_leaves_the_earlier_release(tiny: Callable[..., Any], tmp_pa
 
 
 def test_what_is_no_release_folder_is_not_pushed(tmp_path: Path) -> None:
-    with pytest.raises(
-        WeightsError, match=r"is no release folder: it lacks model\.safetensors, config\.json"
-    ):
+    with pytest.raises(WeightsError, match=r"is no release folder: it lacks model\.safetensors, config"):
         hub.push(tmp_path, "me/x", token=WRITES)
 
 
@@ -342,9 +339,7 @@ def test_the_command_makes_a_release_and_publishes_it(
     pushed = repo.commits[repo.refs["main"]]
     packaged = hub.packaged("default")
     assert packaged is not None
-    assert (
-        hashlib.sha256(pushed["model.safetensors"]).digest() == hashlib.sha256(packaged.read_bytes()).digest()
-    )
+    assert pushed["model.safetensors"] == packaged.read_bytes()
 
 
 def test_what_the_command_refuses(tiny: Callable[..., Any], tmp_path: Path) -> None:

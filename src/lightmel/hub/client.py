@@ -10,10 +10,10 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
 from ..errors import ConfigError, HubError, LightmelError
 
 if TYPE_CHECKING:
@@ -55,11 +55,16 @@ def is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
+def version() -> str:
+    """Return the version that the Hub is told beside `LIBRARY`."""
+    return metadata.version(LIBRARY)
+
+
 def api(token: str | bool | None) -> HfApi:
     """Return the client that creates repositories and commits."""
     from huggingface_hub import HfApi
 
-    return HfApi(endpoint=endpoint(), token=token, library_name=LIBRARY, library_version=__version__)
+    return HfApi(endpoint=endpoint(), token=token, library_name=LIBRARY, library_version=version())
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from .. import __version__
 from ..checkpoint import PUBLISHED_SUFFIXES
 from ..errors import ConfigError, HubError
-from .client import LIBRARY, endpoint, repositories_folder, translated
+from .client import LIBRARY, endpoint, repositories_folder, translated, version
 
 log = logging.getLogger("lightmel")
 
@@ -136,7 +135,7 @@ def fetch_repository(
                     file,
                     revision=revision,
                     library_name=LIBRARY,
-                    library_version=__version__,
+                    library_version=version(),
                     cache_dir=folder,
                     token=token,
                     local_files_only=local_files_only,
