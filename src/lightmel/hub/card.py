@@ -57,6 +57,12 @@ def is_stated(license: str) -> bool:
     return text not in _NOT_STATED and not text.startswith("not stated")
 
 
+def needs_notices(description: Description) -> bool:
+    """Return whether a tagger learned from checkpoints whose licenses want to be passed on with it."""
+    teachers = _teachers(description.provenance)
+    return any(t["name"] in CHECKPOINTS and is_stated(t["license"]) for t in teachers)
+
+
 def make_card(
     description: Description,
     network: Mapping[str, Any],

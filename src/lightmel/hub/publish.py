@@ -14,13 +14,15 @@ from .. import checkpoint
 from .._files import beside, write_whole
 from ..checkpoint import Description, read_description, read_network, to_document, weights_sha256
 from ..errors import HubError, WeightsError
-from .card import is_stated, make_card, results_of_evaluation, results_of_family
+from .card import is_stated, make_card, needs_notices, results_of_evaluation, results_of_family
 from .catalogue import CHECKPOINTS, packaged
 from .client import LIBRARY, api, endpoint, is_offline, translated
 from .repositories import CONFIG, WEIGHTS
 
 CARD = "README.md"
 """The card in a release folder, as the Hub shows it."""
+NOTICE = "NOTICE"
+"""The licenses of the teachers there, which want to be passed on with what learned from them."""
 
 
 def check_publishable(description: Description) -> None:
@@ -42,7 +44,8 @@ def write_release(
 
     ``model.safetensors`` is the file itself, ``config.json`` its description, ``README.md`` its card: that of
     the package for a tagger of the package, else one made from the description, with the figures of
-    ``lightmel train`` or ``lightmel finetune`` if they lie beside the file and are of the same weights.
+    ``lightmel train`` or ``lightmel finetune`` if they lie beside the file and are of the same weights. Where
+    it learned from checkpoints of other people, their licenses go along in ``NOTICE``.
 
     Parameters
     ----------
@@ -68,7 +71,9 @@ def write_release(
     config = {"library_name": LIBRARY, **json.loads(to_document(description, spec))}
     card = make_card(description, spec, place=repository or target.name, results=results, body=body)
     _check_folder(target)
-    files = {
+    own = resources.files("lightmel").joinpath("pretrained", NOTICE)
+    files = {NOTICE: own.read_bytes()} if needs_notices(description) else {}
+    files |= {
         WEIGHTS: source.read_bytes(),
         CONFIG: f"{json.dumps(config, indent=1, ensure_ascii=False)}\n".encode(),
         CARD: card.encode(),
@@ -83,6 +88,8 @@ def write_release(
             target.mkdir(exist_ok=True)
             for name in files:
                 (staged / name).replace(target / name)
+            if NOTICE not in files:  # that of an earlier release of another tagger
+                (target / NOTICE).unlink(missing_ok=True)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
@@ -145,7 +152,8 @@ def push(
         client.create_repo(repository, private=private, exist_ok=True)
         if revision is not None:
             client.create_branch(repository, branch=revision, exist_ok=True)
-        files = [CommitOperationAdd(name, folder / name) for name in (CONFIG, CARD, WEIGHTS)]
+        names = [CONFIG, CARD, WEIGHTS, *([NOTICE] if (folder / NOTICE).is_file() else [])]
+        files = [CommitOperationAdd(name, folder / name) for name in names]
         client.create_commit(
             repository,
             files,
