@@ -59,6 +59,9 @@ def figures_table(result: dict[str, Any]) -> str:
         ),
         ("of the teachers' five best tags", f"{agreement['top5']:.2f}"),
     ]
+    rows += [
+        (f"share of clips of which some {c} is said", number(s)) for c, s in (result["said"] or {}).items()
+    ]
     if music and music["held_out"]:
         held = music["held_out"]
         rows.append((f"music against what is none ({held['not_music']} clips), ROC AUC", ranged(held)))
@@ -136,11 +139,12 @@ def chances(file: Path) -> str:
         return "Its scores are not calibrated: rank by them, and set thresholds of your own."
     found = json.loads(file.read_text(encoding="utf-8"))
     agreement, few = found["agreement"], f"{len(found['verified'])} tags"
+    common = ", ".join(f"`{name}` {a:.2f} {b:+.2f}" for name, (a, b) in found["teachers"].items())
     lines = [
         f"Its scores are chances, and each tag has the threshold of the highest expected F1 over "
         f"{found['clips']} clips of {found['groups']} groups.",
-        f"{found['annotated_clips']} of them have human annotations: {few} are verified. The others share a "
-        f"slope of {found['slope']:.2f} and an offset of {found['offset']:+.2f}, and are marked `~`.",
+        f"{found['annotated_clips']} of them have human annotations: {few} are verified. The others, marked "
+        f"`~`, are as high as the tags of their teachers that have annotations (slope and offset: {common}).",
         f"Against annotations of left-out groups: calibration error {agreement['pooled_error']:.3f} "
         f"({agreement['pooled_error_before']:.3f} before), F1 {_mean(agreement['f1']):.3f} over the {few} "
         f"({_mean(agreement['f1_before']):.3f} before, with .5 as the threshold).",

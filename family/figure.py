@@ -22,6 +22,8 @@ from lightmel.evaluation import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "src" / "lightmel" / "pretrained" / "results"
+COMPARED = ROOT / "family" / "compared"
+"""Results of taggers that are for comparison only."""
 PAGE, PICTURE = ROOT / "docs" / "family.md", ROOT / "docs" / "family.svg"
 
 GENRES = ("classical", "electronic", "pop", "rock")
@@ -37,6 +39,7 @@ PARTS = {
     "human": "human annotations",
     "genres": "genres",
     "agreement": "agreement",
+    "said": "what is said",
     "robustness": "changed sound",
     "music": "music or not",
 }
@@ -53,8 +56,6 @@ Result = Mapping[str, Any]
 def read(folder: Path) -> list[Result]:
     """Return the results in a folder, each architecture's together, the dearest first."""
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    if not results:
-        raise SystemExit(f"{folder} holds no results: write some with family/quality.py")
     return sorted(
         results, key=lambda r: (r["tagger"]["architecture"], -r["cost"]["gmac_per_minute"], name(r))
     )
@@ -180,6 +181,29 @@ def by_category(results: Sequence[Result]) -> str:
     return markdown(("tagger", *names), rows)
 
 
+def said(results: Sequence[Result]) -> str:
+    """Return the table of the shares of clips of which something is said in each category."""
+    names = list(dict.fromkeys(c for r in results for c in r["said"] or ()))
+    rows = [(f"`{name(r)}`", *(number((r["said"] or {}).get(c)) for c in names)) for r in results]
+    return markdown(("clips of which a tag is said", *names), rows) if names else ""
+
+
+def freedom(results: Sequence[Result], compared: Sequence[Result]) -> str:
+    """Return what taggers that learnt from more music than is free reach, each beside its free twin."""
+    free = {name(r).removeprefix("lightmel-"): r for r in results}
+    pairs = [(free.get(name(r).removeprefix("unfree-")), r) for r in compared]
+    beside = [one for pair in pairs if pair[0] is not None for one in pair if one is not None]
+    if not beside:
+        return ""
+    return f"""## What freedom costs
+
+The same network, trained in the same way, on music that is not free as well (`unfree-`): all clips at
+hand but those that are measured. It is for comparison only, and not published.
+
+{overview(beside)}
+"""
+
+
 def notes(results: Sequence[Result]) -> Iterator[str]:
     """Yield what the marks mean, and which teachers' figures are not held out."""
     reasons: dict[tuple[str, str], list[str]] = {}
@@ -197,7 +221,14 @@ def notes(results: Sequence[Result]) -> Iterator[str]:
 
 def pages_table(results: Sequence[Result]) -> str:
     """Return all tables, and what is to be known about them."""
-    parts = [overview(results), beside(results), by_category(results), changed(results), *notes(results)]
+    parts = [
+        overview(results),
+        beside(results),
+        by_category(results),
+        said(results),
+        changed(results),
+        *notes(results),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -443,7 +474,7 @@ def draw(results: Sequence[Result]) -> str:
 # The page.
 
 
-def page(results: Sequence[Result]) -> str:
+def page(results: Sequence[Result], compared: Sequence[Result] = ()) -> str:
     """Return the page in Markdown."""
     protocols = {json.dumps(r["protocol"], sort_keys=True) for r in results}
     if len(protocols) > 1:
@@ -451,6 +482,7 @@ def page(results: Sequence[Result]) -> str:
     p = results[0]["protocol"]
     h, g, w = results[0]["human"], results[0]["genres"], results[0]["robustness"]
     annotated = f", {h['clips']} of them ({h['groups']} groups) with human annotations" if h else ""
+    more = f"{text}\n" if (text := freedom(results, compared)) else ""
     listed = "\n".join(f"- **{PARTS.get(key, key)}**: {text}." for key, text in p.items())
     return f"""# The family
 
@@ -462,7 +494,7 @@ What each tagger costs and what its scores are worth, on {g["clips"]} clips of {
 ![GMAC a minute of sound against ROC AUC, PR AUC and correlation with the teachers](family.svg)
 
 {pages_table(results)}
-## How it was measured
+{more}## How it was measured
 
 {listed}
 
@@ -477,10 +509,14 @@ $ python family/figure.py --write
 """
 
 
-def stale(results: Path = RESULTS, written: Path = PAGE, picture: Path = PICTURE) -> dict[Path, str]:
+def stale(
+    results: Path = RESULTS, written: Path = PAGE, picture: Path = PICTURE, compared: Path = COMPARED
+) -> dict[Path, str]:
     """Return what page and picture should be, if they are not."""
     found = read(results)
-    wanted = {picture: draw(found), written: page(found)}
+    if not found:
+        raise SystemExit(f"{results} holds no results: write some with family/quality.py")
+    wanted = {picture: draw(found), written: page(found, read(compared))}
     return {p: t for p, t in wanted.items() if not p.is_file() or p.read_text(encoding="utf-8") != t}
 
 
@@ -493,9 +529,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
     which.add_argument("--write", action="store_true", help=f"write {PAGE.name} and {PICTURE.name}")
     which.add_argument("--check", action="store_true", help="fail unless both are as they would be written")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the JSON files")
+    parser.add_argument("--compared", type=Path, default=COMPARED, help="those for comparison only")
     parser.add_argument("--docs", type=Path, default=PAGE.parent, help="folder of page and picture")
     options = parser.parse_args(None if arguments is None else list(arguments))
-    old = stale(options.results, options.docs / PAGE.name, options.docs / PICTURE.name)
+    old = stale(options.results, options.docs / PAGE.name, options.docs / PICTURE.name, options.compared)
     if options.write:
         for path, text in old.items():
             path.write_text(text, encoding="utf-8", newline="\n")

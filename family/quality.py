@@ -81,6 +81,8 @@ PROTOCOL = {
     "agreement": "Pearson correlation over the clips of music/genres.csv between the tagger's scores and "
     "those of all teachers; means over tags. top5: how many of the teachers' five best tags are among the "
     "tagger's, of the tags compared, mean over clips",
+    "said": "share of the clips of music/genres.csv for which a tag of the category reaches its threshold: "
+    "the others are unknown there",
     "music": "ROC AUC of the tag music, the clips of music/genres.csv against those of not-music; held_out: "
     "against the groups that the tagger was not trained on",
     "robustness": "Pearson correlation between the scores of clips and those of the same clips changed: over "
@@ -553,6 +555,7 @@ class Bench:
             "human": human(own, beside, self.annotated),
             "genres": genres(own, self.clips, self.labels),
             "agreement": agreement(own, together, self.clips) if together else None,
+            "said": said(own, tagger.description.thresholds),
             "music": None,
             "robustness": robustness(
                 Scored(own.tags, own.values[list(self.sample)]), {way: scored[way] for way in WAYS}
@@ -573,6 +576,19 @@ class Bench:
             other = score(tagger, self.noise, {PLAIN: range(len(self.noise))}, self.cache)[PLAIN]
             found["music"] = music(is_music, own, self.clips, other, self.noise, self.held_out)
         return found
+
+
+def said(own: Scored, thresholds: Sequence[float]) -> dict[str, float | None] | None:
+    """Return for each category the share of clips of which a tag is said; None without thresholds."""
+    if not thresholds:
+        return None
+    reached = own.values >= np.array(thresholds)
+    about = np.array([category(tag) for tag in own.tags])
+    return {
+        name: rounded(float(reached[:, about == name].any(axis=1).mean()))
+        for name in CATEGORIES
+        if (about == name).any()
+    }
 
 
 def file_name(name: str) -> str:

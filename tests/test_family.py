@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from lightmel import hub
 from lightmel.errors import ConfigError, DataError
 from lightmel.inference import Tagger
 
 FAMILY = Path(__file__).parents[1] / "family"
 sys.path.insert(0, str(FAMILY))  # its scripts find each other as they do when they are run
 
+import costs  # noqa: E402
 import figure  # noqa: E402
 import quality  # noqa: E402
 
@@ -313,7 +315,7 @@ def family(student: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def test_page_and_picture_are_written_and_checked(family: Path, tmp_path: Path) -> None:
-    where = ["--results", str(family), "--docs", str(tmp_path)]
+    where = ["--results", str(family), "--docs", str(tmp_path), "--compared", str(tmp_path / "none")]
     with pytest.raises(SystemExit, match=r"family\.svg, family\.md"):
         figure.main(["--check", *where])
     figure.main(["--write", *where])
@@ -321,6 +323,7 @@ def test_page_and_picture_are_written_and_checked(family: Path, tmp_path: Path) 
     page = (tmp_path / "family.md").read_text()
     assert "| `musicnn-16k-mel48-x2-db` | 16k-mel48-x2-db | 1.4 " in " ".join(page.split())
     assert page.count("0.880 (0.860 to 0.900)") == 2
+    assert "What freedom costs" not in page
     changed = json.loads((family / "vgg-12k-mel48-x10-log.json").read_text())
     changed["human"]["roc_auc"]["value"] = 0.9
     (family / "vgg-12k-mel48-x10-log.json").write_text(json.dumps(changed))
@@ -386,7 +389,7 @@ def test_results_of_two_protocols_make_no_page(student: dict[str, Any]) -> None:
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="holds no results"):
-        figure.read(tmp_path)
+        figure.main(["--check", "--results", str(tmp_path)])
 
 
 @pytest.mark.parametrize("low", [0.01, 0.3, 2.0])
@@ -403,3 +406,26 @@ def test_the_page_is_as_the_results_are() -> None:
     if not list(figure.RESULTS.glob("*.json")):
         pytest.skip("no results yet: family/quality.py writes them")
     figure.main(["--check"])
+
+
+def test_what_freedom_costs_stands_beside_the_free_twin(student: dict[str, Any]) -> None:
+    kinds = {"kind": "vgg", "config": "16k-mel48-x2-db", "cost": 0.3}
+    free, other, unfree = (
+        toy_result(student, name=own, value=value, **kinds)
+        for own, value in (("lightmel-vgg-a", 0.81), ("lightmel-vgg-b", 0.82), ("unfree-vgg-a", 0.83))
+    )
+    text = figure.freedom([free, other], [unfree])
+    assert [line.split("`")[1] for line in text.splitlines() if "`" in line and line.startswith("|")] == [
+        "lightmel-vgg-a",
+        "unfree-vgg-a",
+    ]
+    assert text in figure.page([free, other], [unfree])
+    assert figure.freedom([other], [unfree]) == ""
+
+
+def test_costs_are_those_of_the_networks() -> None:
+    assert costs.TABLE.read_text(encoding="utf-8") == costs.costs_table(), "run `python family/costs.py`"
+    for release in hub.releases():
+        (row,) = hub.costs_of(release.name)
+        assert release.parameters == row.cost.parameters
+        assert release.gmac_per_minute == pytest.approx(60 * row.macs_per_second / 1e9, abs=1e-4)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .evaluation import calibrate, evaluate
     from .features import FeatureStore
     from .frontends import MelFrontend
+    from .hub import list_models
     from .inference import Tagger, Tagging, Taggram, load, tag
     from .models import build_mobilenet, build_musicnn, build_vgg
     from .training import TrainConfig, Trainer, finetune
@@ -43,6 +44,7 @@ __all__ = [
     "distill",
     "evaluate",
     "finetune",
+    "list_models",
     "load",
     "load_dataset",
     "load_jamendo",
@@ -62,6 +64,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("calibrate", "evaluate"), "evaluation"),
         "FeatureStore": "features",
         "MelFrontend": "frontends",
+        "list_models": "hub",
         **dict.fromkeys(("Tagger", "Tagging", "Taggram", "load", "tag"), "inference"),
         **dict.fromkeys(("build_mobilenet", "build_musicnn", "build_vgg"), "models"),
         **dict.fromkeys(("TrainConfig", "Trainer", "finetune"), "training"),

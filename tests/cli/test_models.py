@@ -6,6 +6,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+import lightmel
 from lightmel import hub
 from lightmel.cli import app
 
@@ -22,6 +23,36 @@ def test_every_tagger_with_its_license(runner: CliRunner, width: int) -> None:
         assert ("(default)" in entry) == (release.name == hub.DEFAULT)
         assert ("in the package" in " ".join(entry.split())) == (release.where == "package")
     assert max(map(len, result.stdout.splitlines())) <= width
+
+
+def test_figures_of_those_that_were_measured(runner: CliRunner) -> None:
+    shown = runner.invoke(app, ["models", "default"]).output
+    assert "No tagger is called 'default'" in shown  # a pattern is one of names
+    shown = runner.invoke(app, ["models", hub.DEFAULT]).stdout
+    (release,) = hub.matching(hub.DEFAULT)
+    assert f"ROC AUC {release.roc_auc:.3f}, PR AUC {release.pr_auc:.3f} " in shown
+    assert f"{release.gmac_per_minute:.3g} GMAC a minute" in shown
+    assert "0.84 M parameters" in shown
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"), [("*", 0), ("vgg*", 1), ("LIGHTMEL-vgg*", 1), ("won2020-msd-*", 1), ("public:*", 5)]
+)
+def test_names_like_a_pattern(runner: CliRunner, pattern: str, count: int) -> None:
+    found = runner.invoke(app, ["models", pattern, "--json"])
+    assert found.exit_code == 0
+    names = [json.loads(line)["name"] for line in found.stdout.splitlines()]
+    assert names == lightmel.list_models(pattern)
+    assert len(names) >= count
+    if not count:
+        assert names == [release.name for release in hub.releases()]
+
+
+def test_a_pattern_without_a_name_is_no_empty_answer(runner: CliRunner) -> None:
+    found = runner.invoke(app, ["models", "resnet*"])
+    assert found.exit_code == 2
+    assert "No tagger is called 'resnet*'" in found.output
+    assert lightmel.list_models("resnet*") == []
 
 
 def test_json(runner: CliRunner) -> None:

@@ -92,11 +92,19 @@ def test_a_tag_without_labels_has_the_common_values_of_the_others() -> None:
     shares[:, 2] = 0  # but two of them: too few
     shares[:2, 2] = 1
     found = fit_chances(clips, shares)
+    assert found.labeled.tolist() == [True, False, True, True]
     assert found.verified.tolist() == [True, False, False, True]
-    assert found.slopes[1] == found.slopes[2] == found.slope
-    assert found.offsets[1] == found.offsets[2] == found.offset
-    assert min(found.slopes[[0, 3]]) < found.slope < max(found.slopes[[0, 3]])
-    assert found.offset == pytest.approx(found.offsets[[0, 3]].mean(), abs=0.1)
+    assert found.slopes[1] == found.slope
+    assert found.offsets[1] == found.offset
+    assert min(found.slopes) < found.slope < max(found.slopes)
+    # The mean of three tags, drawn a little to 0: three of spread 1 beside a prior of spread 3.
+    assert found.offset == pytest.approx(found.offsets[found.labeled].mean() * 3 / (3 + 1 / 9), abs=1e-3)
+    # A tag that is hardly ever true counts: without it, the common chances would be those of frequent tags.
+    assert found.offsets[2] < found.offset
+    shares[:, 2] = np.nan
+    assert fit_chances(clips, shares).offset > found.offset + 0.5
+    shares[:, 2] = 0
+    shares[:2, 2] = 1
     assert fit_chances(clips, shares, min_positives=2).verified.tolist() == [True, False, True, True]
     with pytest.raises(DataError, match="No tag has 2000 clips that are true and 2000 that are false"):
         fit_chances(clips, shares, min_positives=2_000)

@@ -70,9 +70,14 @@ def test_a_release_is_read_from_its_file(
         vocabulary="",
         n_tags=3,
         config="16k-mel16-x4-db",
+        network="musicnn",
+        parameters=None,
+        gmac_per_minute=None,
+        roc_auc=None,
+        pr_auc=None,
         bytes=path.stat().st_size,
         license="CC0-1.0",
-        summary="musicnn, 0.5 s a time, from labelled clips",
+        summary="0.5 s a time, from labelled clips",
         where="package",
     )
     assert second == hub.Release(
@@ -80,9 +85,14 @@ def test_a_release_is_read_from_its_file(
         vocabulary="mtat",
         n_tags=50,
         config="12k-mel8-x4-log",
+        network="musicnn",
+        parameters=None,
+        gmac_per_minute=None,
+        roc_auc=None,
+        pr_auc=None,
         bytes=other.stat().st_size,
         license="MIT",
-        summary="musicnn, 1 s a time, from ann, bob",
+        summary="1 s a time, from ann, bob",
         where="package",
     )
     assert [r.name for r in public] == list(hub.CHECKPOINTS)
@@ -147,4 +157,4 @@ def test_the_list_and_the_default_stay_off_the_network(network: Any) -> None:
 
 def test_many_teachers_are_counted() -> None:
     (default,) = (r for r in hub.releases() if r.name == hub.DEFAULT)
-    assert default.summary == "mobilenet, 3 s a time, from 5 taggers"
+    assert default.summary == "3 s a time, from 5 taggers"

@@ -89,7 +89,7 @@ def test_the_sample_is_music_with_a_guitar(tagger: Tagger) -> None:
     tagging = tagger.tag(sample.path())
     assert tagging.sound == "music"
     assert tagging.notes == ()
-    instruments = [name for name, _ in tagging.by_category(3)["instrument"]]
+    instruments = [name for name, _ in tagging.by_category()["instrument"]]
     assert "guitar" in instruments
 
 

@@ -203,9 +203,17 @@ def release(release: Release, *, default: bool) -> None:
         name.append("  (default)", style="green")
     where = "in the package" if release.where == "package" else "downloaded when asked for"
     tags = f"{release.n_tags} tags" + (f" ({release.vocabulary})" if release.vocabulary else "")
+    cost = "" if release.gmac_per_minute is None else f"{release.gmac_per_minute:.3g} GMAC a minute"
+    many = "" if release.parameters is None else f"{release.parameters / 1e6:.2f} M parameters"
+    measured = (
+        ""
+        if release.roc_auc is None or release.pr_auc is None
+        else f"ROC AUC {release.roc_auc:.3f}, PR AUC {release.pr_auc:.3f}"
+    )
     console.print(name)
-    _indented(console, release.summary)
-    _indented(console, _line(tags, release.config, size(release.bytes), where, plain=plain), "dim")
+    _indented(console, _line(f"{release.network} on {release.config}", tags, plain=plain))
+    _indented(console, _line(measured, cost, many, plain=plain))
+    _indented(console, _line(release.summary, size(release.bytes), where, plain=plain), "dim")
     _indented(console, f"license: {release.license}", "dim")
     console.print()
 

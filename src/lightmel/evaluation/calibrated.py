@@ -92,7 +92,7 @@ class Calibration:
     verified
         The tags with chances of their own.
     slope, offset
-        Of the logits of all other tags; 1 and 0 without labels.
+        Of the logits of tags without labels; 1 and 0 if there are none at all.
     thresholds
         One a tag.
     teachers
@@ -143,8 +143,8 @@ class Calibration:
         if self.annotations:
             lines.append(
                 f"{self.annotated_clips} of them, of {self.annotated_groups} groups, have labels: "
-                f"{len(self.verified)} tags are verified, the others have slope {self.slope:.2f} and offset "
-                f"{self.offset:+.2f} of these"
+                f"{len(self.verified)} tags are verified, those without labels have slope {self.slope:.2f} "
+                f"and offset {self.offset:+.2f} of these"
                 + ("." if not self.teachers else ", or those of the teachers that know them:")
             )
             lines += [f"  {name} {a:.2f} {b:+.2f}" for name, (a, b) in self.teachers.items()]

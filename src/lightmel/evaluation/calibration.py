@@ -296,9 +296,9 @@ def _common(
 
 
 def _as_taught(chances: Chances, tags: Sequence[str], teachers: Sequence[_Teacher]) -> Chances:
-    """Return chances in which tags that are not verified have what the teachers that know them share."""
+    """Return chances in which tags without labels have what the teachers that know them share."""
     slopes, offsets = chances.slopes.copy(), chances.offsets.copy()
-    for i in np.flatnonzero(~chances.verified).tolist():
+    for i in np.flatnonzero(~chances.labeled).tolist():
         places = [(teacher, *known_as(tags[i], teacher.tags)) for teacher in teachers]
         by_name = [teacher for teacher, named, _ in places if named]
         by_concept = [teacher for teacher, _, meant in places if meant]
@@ -348,7 +348,8 @@ class _Read:
 
 
 def _unchanged(n_tags: int) -> Chances:
-    return Chances(np.ones(n_tags), np.zeros(n_tags), np.zeros(n_tags, dtype=np.bool_), 1.0, 0.0)
+    none = np.zeros(n_tags, dtype=np.bool_)
+    return Chances(np.ones(n_tags), np.zeros(n_tags), none, none, 1.0, 0.0)
 
 
 def _without(chances: Chances, columns: list[int]) -> Chances:

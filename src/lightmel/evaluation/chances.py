@@ -118,15 +118,18 @@ class Chances:
     Attributes
     ----------
     slopes, offsets
-        One a tag; slopes are above 0.
+        One a tag; slopes are above 0. Tags without labels have the common ones.
+    labeled
+        Of which tags any label is known.
     verified
-        Which tags have a slope and an offset of their own; the others have the common ones.
+        Which of these have labels enough.
     slope, offset
         The common ones.
     """
 
     slopes: Floats
     offsets: Floats
+    labeled: NDArray[np.bool_]
     verified: NDArray[np.bool_]
     slope: float
     offset: float
@@ -141,9 +144,10 @@ def fit_chances(clips: ClipLogits, shares: Floats, min_positives: int = MIN_POSI
 
     They are the most likely ones under a weak prior: the log slopes and the offsets of the tags lie around
     common ones, and these around the network's own, so that a tag with three true clips cannot run away.
-    A slope is above 0: of two segments, the one with the higher logit keeps the higher score. A tag without
-    `min_positives` true clips and as many false ones has the common values, which the others have in the
-    mean.
+    A slope is above 0: of two segments, the one with the higher logit keeps the higher score. A tag of which
+    no label is known has the common values, which the others have in the mean. Tags with labels that are
+    hardly ever true count there as well: the common values of frequent tags alone would be too high for the
+    rest. Only a tag with `min_positives` true clips and as many false ones is verified.
 
     Parameters
     ----------
@@ -170,8 +174,9 @@ def fit_chances(clips: ClipLogits, shares: Floats, min_positives: int = MIN_POSI
             f"No tag has {min_positives} clips that are true and {min_positives} that are false: chances "
             "cannot be fitted."
         )
+    labeled: NDArray[np.bool_] = np.asarray((~np.isnan(shares)).any(axis=0))
     fits = []
-    for tag in np.flatnonzero(verified):
+    for tag in np.flatnonzero(labeled):
         known = np.flatnonzero(~np.isnan(shares[:, tag]))
         own = ClipLogits(clips.logits[:, tag : tag + 1], clips.starts).take(known)
         fits.append(_Fit(own, shares[known, tag] >= TRUE_SHARE))
@@ -183,8 +188,9 @@ def fit_chances(clips: ClipLogits, shares: Floats, min_positives: int = MIN_POSI
         if np.abs(common - before).max() < _CLOSE:
             break
     every = np.tile(common, (len(verified), 1))
-    every[verified] = values
-    return Chances(np.exp(every[:, 0]), every[:, 1], verified, float(np.exp(common[0])), float(common[1]))
+    every[labeled] = values
+    slope, offset = np.exp(common[0]), common[1]
+    return Chances(np.exp(every[:, 0]), every[:, 1], labeled, verified, float(slope), float(offset))
 
 
 def enough(shares: Floats, min_positives: int = MIN_POSITIVES) -> NDArray[np.bool_]:

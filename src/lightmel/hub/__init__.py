@@ -14,10 +14,13 @@ if TYPE_CHECKING:
         fetch,
         find,
         identify,
+        list_models,
         locate,
+        matching,
         packaged,
         read_tagger,
         releases,
+        results,
         unknown,
     )
     from .client import cache_folder, repositories_folder
@@ -43,7 +46,9 @@ __all__ = [
     "fetch_repository",
     "find",
     "identify",
+    "list_models",
     "locate",
+    "matching",
     "packaged",
     "planned",
     "public_file",
@@ -53,6 +58,7 @@ __all__ = [
     "read_tagger",
     "releases",
     "repositories_folder",
+    "results",
     "unknown",
     "write_release",
 ]
@@ -61,7 +67,8 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("CHECKPOINTS", "DEFAULT", "Release", "identify", "locate"), "catalogue"),
-        **dict.fromkeys(("fetch", "find", "packaged", "read_tagger", "releases", "unknown"), "catalogue"),
+        **dict.fromkeys(("fetch", "find", "list_models", "matching", "packaged"), "catalogue"),
+        **dict.fromkeys(("read_tagger", "releases", "results", "unknown"), "catalogue"),
         **dict.fromkeys(("cache_folder", "repositories_folder"), "client"),
         "costs_of": "costs",
         **dict.fromkeys(("fetch_public", "public_file"), "download"),

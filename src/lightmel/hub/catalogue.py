@@ -6,12 +6,16 @@ fetched unless a name is asked for whose file is not on this machine.
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import checkpoint, vocabularies
 from .._files import is_file, is_folder
@@ -49,6 +53,15 @@ class Release:
         How many.
     config
         Slug of its input.
+    network
+        Its architecture.
+    parameters
+        How many; None where nobody has counted.
+    gmac_per_minute
+        1e9 multiply-accumulates a minute of sound; None where nobody has counted.
+    roc_auc, pr_auc
+        Against human annotations of music that it was not trained on (`family/quality.py`): means over tags;
+        None where nothing was measured.
     bytes
         Of its file.
     license
@@ -63,10 +76,41 @@ class Release:
     vocabulary: str
     n_tags: int
     config: str
+    network: str
+    parameters: int | None
+    gmac_per_minute: float | None
+    roc_auc: float | None
+    pr_auc: float | None
     bytes: int
     license: str
     summary: str
     where: str
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names that `lightmel.load` takes, the default first; `pattern` is one of the shell's.
+
+    A name of the family is as well found without what all of them begin with: ``list_models("vgg*")``.
+    """
+    return [release.name for release in matching(pattern)]
+
+
+def matching(pattern: str) -> list[Release]:
+    """Return the releases whose name is like `pattern`; see `list_models`."""
+    pattern = pattern.casefold()
+    return [
+        release
+        for release in releases()
+        if any(fnmatchcase(name.casefold(), pattern) for name in _short(release.name))
+    ]
+
+
+def _short(name: str) -> tuple[str, ...]:
+    return (name, *(name.removeprefix(start) for start in _BEGINNINGS if name.startswith(start)))
+
+
+_BEGINNINGS = ("lightmel-", "public:")
+"""What a name may be called without, in a pattern."""
 
 
 @cache
@@ -86,12 +130,13 @@ def _packaged_release(path: Path) -> Release:
     description = read_description(path)
     teachers = description.provenance.get("teachers") or ["labelled clips"]
     learned_from = ", ".join(teachers) if len(teachers) <= _FEW else f"{len(teachers)} taggers"
-    architecture = read_network(path)["architecture"]
     return _release(
         description,
+        network=read_network(path)["architecture"],
         bytes=path.stat().st_size,
-        summary=f"{architecture}, {description.segment_seconds:g} s a time, from {learned_from}",
+        summary=f"{description.segment_seconds:g} s a time, from {learned_from}",
         where="package",
+        measured=results(description.name),
     )
 
 
@@ -99,24 +144,59 @@ def _public_release(record: PublicCheckpoint) -> Release:
     seconds = record.description.segment_seconds
     return _release(
         record.description,
+        network=record.architecture,
         bytes=record.bytes,
-        summary=f"{record.family.citation}, {record.architecture}, {seconds:g} s a time",
+        summary=f"{record.family.citation}, {seconds:g} s a time",
         where="download",
     )
 
 
-def _release(description: Description, *, bytes: int, summary: str, where: str) -> Release:  # noqa: A002 - the field's name
+def _release(
+    description: Description,
+    *,
+    network: str,
+    bytes: int,  # noqa: A002 - the field's name
+    summary: str,
+    where: str,
+    measured: Mapping[str, Any] | None = None,
+) -> Release:
+    cost = _costs().get(description.name)
+    human = (measured or {}).get("human") or {}
     known = [name for name in vocabularies.VOCABULARIES if vocabularies.read(name) == description.tags]
     return Release(
         name=description.name,
         vocabulary=known[0] if known else "",
         n_tags=len(description.tags),
         config=description.config.slug,
+        network=network,
+        parameters=cost and cost[0],
+        gmac_per_minute=cost and round(cost[1] / 1e9, 4),
+        roc_auc=human.get("roc_auc", {}).get("value"),
+        pr_auc=human.get("pr_auc", {}).get("value"),
         bytes=bytes,
         license=description.license,
         summary=summary,
         where=where,
     )
+
+
+@cache
+def _costs() -> dict[str, tuple[int, int]]:
+    """Return parameters and multiply-accumulates a minute by name, as `family/costs.py` wrote them."""
+    text = resources.files(__package__).joinpath("costs.csv").read_text(encoding="utf-8")
+    return {
+        name: (int(parameters), int(macs)) for name, parameters, macs in [*csv.reader(text.splitlines())][1:]
+    }
+
+
+def results(name: str) -> dict[str, Any] | None:
+    """Return what `family/quality.py` measured of a tagger in the package; None where nothing was."""
+    path = packaged(name)
+    file = path.parent / "results" / f"{path.stem}.json" if path is not None else None
+    if file is None or not file.is_file():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 @cache

@@ -15,7 +15,7 @@ from .._files import beside, write_whole
 from ..checkpoint import Description, read_description, read_network, to_document, weights_sha256
 from ..errors import HubError, WeightsError
 from .card import is_stated, make_card, needs_notices, results_of_evaluation, results_of_family
-from .catalogue import CHECKPOINTS, packaged
+from .catalogue import CHECKPOINTS, packaged, results
 from .client import LIBRARY, api, endpoint, is_offline, translated
 from .repositories import CONFIG, WEIGHTS
 
@@ -65,11 +65,11 @@ def write_release(
     source, target = Path(source), Path(os.path.realpath(folder))
     network, description = checkpoint.read(source)
     spec = read_network(source)
-    results, body = _of_package(description)
+    figures, body = _of_package(description)
     if body is None:
-        results = _of_training(source, weights_sha256(network))
+        figures = _of_training(source, weights_sha256(network))
     config = {"library_name": LIBRARY, **json.loads(to_document(description, spec))}
-    card = make_card(description, spec, place=repository or target.name, results=results, body=body)
+    card = make_card(description, spec, place=repository or target.name, results=figures, body=body)
     _check_folder(target)
     own = resources.files("lightmel").joinpath("pretrained", NOTICE)
     files = {NOTICE: own.read_bytes()} if needs_notices(description) else {}
@@ -168,11 +168,9 @@ def _of_package(description: Description) -> tuple[list[dict[str, Any]], str | N
     path = packaged(description.name)
     if path is None or read_description(path) != description:
         return [], None
-    own = resources.files("lightmel").joinpath("pretrained")
-    card = own.joinpath(f"{description.name}.md")
-    measured = own.joinpath("results", f"{description.name}.json")
-    results = results_of_family(json.loads(measured.read_bytes())) if measured.is_file() else []
-    return results, card.read_text(encoding="utf-8") if card.is_file() else None
+    measured, card = results(description.name), path.with_suffix(".md")
+    figures = [] if measured is None else results_of_family(measured)
+    return figures, card.read_text(encoding="utf-8") if card.is_file() else None
 
 
 def _of_training(source: Path, weights: str) -> list[dict[str, Any]]:
