@@ -13,7 +13,14 @@ from .errors import LightmelError
 from .frontends import PAPER_CONFIGS, MelConfig
 
 if TYPE_CHECKING:
-    from .datasets import load_dataset, load_jamendo, load_magnatagatune, load_msd, load_table
+    from .datasets import (
+        load_dataset,
+        load_jamendo,
+        load_library,
+        load_magnatagatune,
+        load_msd,
+        load_table,
+    )
     from .distillation import distill
     from .evaluation import calibrate, evaluate
     from .features import FeatureStore
@@ -48,6 +55,7 @@ __all__ = [
     "load",
     "load_dataset",
     "load_jamendo",
+    "load_library",
     "load_magnatagatune",
     "load_msd",
     "load_table",
@@ -57,9 +65,8 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(
-            ("load_dataset", "load_jamendo", "load_magnatagatune", "load_msd", "load_table"), "datasets"
-        ),
+        **dict.fromkeys(("load_dataset", "load_jamendo", "load_library"), "datasets"),
+        **dict.fromkeys(("load_magnatagatune", "load_msd", "load_table"), "datasets"),
         "distill": "distillation",
         **dict.fromkeys(("calibrate", "evaluate"), "evaluation"),
         "FeatureStore": "features",

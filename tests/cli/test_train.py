@@ -132,6 +132,73 @@ def test_fine_tuning_in_one_command(runner: CliRunner, labeled: Path, tmp_path: 
     assert sha256(tmp_path / "anew") == sha256(out)
 
 
+def test_a_tuned_tagger_keeps_the_old_tags_where_asked(
+    runner: CliRunner, labeled: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine.safetensors"
+    command = ["finetune", labeled, "--out", out, "--keep-tags", "--embeddings", "--work", tmp_path / "work"]
+    shown = run(runner, *command)
+    old = lightmel.load("default")
+    assert "mean of 3 tags" in shown
+    assert f"{len(old.tags) + 2} tags" in shown, "the new noise takes the place of the old one"
+    assert "epoch" not in shown
+    before, after = (lightmel.tag(labeled.parent / "4.flac", model=m) for m in ("default", out))
+    scores = dict(zip(after.tags, after.scores, strict=True))
+    kept = {tag: s for tag, s in zip(before.tags, before.scores, strict=True) if tag != "noise"}
+    assert {tag: scores[tag] for tag in kept} == pytest.approx(kept, abs=1e-6)
+    (file,) = (tmp_path / "work").iterdir()
+    written = file.stat().st_mtime_ns
+    run(runner, *command)
+    assert file.stat().st_mtime_ns == written, "the embeddings are computed once"
+
+
+def test_another_tagger_is_not_overwritten_unasked(runner: CliRunner, labeled: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    command = ["finetune", labeled, "--out", out, "--embeddings", "--work", tmp_path / "work"]
+    run(runner, *command)
+    made = out.read_bytes()
+    run(runner, *command)
+    assert out.read_bytes() == made, "the same again is the same"
+    said = refused(runner, *command, "--class-weights", "balanced")
+    assert "mine.safetensors is there already: the tagger mine 1 (3 tags: high, low, noise)" in said
+    assert "say --overwrite" in said
+    assert out.read_bytes() == made
+    run(runner, *command, "--class-weights", "balanced", "--overwrite")
+    assert out.read_bytes() != made
+    song = tmp_path / "song.flac"
+    song.write_bytes((labeled.parent / "4.flac").read_bytes())
+    assert "exists and is no tagger" in refused(runner, *command[:3], song, "--embeddings")
+    default = lightmel.load("default").name
+    assert f"There is a tagger '{default}' already" in refused(
+        runner, *command[:3], tmp_path / "new", "--embeddings", "--name", default
+    )
+
+
+def test_labels_come_from_a_library(runner: CliRunner, labeled: Path, tmp_path: Path) -> None:
+    mutagen = pytest.importorskip("mutagen", reason="needs the extra write")
+    music, out = tmp_path / "music", tmp_path / "mine"
+    music.mkdir()
+    for line in labeled.read_text().splitlines()[1:]:
+        name, tags, _ = line.split(",")
+        (music / name).write_bytes((labeled.parent / name).read_bytes())
+        file = mutagen.File(music / name)
+        file["genre"] = tags.replace(";", "/").upper()
+        file.save()
+    shown = run(runner, "finetune", "--from-library", music, "--out", out, "--embeddings")
+    assert "on test of music, genre fields, 20 files or more, split by group" in re.sub(r"\s+", " ", shown)
+    assert lightmel.load(out).tags == ("high", "low", "noise")
+    settings = tomllib.loads((tmp_path / "mine.toml").read_text(encoding="utf-8"))
+    assert settings["from_library"] == str(music)
+    measured = run(runner, "evaluate", music, "--dataset", "library", "--model", out)
+    assert measured.splitlines()[0] in shown.splitlines(), "the same clips, and the same tagger"
+    said = refused(runner, "finetune", "--from-library", music, "--out", tmp_path / "x", "--min-files", "80")
+    assert "no genre has 80 files" in said
+    both = ["finetune", labeled, "--from-library", music, "--out", tmp_path / "x"]
+    assert "Give either labelled music, or" in refused(runner, *both, code=2)
+    other = ["finetune", "--from-library", music, "--dataset", "jamendo", "--out", tmp_path / "x"]
+    assert "--from-library is no published set" in refused(runner, *other, code=2)
+
+
 def sha256(path: Path) -> str:
     return weights_sha256(lightmel.load(path).network)
 

@@ -29,6 +29,7 @@ OTHERS: dict[str, Any] = {
     "test_share": 0.0,
     "split_seed": 1,
     "low": True,
+    "min_files": 5,
 }
 
 
@@ -70,7 +71,7 @@ def test_a_clean_split_of_a_folder_of_digits_is_no_table_of_classes(
     [
         (
             {"dataset": "tables"},
-            r"dataset is 'table' or 'magnatagatune' or .*, not 'tables'\. Did you mean 'table'\?",
+            r"dataset is 'table' or 'library' or .*, not 'tables'\. Did you mean 'table'\?",
         ),
         (
             {"dataset": "magnatagatune", "protocol": "claen"},

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from lightmel import datasets as data
-from lightmel.datasets import Dataset, Problem, Split, jamendo, magnatagatune, msd, same_protocol, table
+from lightmel.datasets import (
+    Dataset,
+    Problem,
+    Split,
+    jamendo,
+    library,
+    magnatagatune,
+    msd,
+    same_protocol,
+    table,
+)
 from lightmel.errors import DataError
 
 
@@ -31,7 +41,7 @@ def dataset(root: Path, **changes: object) -> Dataset:
     return Dataset(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("module", [jamendo, magnatagatune, msd, table], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [jamendo, library, magnatagatune, msd, table], ids=lambda m: m.__name__)
 def test_every_data_set_says_what_it_is(module: ModuleType) -> None:
     for name in ("NAME", "CITATION", "LICENSE", "SOURCE"):
         assert isinstance(getattr(module, name), str), name
@@ -49,7 +59,14 @@ def test_every_data_set_says_what_it_is(module: ModuleType) -> None:
 def test_every_module_with_a_loader_is_walked() -> None:
     folder = Path(data.__file__).parent
     with_loader = {p.stem for p in folder.glob("*.py") if re.search(r"^def load_", p.read_text(), re.M)}
-    assert with_loader == {"jamendo", "magnatagatune", "msd", "table", "source"}  # the last: a door to them
+    assert with_loader == {
+        "jamendo",
+        "library",
+        "magnatagatune",
+        "msd",
+        "table",
+        "source",
+    }  # the last: a door to them
 
 
 def test_splits_are_reached_by_name(tmp_path: Path) -> None:

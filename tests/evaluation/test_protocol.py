@@ -16,8 +16,16 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lightmel.datasets import Dataset, Split
-from lightmel.errors import ConfigError, DataError
-from lightmel.evaluation import ClipSet, Evaluation, Intervals, evaluate, evaluate_examples
+from lightmel.errors import ConfigError, DataError, ShapeError
+from lightmel.evaluation import (
+    ClipSet,
+    Evaluation,
+    Intervals,
+    evaluate,
+    evaluate_examples,
+    evaluate_scores,
+    score_clips,
+)
 from lightmel.features import FeatureExamples, FeatureStore, MemoryFeatures, build_store, label_features
 from lightmel.frontends import build_frontend
 from lightmel.inference import Tagger
@@ -105,6 +113,21 @@ def test_figures_are_scikit_learns_of_the_mean_scores_of_segments(tagger: Tagger
     assert found.macro_pr_auc == pytest.approx(np.mean(list(found.pr_auc.values())))
     assert found.clips == 40
     assert found.positives == dict(zip(TAGS, truth(40).sum(axis=0).tolist(), strict=True))
+
+
+def test_scores_that_are_there_give_the_same_figures(tagger: Tagger) -> None:
+    source = examples(tagger)
+    scores = score_clips(tagger.network.eval(), source)
+    truths = source.labels.numpy() >= 0.5
+    assert evaluate_scores(tagger, truths, scores, TAGS, SONGS) == evaluate_examples(
+        tagger, source, TAGS, SONGS
+    )
+    some = evaluate_scores(tagger, truths[:, 1:], scores[:, 1:], TAGS[1:], SONGS)
+    assert list(some.roc_auc) == list(TAGS[1:])
+    with pytest.raises(ShapeError, match="a column for each tag"):
+        evaluate_scores(tagger, truths, scores, TAGS[1:], SONGS)
+    with pytest.raises(DataError, match="cannot be ranked"):
+        evaluate_scores(tagger, truths, scores * np.nan, TAGS, SONGS)
 
 
 def test_the_interval_holds_the_average_is_wider_at_a_higher_level_and_comes_from_the_seed(

@@ -157,7 +157,7 @@ def test_samples_of_another_scale_are_said(sound: Sound, model: Tagger) -> None:
     assert note == "samples up to 20000, where full scale is 1: 16-bit samples are divided by 32768"
 
 
-@pytest.mark.parametrize("method", ["tag", "taggram", "embed"])
+@pytest.mark.parametrize("method", ["tag", "taggram", "embed", "embed_segments"])
 def test_samples_that_the_network_cannot_take_are_refused(
     sound: Sound, model: Tagger, wav: Wav, method: str
 ) -> None:
@@ -365,3 +365,13 @@ def test_an_embedding_is_what_the_head_sees(scores_of: ScoresOf, sound: Sound, m
         scores = model.network.head(torch.from_numpy(embedding)).sigmoid().numpy()
     assert scores == pytest.approx(scores_of(model.tag(sound(0.5), SR), model.tags), abs=1e-6)
     assert np.array_equal(embedding, model.embed(sound(0.5), SR))
+
+
+def test_the_embedding_of_a_sound_is_the_mean_of_its_segments(sound: Sound, model: Tagger) -> None:
+    segments = model.embed_segments(sound(60.2), SR)
+    assert segments.shape == (121, model.network.embed_dim)
+    assert segments.dtype == np.float32
+    assert segments.mean(axis=0) == pytest.approx(model.embed(sound(60.2), SR), rel=1e-5)
+    with torch.inference_mode():
+        scores = model.network.head(torch.from_numpy(segments)).sigmoid().numpy()
+    assert scores == pytest.approx(model.taggram(sound(60.2), SR).scores, abs=1e-6)

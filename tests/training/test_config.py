@@ -46,6 +46,7 @@ def test_a_training_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
         (TaggerConfig, {"segment_seconds": -1.0}),
         (TaggerConfig, {"excerpts": 0}),
         (FinetuneConfig, {"head_epochs": 0}),
+        (FinetuneConfig, {"keep_tags": 1}),
         (FinetuneConfig, {"epochs": -1}),
         (FinetuneConfig, {"batch_size": 1}),
         (FinetuneConfig, {"excerpts": 0}),

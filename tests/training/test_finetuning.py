@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+import sqlite3
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import lightmel
 from lightmel.checkpoint import weights_sha256
 from lightmel.datasets import Dataset
-from lightmel.errors import ConfigError, ShapeError, StoppedError, UnknownModelError, WeightsError
+from lightmel.errors import (
+    ConfigError,
+    DataError,
+    ShapeError,
+    StoppedError,
+    UnknownModelError,
+    WeightsError,
+)
+from lightmel.evaluation import evaluate
 from lightmel.features import FeatureExamples, FeatureStore, label_features
-from lightmel.inference import Tagger
-from lightmel.training import Callbacks, FinetuneConfig, Signature, TrainConfig, Trainer, finetune
+from lightmel.inference import LIMITS, Tagger
+from lightmel.training import (
+    Callbacks,
+    FinetuneConfig,
+    Signature,
+    TaggerConfig,
+    TrainConfig,
+    Trainer,
+    finetune,
+    train_tagger,
+)
 
 SLUG = "16k-mel16-x4-db"
 TUNING = FinetuneConfig(head_epochs=3, epochs=4, head_lr=1e-2, lr=5e-3, batch_size=16, excerpts=2)
@@ -251,3 +275,220 @@ def test_a_trainer_refuses_features_of_another_front_end_than_its_taggers(
         ConfigError, match=rf"wants \(16, {frames}\), the examples are of \(16, {frames + 1}\)"
     ):
         Trainer(own.network).fit(FeatureExamples(store, store.rows(data.train.paths), labels, frames + 1))
+
+
+# Old tags beside new ones
+
+
+@pytest.fixture(scope="module")
+def waves(data: Dataset) -> list[Path]:
+    return data.files("test")[:5]
+
+
+def scores_of(tagger: Tagger, path: Path) -> dict[str, float]:
+    found = tagger.tag(path)
+    return dict(zip(found.tags, found.scores, strict=True))
+
+
+@pytest.fixture(scope="module")
+def calibrated(data: Dataset, store: FeatureStore) -> Tagger:
+    """A tagger of four tags, of which labels have verified two."""
+    words = ("hum", "Noise", "hiss", "music")
+    parts = {name: replace(part, labels=part.labels[:, [0, 2, 1, 0]]) for name, part in data.splits.items()}
+    what = TaggerConfig("vgg-small-16k-mel16-x4-db", segment_seconds=0.4)
+    other = train_tagger(
+        replace(data, tags=words, splits=parts), store, what, TrainConfig(epochs=1, batch_size=16)
+    ).tagger
+    record = {"chances": {"slope": 0.7}, "verified": ["Noise", "hiss"]}
+    description = replace(
+        other.description, thresholds=(0.3, 0.4, 0.5, 0.6), provenance={"data": "old", "calibration": record}
+    )
+    return Tagger(other.network, description)
+
+
+@pytest.mark.parametrize("embeddings", [False, True])
+def test_kept_tags_score_and_hold_as_before(
+    calibrated: Tagger, data: Dataset, store: FeatureStore, waves: list[Path], embeddings: bool
+) -> None:
+    config = replace(TUNING, keep_tags=True, embeddings=embeddings)
+    made = finetune(calibrated, data, store, config)
+    assert made.tagger.tags == ("hum", "hiss", "music", "high", "low", "noise"), "noise replaces Noise"
+    old, new = calibrated.network.state_dict(), made.tagger.network.state_dict()
+    assert all(torch.equal(new[k], old[k]) for k in old if not k.startswith("head."))
+    assert torch.equal(new["head.weight"][:3], old["head.weight"][[0, 2, 3]])
+    assert torch.equal(new["head.bias"][:3], old["head.bias"][[0, 2, 3]])
+    for wave in waves:
+        before, after = scores_of(calibrated, wave), scores_of(made.tagger, wave)
+        assert {t: after[t] for t in ("hum", "hiss", "music")} == pytest.approx(
+            {t: before[t] for t in ("hum", "hiss", "music")}, abs=1e-6
+        )
+    d = made.tagger.description
+    assert d.thresholds[:3] == (0.3, 0.5, 0.6)
+    assert d.verified == {"hiss", "high", "low", "noise"}
+    assert d.provenance["calibration"]["chances"] == {"slope": 0.7}
+    assert d.provenance["calibration"]["finetuned"] == list(data.tags)
+    assert d.provenance["kept_tags"] == ["hum", "hiss", "music"]
+    assert d.provenance["body"]["provenance"] == calibrated.description.provenance
+    assert made.evaluation is not None
+    assert list(made.evaluation.positives) == list(data.tags)
+    assert made.evaluation.macro_roc_auc > 0.7
+
+
+def test_a_kept_tagger_is_evaluated_and_saved_as_any_other(
+    base: Tagger, data: Dataset, store: FeatureStore, tmp_path: Path
+) -> None:
+    other = Tagger(base.network, replace(base.description, tags=("hiss",)))
+    made = finetune(other, data, store, replace(TUNING, keep_tags=True))
+    alone = finetune(other, data, store, replace(TUNING, epochs=0))
+    assert made.evaluation is not None
+    assert alone.evaluation is not None
+    assert made.evaluation.roc_auc == alone.evaluation.roc_auc
+    assert made.evaluation.weights == weights_sha256(made.tagger.network)
+    made.save(tmp_path / "kept.safetensors")
+    again = lightmel.load(tmp_path / "kept.safetensors")
+    assert again.tags == ("hiss", *data.tags)
+    assert weights_sha256(again.network) == weights_sha256(made.tagger.network)
+    assert again.description == made.tagger.description
+
+
+def test_thresholds_that_are_missing_on_one_side_stand_in_and_are_warned_of(
+    base: Tagger, data: Dataset, store: FeatureStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    bare = Tagger(base.network, replace(base.description, tags=("music",), thresholds=()))
+    config = replace(ONCE, keep_tags=True, embeddings=True)
+    kept = finetune(bare, data, store, config).tagger.description
+    assert kept.thresholds[0] == LIMITS["music"]
+    assert kept.verified is None
+    assert "There are no thresholds for music" in caplog.text
+    without = replace(data, splits={k: v for k, v in data.splits.items() if k != "valid"})
+    assert finetune(bare, without, store, config).tagger.description.thresholds == ()
+    limited = Tagger(base.network, replace(base.description, tags=("music",), thresholds=(0.7,)))
+    assert finetune(limited, without, store, config).tagger.description.thresholds == (0.7, 0.5, 0.5, 0.5)
+    assert "There are no thresholds for high, low, noise" in caplog.text
+
+
+# On embeddings alone
+
+BY_EMBEDDINGS = FinetuneConfig(embeddings=True)
+
+
+def test_a_head_is_fitted_to_embeddings(base: Tagger, data: Dataset, store: FeatureStore) -> None:
+    made = finetune(base, data, store, BY_EMBEDDINGS)
+    assert made.tagger.tags == data.tags
+    assert made.history == []
+    assert len(made.tagger.description.thresholds) == 3
+    assert made.evaluation is not None
+    assert made.evaluation.macro_roc_auc > 0.8
+    body = base.network.state_dict()
+    own = made.tagger.network.state_dict()
+    assert all(torch.equal(own[k], v) for k, v in body.items() if not k.startswith("head."))
+    by_store = evaluate(made.tagger, data, features=store)
+    assert by_store.roc_auc == pytest.approx(made.evaluation.roc_auc, abs=1e-6)
+    assert by_store.weights == made.evaluation.weights
+
+
+def test_the_head_is_scikit_learns(base: Tagger, data: Dataset, store: FeatureStore) -> None:
+    made = finetune(base, data, store, BY_EMBEDDINGS).tagger
+    examples = label_features(data, store, base.network.input_shape[1]).examples["train"]
+    network = base.network.eval()
+    with torch.inference_mode():
+        means = np.stack([network.embed(examples.segments(i)).mean(dim=0) for i in range(len(examples))])
+    truth = examples.labels.numpy() >= 0.5
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / means.shape[1], max_iter=1000))
+    model.fit(means, truth[:, 1])
+    logits = torch.from_numpy(means) @ made.network.head.weight.T + made.network.head.bias
+    assert logits[:, 1].detach().numpy() == pytest.approx(model.decision_function(means), abs=0.02), (
+        "to the tolerance at which it stops"
+    )
+    weighted = finetune(base, data, store, replace(BY_EMBEDDINGS, class_weights="balanced")).tagger
+    assert not torch.equal(weighted.network.head.bias, made.network.head.bias)
+
+
+def test_embeddings_are_computed_from_the_sound_once(
+    base: Tagger, data: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(data.root, tmp_path / "sound")
+    own = replace(data, root=folder)
+    told: list[tuple[str, int, int]] = []
+    callbacks = Callbacks(on_progress=lambda *what: told.append(what))
+    work = tmp_path / "work"
+    made = finetune(base, own, config=BY_EMBEDDINGS, work=work, callbacks=callbacks)
+    assert told == [("computing embeddings", i + 1, 90) for i in range(90)]
+    by_files = evaluate(made.tagger, own)
+    assert made.evaluation is not None
+    assert made.evaluation.roc_auc == pytest.approx(by_files.roc_auc, abs=1e-6), "as a user would tag them"
+    told.clear()
+    again = finetune(base, own, config=BY_EMBEDDINGS, work=work, callbacks=callbacks)
+    assert told == [], "nothing is computed twice"
+    assert same(again.tagger, made.tagger)
+    changed, gone = data.train.paths[0], data.train.paths[1]
+    shutil.copy(folder / data.train.paths[2], folder / changed)
+    (folder / gone).unlink()
+    caplog.set_level(logging.WARNING, "lightmel")
+    finetune(base, own, config=BY_EMBEDDINGS, work=work, callbacks=callbacks)
+    assert told == [("computing embeddings", 89, 90), ("computing embeddings", 90, 90)]
+    assert "2 clips are not those that it was made of" in caplog.text
+    assert f"1 of 54 clips of train are left out, {gone} among them" in caplog.text
+    other = Tagger(base.network, replace(base.description, tags=("other",)))
+    with torch.no_grad():
+        network = base.network
+        next(network.parameters()).mul_(1.5)
+    told.clear()
+    finetune(other, own, config=BY_EMBEDDINGS, work=work, callbacks=callbacks)
+    assert told == [], "another head has the same embeddings"
+    finetune(Tagger(network, base.description), own, config=BY_EMBEDDINGS, work=work, callbacks=callbacks)
+    assert len(told) == 90, "another body has others"
+
+
+def test_computing_embeddings_goes_on_where_it_was_stopped(
+    base: Tagger, data: Dataset, tmp_path: Path
+) -> None:
+    told: list[int] = []
+
+    def stop(_: str, done: int, __: int) -> None:
+        told.append(done)
+        if done == 40:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(base, data, config=BY_EMBEDDINGS, work=tmp_path, callbacks=Callbacks(on_progress=stop))
+    finetune(base, data, config=BY_EMBEDDINGS, work=tmp_path, callbacks=Callbacks(on_progress=stop))
+    assert told == list(range(1, 91))
+
+
+def test_a_damaged_file_of_embeddings_is_a_line(base: Tagger, data: Dataset, tmp_path: Path) -> None:
+    finetune(base, data, config=BY_EMBEDDINGS, work=tmp_path)
+    (file,) = tmp_path.glob("embeddings-*-of-sound.sqlite")
+    whole = file.read_bytes()
+    file.write_bytes(b"this is no database" + whole[19:])
+    with pytest.raises(DataError, match=r"cannot be used: file is not a database.*delete it"):
+        finetune(base, data, config=BY_EMBEDDINGS, work=tmp_path)
+    file.write_bytes(whole)
+    with sqlite3.connect(file) as held:
+        held.execute(
+            "UPDATE clips SET segments = zeroblob(length(segments)) WHERE key = ?", data.test.paths[:1]
+        )
+    held.close()
+    with pytest.raises(DataError, match=r"the embeddings of .* are damaged"):
+        finetune(base, data, config=BY_EMBEDDINGS, work=tmp_path)
+
+
+def test_a_tag_that_every_clip_has_cannot_be_told_by_embeddings(
+    base: Tagger, data: Dataset, store: FeatureStore
+) -> None:
+    labels = data.train.labels.copy()
+    labels[:, 1] = True
+    own = replace(data, splits={**data.splits, "train": replace(data.train, labels=labels)})
+    with pytest.raises(DataError, match="Every training clip has low: clips without it"):
+        finetune(base, own, store, BY_EMBEDDINGS)
+    none = replace(
+        data, splits={**data.splits, "train": replace(data.train, labels=labels & [True, False, True])}
+    )
+    with pytest.raises(DataError, match="no training clip has low"):
+        finetune(base, none, store, BY_EMBEDDINGS)
+
+
+def test_the_name_of_a_tagger_that_there_is_cannot_be_taken(base: Tagger, data: Dataset) -> None:
+    name = lightmel.load("default").name
+    with pytest.raises(ConfigError, match=f"There is a tagger '{name}' already"):
+        finetune(base, data, signature=Signature(name=name))

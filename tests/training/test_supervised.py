@@ -123,7 +123,7 @@ def test_a_tag_that_cannot_be_learnt_is_refused_and_a_rare_one_is_warned_of(
     labels[:3, 0] = True
     rare = replace(data, splits={**data.splits, "train": replace(data.train, labels=labels)})
     with caplog.at_level(logging.WARNING, "lightmel"):
-        check_counts(label_features(rare, store, 10))
+        check_counts(rare, label_features(rare, store, 10).counts)
     assert "few clips to learn from: high (3)." in caplog.text
 
 

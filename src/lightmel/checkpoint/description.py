@@ -94,7 +94,10 @@ class Description:
 
     @property
     def verified(self) -> frozenset[str] | None:
-        """The tags whose scores labels made chances (`lightmel.calibrate`); None where nothing is known."""
+        """The tags whose scores labels made chances; None where nothing is known.
+
+        They are those of `lightmel.calibrate`, and those that `lightmel.finetune` has added since.
+        """
         calibration = self.provenance.get("calibration")
         named = calibration.get("verified") if isinstance(calibration, Mapping) else None
         return frozenset(map(str, named)) if isinstance(named, (list, tuple)) else None

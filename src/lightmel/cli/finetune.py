@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..datasets import DataConfig
 from ..training import FinetuneConfig, Signature
 from .options import Device, with_options
-from .train import Features, Music, Out, WorkFolder, named, report
+from .train import MUSIC, Features, Out, WorkFolder, named, report
 from .work import at_work, spare_folder
+
+if TYPE_CHECKING:
+    from ..datasets import Dataset
 
 
 @with_options(how=FinetuneConfig(), data=DataConfig(), signature=Signature())
 def finetune(
-    music: Music,
     out: Out,
+    music: Annotated[Path | None, MUSIC] = None,
+    from_library: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of MUSIC: a music folder, whose files' genre fields are the tags; as MUSIC with "
+            "--dataset library.",
+            show_default=False,
+        ),
+    ] = None,
     base: Annotated[
         str,
         typer.Option("--from", help="Tagger to start from: a name that `lightmel models` lists, or a file."),
     ] = "default",
     features: Features = None,
     work: WorkFolder = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Let the new tagger take the place of another one in --out.")
+    ] = False,
     device: Device = "auto",
     *,
     how: Any,
@@ -30,6 +46,10 @@ def finetune(
     signature: Any,
 ) -> None:
     """Teach a tagger other tags, from a hundred labelled clips or more."""
+    if (music is None) == (from_library is None):
+        raise typer.BadParameter("Give either labelled music, or a music folder with --from-library.")
+    if from_library is not None and data.values["dataset"] not in ("table", "library"):
+        raise typer.BadParameter("--from-library is no published set: leave --dataset out.")
     from ..checkpoint import check_path
     from ..datasets import load_dataset
     from ..features import FeatureStore
@@ -38,7 +58,14 @@ def finetune(
     kept = work or spare_folder(out)
     with at_work("finetune", kept, spare=work is None) as tell:
         check_path(out)
-        given, clips = how(), load_dataset(music, data())
+        given = how()
+        if from_library is not None:
+            clips = load_dataset(from_library, data(dataset="library"))
+        else:
+            assert music is not None
+            clips = load_dataset(music, data())
+        if not overwrite:
+            _spare_others(out, given, clips)
         made = learn(
             base,
             clips,
@@ -46,8 +73,28 @@ def finetune(
             given,
             signature=named(signature(), out),
             work=kept,
-            callbacks=tell.callbacks(given.head_epochs + given.epochs),
+            callbacks=tell.callbacks(given.passes),
             device=device,
         )
         made.save(out)
     report(made, out)
+
+
+def _spare_others(out: Path, given: FinetuneConfig, clips: Dataset) -> None:
+    """Refuse to take the place of a file, unless it is a tagger that was fine-tuned so on these clips."""
+    from ..checkpoint import read_description
+    from ..errors import WeightsError
+
+    if not out.exists():
+        return
+    try:
+        there = read_description(out)
+    except WeightsError:
+        raise WeightsError(f"{out} exists and is no tagger: name another file for the new one.") from None
+    made = there.provenance
+    if (made.get("finetuning"), made.get("data")) != (asdict(given), clips.label):
+        shown = ", ".join(there.tags[:5]) + (", ..." if len(there.tags) > 5 else "")
+        raise WeightsError(
+            f"{out} is there already: the tagger {there.name} {there.version} ({len(there.tags)} tags: "
+            f"{shown}), of other clips or settings. Name another file, or say --overwrite."
+        )

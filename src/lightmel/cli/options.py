@@ -152,10 +152,10 @@ class _Chosen:
     """What was chosen: called, the dataclass. It raises then, where the command turns errors into a line."""
 
     def __init__(self, default: Any, values: dict[str, Any]) -> None:
-        self._default, self._values = default, values
+        self._default, self.values = default, values
 
-    def __call__(self) -> Any:
-        return replace(self._default, **self._values)
+    def __call__(self, **changes: Any) -> Any:
+        return replace(self._default, **self.values | changes)
 
 
 def _parameters(instance: Any) -> list[tuple[str, inspect.Parameter]]:

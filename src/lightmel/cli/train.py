@@ -15,14 +15,13 @@ from .work import at_work, spare_folder
 if TYPE_CHECKING:
     from ..training import Trained
 
-Music = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MUSIC",
-        help="A table of paths and tags, a folder with a folder for each tag, or the folder of a published "
-        "set's sound, with --dataset.",
-    ),
-]
+MUSIC = typer.Argument(
+    metavar="MUSIC",
+    help="A table of paths and tags, a folder with a folder for each tag, or, with --dataset, a music folder "
+    "whose files carry genres, or the folder of a published set's sound.",
+    show_default=False,
+)
+Music = Annotated[Path, MUSIC]
 Out = Annotated[
     Path,
     typer.Option(

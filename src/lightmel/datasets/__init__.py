@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         whole_path,
     )
     from .jamendo import load_jamendo
+    from .library import load_library
     from .magnatagatune import load_magnatagatune
     from .msd import load_msd
     from .rows import Rows, unique_paths
@@ -42,6 +43,7 @@ __all__ = [
     "hold_out",
     "load_dataset",
     "load_jamendo",
+    "load_library",
     "load_magnatagatune",
     "load_msd",
     "load_table",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazily(
     {
         **dict.fromkeys(("Dataset", "Problem", "Split", "same_protocol"), "dataset"),
         "load_jamendo": "jamendo",
+        "load_library": "library",
         "load_magnatagatune": "magnatagatune",
         "load_msd": "msd",
         "load_dataset": "source",

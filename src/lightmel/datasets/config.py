@@ -20,6 +20,7 @@ _SETS: Mapping[str, tuple[str, ...]] = {
         "test_share",
         "split_seed",
     ),
+    "library": ("min_files", "valid_share", "test_share", "split_seed"),
     "magnatagatune": ("annotations", "protocol"),
     "msd": ("annotations",),
     "jamendo": ("annotations", "subset", "fold", "low"),
@@ -38,10 +39,10 @@ class DataConfig:
         If a value is not allowed, or an option is of another kind of set.
     """
 
-    dataset: Literal["table", "magnatagatune", "msd", "jamendo"] = setting(
+    dataset: Literal["table", "library", "magnatagatune", "msd", "jamendo"] = setting(
         "table",
-        "The kind of data set: a table (also a folder with a folder for each tag), or the sound of "
-        "magnatagatune, msd or jamendo.",
+        "The kind of data set: a table (also a folder with a folder for each tag); a library, a music folder "
+        "whose files carry genre fields; or the sound of magnatagatune, msd or jamendo.",
     )
     annotations: str = setting(
         "", "Folder of the published tag and split files, if they lie apart from the sound."
@@ -67,14 +68,16 @@ class DataConfig:
         "", "Of a table: column of what must not be split, such as the artist; empty: group, if it is there."
     )
     valid_share: float = setting(
-        0.15, "Of a table without splits: share of the clips for validation; groups stay together."
+        0.15,
+        "Of a library, or a table without splits: share of the clips for validation; groups stay together.",
     )
     test_share: float = setting(
-        0.15, "Of a table without splits: share of the clips for testing; groups stay together."
+        0.15, "Of a library, or a table without splits: share of the clips for testing; groups stay together."
     )
     split_seed: int = setting(
-        0, "Of a table without splits: seed of the split; another number makes another one."
+        0, "Of a library, or a table without splits: seed of the split; another number makes another one."
     )
+    min_files: int = setting(20, "Of a library: files that a genre needs; genres of fewer are left out.")
     low: bool = setting(False, "Of jamendo: the sound is that of the smaller download, audio-low.")
 
     def __post_init__(self) -> None:
@@ -88,6 +91,8 @@ class DataConfig:
                     f"{option.name}={value!r} counts only with {wanted}, and dataset is {self.dataset!r}: "
                     "name that one, or leave it out."
                 )
+        if self.min_files < 1:
+            raise ConfigError(f"min_files is at least 1, not {self.min_files}.")
         if not (self.valid_share >= 0 and self.test_share >= 0 and self.valid_share + self.test_share < 1):
             raise ConfigError(
                 "valid_share and test_share are 0 or more and leave something to learn from, "

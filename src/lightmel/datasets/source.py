@@ -9,17 +9,18 @@ from ..errors import DataError
 from .config import DataConfig
 from .dataset import Dataset
 from .jamendo import load_jamendo
+from .library import load_library
 from .magnatagatune import load_magnatagatune
 from .msd import load_msd
 from .table import load_table
 
 
 def load_dataset(source: str | os.PathLike[str], config: DataConfig | None = None) -> Dataset:
-    """Read the data set in `source`: a table, a folder with a folder for each tag, or a published set.
+    """Read the data set in `source`: a table, a folder for each tag, a library, or a published set.
 
     Raises
     ------
-    DataError
+    DataError, MissingExtraError
         As the loader of that set.
     """
     config = config or DataConfig()
@@ -33,6 +34,9 @@ def load_dataset(source: str | os.PathLike[str], config: DataConfig | None = Non
         return load_msd(place, annotations=annotations)
     if config.dataset == "jamendo":
         return load_jamendo(place, config.subset, config.fold, annotations=annotations, low=config.low)
+    shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
+    if config.dataset == "library":
+        return load_library(place, min_files=config.min_files, shares=shares, split_seed=config.split_seed)
     columns = [name.strip() for name in config.tag_columns.split(",") if name.strip()]
     return load_table(
         place,
@@ -41,6 +45,6 @@ def load_dataset(source: str | os.PathLike[str], config: DataConfig | None = Non
         tag_columns=None if not columns else columns[0] if len(columns) == 1 else columns,
         split_column=config.split_column or None,
         group_column=config.group_column or None,
-        shares=(1 - config.valid_share - config.test_share, config.valid_share, config.test_share),
+        shares=shares,
         split_seed=config.split_seed,
     )

@@ -39,7 +39,9 @@ WORDS = {
 log = logging.getLogger("lightmel")
 
 
-class _Clips(NamedTuple):
+class Clips(NamedTuple):
+    """Clips with their labels, before they are split; without `splits` they are split by group."""
+
     paths: list[str]
     tags: tuple[str, ...]
     labels: NDArray[np.bool_]
@@ -108,12 +110,48 @@ def load_table(
     clips = _folder(place) if place.is_dir() else _table(Rows(place, path_column), base, columns)
     if not clips.labels.any():
         raise DataError(f"{place}: no clip has any tag. Look whether the right column is read.")
+    return dataset_of(place, clips, shares, split_seed, root=base)
+
+
+def dataset_of(
+    place: Path,
+    clips: Clips,
+    shares: Sequence[float],
+    split_seed: int,
+    how: str = "",
+    license: str = LICENSE,
+    source: str = SOURCE,
+    *,
+    root: Path | None = None,
+) -> Dataset:
+    """Return clips as a data set, split as they say or by group.
+
+    Parameters
+    ----------
+    place
+        File or folder that they are from, whose name is the data set's.
+    clips
+        The clips.
+    shares, split_seed
+        As in `load_table`.
+    how
+        What the protocol says first.
+    license, source
+        Of the data set.
+    root
+        Folder that the paths are relative to, if it is not `place`.
+
+    Raises
+    ------
+    DataError
+        If they cannot be split.
+    """
     if clips.splits:
-        how, names = "splits as given", np.array([SPLITS.index(s) for s in clips.splits])
+        split, names = "splits as given", np.array([SPLITS.index(s) for s in clips.splits])
     else:
         if len(shares) != len(SPLITS):
             raise DataError(f"shares are those of {', '.join(SPLITS)}, three numbers, not {tuple(shares)}.")
-        how = f"split by group {'/'.join(f'{100 * p:g}' for p in shares)}, seed {split_seed}"
+        split = f"split by group {'/'.join(f'{100 * p:g}' for p in shares)}, seed {split_seed}"
         try:
             names = stratify(clips.groups, clips.labels, shares, split_seed)
         except DataError as error:
@@ -129,13 +167,13 @@ def load_table(
     }
     found = Dataset(
         name=place.resolve().name if place.is_dir() else place.stem,
-        protocol=f"{how}, {_digest(clips.tags, splits)}",
-        root=base,
+        protocol=", ".join([*filter(None, [how]), split, _digest(clips.tags, splits)]),
+        root=root or place,
         tags=clips.tags,
         splits=splits,
         citation=CITATION,
-        license=LICENSE,
-        source=SOURCE,
+        license=license,
+        source=source,
     )
     _warn(found)
     return found
@@ -164,7 +202,7 @@ def _warn(dataset: Dataset) -> None:
         )
 
 
-def _folder(folder: Path) -> _Clips:
+def _folder(folder: Path) -> Clips:
     classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if classes and all(name.lower() in WORDS for name in classes):
         raise DataError(
@@ -185,7 +223,7 @@ def _folder(folder: Path) -> _Clips:
         raise DataError(
             f"{folder} has no folders with sound: a tag is a folder of files {' '.join(audio.SUFFIXES)}."
         )
-    return _Clips(paths, tuple(tags), np.eye(len(tags), dtype=np.bool_)[labels], groups, [])
+    return Clips(paths, tuple(tags), np.eye(len(tags), dtype=np.bool_)[labels], groups, [])
 
 
 class _Columns(NamedTuple):
@@ -198,7 +236,7 @@ class _Columns(NamedTuple):
     group: str | None
 
 
-def _table(table: Rows, root: Path, columns: _Columns) -> _Clips:
+def _table(table: Rows, root: Path, columns: _Columns) -> Clips:
     path, tags = columns.path, columns.tags
     paths = unique_paths(table, root, table.column(path))
     split = columns.split or ("split" if "split" in table.header else None)
@@ -216,7 +254,7 @@ def _table(table: Rows, root: Path, columns: _Columns) -> _Clips:
         for i, tag in enumerate(vocabulary):
             labels[:, i] = _flags(table, tag)
     groups = table.column(group) if group else paths
-    return _Clips(
+    return Clips(
         paths,
         vocabulary,
         labels,

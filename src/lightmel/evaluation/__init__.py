@@ -22,13 +22,24 @@ if TYPE_CHECKING:
         separating_threshold,
     )
     from .comparison import compare
-    from .metrics import bootstrap, correlation, fit_thresholds, macro, pr_auc, rankable, roc_auc, shared_top
-    from .protocol import ClipSet, Intervals, evaluate, evaluate_examples
+    from .metrics import (
+        FALLBACK_THRESHOLD,
+        bootstrap,
+        correlation,
+        fit_thresholds,
+        macro,
+        pr_auc,
+        rankable,
+        roc_auc,
+        shared_top,
+    )
+    from .protocol import ClipSet, Intervals, evaluate, evaluate_examples, evaluate_scores
     from .record import Evaluation
     from .scoring import score_clips
     from .tables import markdown
 
 __all__ = [
+    "FALLBACK_THRESHOLD",
     "Agreement",
     "Bin",
     "Calibrated",
@@ -47,6 +58,7 @@ __all__ = [
     "correlation",
     "evaluate",
     "evaluate_examples",
+    "evaluate_scores",
     "expected_f1_thresholds",
     "f1_score",
     "fit_chances",
@@ -72,8 +84,10 @@ __getattr__, __dir__ = lazily(
         "separating_threshold": "chances",
         "compare": "comparison",
         **dict.fromkeys(("bootstrap", "correlation", "fit_thresholds", "macro", "pr_auc"), "metrics"),
-        **dict.fromkeys(("rankable", "roc_auc", "shared_top"), "metrics"),
-        **dict.fromkeys(("ClipSet", "Intervals", "evaluate", "evaluate_examples"), "protocol"),
+        **dict.fromkeys(("FALLBACK_THRESHOLD", "rankable", "roc_auc", "shared_top"), "metrics"),
+        **dict.fromkeys(
+            ("ClipSet", "Intervals", "evaluate", "evaluate_examples", "evaluate_scores"), "protocol"
+        ),
         "Evaluation": "record",
         "score_clips": "scoring",
         "markdown": "tables",

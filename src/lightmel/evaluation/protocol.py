@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..checkpoint import weights_sha256
 from ..datasets import Dataset
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, ShapeError
 from ..features import FeatureExamples, FeatureStore, label_features, nothing_readable
 from ..inference import Tagger, Tagging, load
 from ..models import TaggingNetwork
@@ -181,6 +181,44 @@ def evaluate_examples(
         )
     truth = examples.labels.numpy() >= 0.5
     return _measured(truth, score_clips(network, examples), tags, clips, intervals, **signature)
+
+
+def evaluate_scores(
+    tagger: Tagger,
+    truth: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    tags: Sequence[str],
+    clips: ClipSet,
+    intervals: Intervals = DEFAULT_INTERVALS,
+) -> Evaluation:
+    """Measure a tagger by scores that it has given, for all or some of its tags: the lowest rung.
+
+    Parameters
+    ----------
+    tagger
+        Whose scores they are.
+    truth, scores
+        ``(clips, tags)``.
+    tags
+        Names of the columns.
+    clips
+        What the clips are, for the record.
+    intervals
+        How the intervals are made.
+
+    Raises
+    ------
+    ShapeError
+        If `truth`, `scores` and `tags` do not fit each other.
+    DataError
+        If a score is not finite.
+    """
+    if not truth.shape == scores.shape == (len(truth), len(tags)):
+        raise ShapeError(
+            f"Labels of shape {truth.shape} and scores of {scores.shape} want to be (clips, {len(tags)}): a "
+            "column for each tag."
+        )
+    return _measured(truth, scores, tags, clips, intervals, **_signature(tagger))
 
 
 def _signature(tagger: Tagger) -> dict[str, Any]:

@@ -443,6 +443,17 @@ class Tagger:
         mean: NDArray[np.float32] = (total / count).astype(np.float32)
         return mean
 
+    def embed_segments(self, source: Source, sr: int | None = None) -> NDArray[np.float32]:
+        """Return what the network's head sees of each segment, ``(segments, embed_dim)``, back to back.
+
+        Raises
+        ------
+        AudioError
+            If the sound cannot be read or used.
+        """
+        segments = self._segments(Sound(source, sr, self.config.sr), "all")
+        return np.concatenate([output.embedding for _, output in self._outputs(segments)])
+
     def _segments(self, sound: Sound, segments: Segments) -> Iterator[Segment]:
         length = self.segment_samples
         if segments == "all":

@@ -143,6 +143,17 @@ class FinetuneConfig:
         "none", "none; or balanced: a tag's true clips weigh false / true times as much, at most 50 times."
     )
     seed: int = setting(0, "Seed of everything random.")
+    keep_tags: bool = setting(
+        False,
+        "Keep the tags of the tagger that is started from, beside the new ones. So that their scores stay as "
+        "they are, only the new head learns then, whatever epochs says. A new tag takes the place of an old "
+        "one of its name.",
+    )
+    embeddings: bool = setting(
+        False,
+        "Learn from the embeddings of whole clips alone: a logistic regression for each tag, in seconds once "
+        "the embeddings are computed. Of the other settings, keep_tags, class_weights and seed count.",
+    )
 
     def __post_init__(self) -> None:
         check_plain(self)
@@ -159,7 +170,9 @@ class FinetuneConfig:
 
     @property
     def stages(self) -> tuple[TrainConfig, ...]:
-        """The two trainings that it stands for, or the first alone."""
+        """The two trainings of a network that it stands for, the first alone, or none, by `embeddings`."""
+        if self.embeddings:
+            return ()
         shared = TrainConfig(
             optimizer="adamw",
             schedule="onecycle",
@@ -170,7 +183,14 @@ class FinetuneConfig:
             seed=self.seed,
         )
         head = replace(shared, trainable="head", epochs=self.head_epochs, lr=self.head_lr)
-        return (head, replace(shared, epochs=self.epochs, lr=self.lr)) if self.epochs else (head,)
+        if self.keep_tags or not self.epochs:
+            return (head,)
+        return head, replace(shared, epochs=self.epochs, lr=self.lr)
+
+    @property
+    def passes(self) -> int:
+        """Passes over the data in all of its trainings."""
+        return sum(stage.epochs for stage in self.stages)
 
 
 @documented

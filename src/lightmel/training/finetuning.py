@@ -5,16 +5,22 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from ..datasets import Dataset
+from ..errors import ConfigError
 from ..features import FeatureStore, label_features
-from ..inference import Tagger, load
+from ..hub import releases
+from ..inference import Tagger, load, resolve_device
+from ..models import TaggingNetwork
 from .config import NO_CALLBACKS, Callbacks, FinetuneConfig, Signature
+from .embeddings import embeddings_of, fit_head, score_embeddings
 from .run import Line
 from .supervised import (
+    Scored,
     Trained,
     check_counts,
     check_request,
@@ -23,6 +29,7 @@ from .supervised import (
     fit_resumed,
     folder_or_none,
     origin,
+    score_splits,
     training_examples,
 )
 from .trainer import Trainer
@@ -44,6 +51,13 @@ def finetune(
     With validation clips the best epoch of the better stage is kept, and thresholds are fitted; with test
     clips the tagger is evaluated.
 
+    Where `config` says to keep tags, the old ones stand in front of the new ones, with their weights,
+    thresholds and calibration as they were: only a head is trained, and becomes one with the old head. The
+    table of figures is that of the new tags.
+
+    On embeddings, which `config` may say too, the head of each tag is a logistic regression on the mean
+    embedding of each clip; thresholds and figures rest on the scores of segments, as the tagger gives them.
+
     Parameters
     ----------
     base
@@ -52,6 +66,7 @@ def finetune(
         The clips.
     features
         A store of their features, of `base`'s front end; without one they are computed first, in `work`.
+        Embeddings are computed from it, or without one from the sound, and lie in `work`.
     config
         How to fine-tune.
     signature
@@ -63,23 +78,60 @@ def finetune(
     Raises
     ------
     ConfigError, DataError, TrainingError, StoppedError
-        As `train_tagger`.
+        As `train_tagger`; ConfigError also if another tagger is known by the name in `signature`.
     """
     config, signature = config or FinetuneConfig(), signature or Signature()
     work = folder_or_none(work)
+    if signature.name in [release.name for release in releases()]:
+        raise ConfigError(
+            f"There is a tagger {signature.name!r} already (`lightmel models`): name yours otherwise."
+        )
     tagger = base if isinstance(base, Tagger) else load(base, device="cpu")
+    check_request(tagger.config, config.augment and not config.embeddings, device)
+    data.split("train")  # without any, it is said before the work
     own = tagger.with_tags(data.tags, torch.Generator().manual_seed(config.seed))
+    learn = _on_embeddings if config.embeddings else _on_features
+    network, counts, scored, history = learn(own, data, features, config, work, callbacks, device)
+    description = replace(
+        own.description,
+        name=signature.name or "mine",
+        version=signature.version,
+        license=signature.license or tagger.description.license,
+        provenance={**own.description.provenance, **origin(data, counts), "finetuning": asdict(config)},
+    )
+    keep = tagger if config.keep_tags else None
+    return finished(Tagger(network, description), data, scored, history, keep)
+
+
+class _Learnt(NamedTuple):
+    """A network for the new tags, the training clips of each, scores of the other clips, the history."""
+
+    network: TaggingNetwork
+    counts: dict[str, int]
+    scored: dict[str, Scored]
+    history: list[dict[str, Any]]
+
+
+def _on_features(
+    own: Tagger,
+    data: Dataset,
+    features: FeatureStore | None,
+    config: FinetuneConfig,
+    work: Path | None,
+    callbacks: Callbacks,
+    device: str | None,
+) -> _Learnt:
+    """Train the network of `own`: the head first, then all of it."""
     network = chosen = own.network
-    check_request(tagger.config, config.augment, device)
-    with features_of(data, tagger.config, features, work, callbacks) as store:
+    with features_of(data, own.config, features, work, callbacks) as store:
         labeled = label_features(data, store, network.input_shape[1])
-        check_counts(labeled)
+        check_counts(data, labeled.counts)
         train = training_examples(labeled.examples["train"], config.excerpts, config.augment)
         valid = labeled.examples.get("valid")
         best = -1.0
         history: list[dict[str, Any]] = []
         steps = -(-len(train) // config.batch_size)
-        progress = _Progress(callbacks, steps, config.head_epochs + config.epochs)
+        progress = _Progress(callbacks, steps, config.passes)
         told = callbacks.replace(on_epoch=progress.epoch, on_step=progress.step)
         for number, stage in enumerate(config.stages):
             network = copy.deepcopy(network)  # the stage before may turn out the better one
@@ -91,14 +143,35 @@ def finetune(
             reached = result.history[result.best_epoch].get("valid_pr_auc", float(number))
             if reached > best:
                 best, chosen = reached, network
-        description = replace(
-            own.description,
-            name=signature.name or "mine",
-            version=signature.version,
-            license=signature.license or tagger.description.license,
-            provenance={**own.description.provenance, **origin(labeled), "finetuning": asdict(config)},
-        )
-        return finished(chosen, description, labeled, history)
+        return _Learnt(chosen, labeled.counts, score_splits(chosen, labeled), history)
+
+
+def _on_embeddings(
+    own: Tagger,
+    data: Dataset,
+    features: FeatureStore | None,
+    config: FinetuneConfig,
+    work: Path | None,
+    callbacks: Callbacks,
+    device: str | None,
+) -> _Learnt:
+    """Fit the head of the network of `own` to embeddings."""
+    network = own.network
+    on_device = Tagger(network, own.description, device=resolve_device(device or "auto"))
+    with embeddings_of(data, on_device, features, work, callbacks) as (found, splits):
+        train = splits["train"]
+        counts = dict(zip(data.tags, map(int, train.labels.sum(axis=0)), strict=True))
+        check_counts(data, counts)
+        weight, bias = fit_head(found.means(train.keys), train.labels, data.tags, config.class_weights)
+        with torch.no_grad():
+            network.head.weight.copy_(weight)
+            network.head.bias.copy_(bias)
+        scored = {
+            name: Scored(split.labels, score_embeddings(found, split.keys, weight, bias), split.failed)
+            for name, split in splits.items()
+            if name != "train"
+        }
+        return _Learnt(network, counts, scored, [])
 
 
 @dataclass

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .._files import beside, write_whole
 from ..checkpoint import Description
 from ..datasets import Dataset
 from ..errors import ConfigError, DataError, StoppedError, TrainingError
-from ..evaluation import ClipSet, Evaluation, evaluate_examples, fit_thresholds, score_clips
+from ..evaluation import ClipSet, Evaluation, evaluate_scores, fit_thresholds, score_clips
 from ..features import (
     Examples,
     FeatureExamples,
@@ -35,6 +36,7 @@ from ..models import SEGMENT_SECONDS, TaggingNetwork, build_named, parse_name
 from .augment import Chain, MelDomain, playback
 from .config import NO_CALLBACKS, Callbacks, Signature, TaggerConfig, TrainConfig
 from .distributed import is_first_process
+from .kept import beside_kept
 from .run import TrainResult
 from .trainer import Trainer
 
@@ -138,9 +140,10 @@ def train_tagger(
     generator = torch.Generator().manual_seed(training.seed)
     network, frontend = build_named(config.network, seconds, len(data.tags), generator)
     check_request(frontend, config.augment, device, training.precision)
+    data.split("train")  # without any, it is said before the work
     with features_of(data, frontend, features, work, callbacks) as store:
         labeled = label_features(data, store, network.input_shape[1])
-        check_counts(labeled)
+        check_counts(data, labeled.counts)
         train = training_examples(labeled.examples["train"], config.excerpts, config.augment)
         trainer = Trainer(network, training, device=device)
         folder = work / "run" if work is not None else None
@@ -152,10 +155,12 @@ def train_tagger(
             config=frontend,
             tags=data.tags,
             segment_samples=frontend.n_samples(seconds),
-            provenance=origin(labeled) | {"tagger": asdict(config), "training": asdict(training)},
+            provenance=origin(data, labeled.counts)
+            | {"tagger": asdict(config), "training": asdict(training)},
         )
         history = [{"stage": "all", **line} for line in result.history]
-        return finished(result.network, description, labeled, history)
+        scored = score_splits(result.network, labeled)
+        return finished(Tagger(result.network, description), data, scored, history)
 
 
 def folder_or_none(folder: str | os.PathLike[str] | None) -> Path | None:
@@ -211,24 +216,23 @@ def features_of(
         yield build_store(folder, sources, config, on_clip=on_clip)
 
 
-def check_counts(labeled: LabeledSplits) -> None:
+def check_counts(data: Dataset, counts: Mapping[str, int]) -> None:
     """Refuse tags that no training clip has, and warn of those that few have.
 
     Raises
     ------
     DataError
-        If there are no training clips, or none of some tag.
+        If there are none of some tag.
     """
-    labeled.data.split("train")
-    if lost := [tag for tag, n in labeled.counts.items() if n == 0]:
+    if lost := [tag for tag, n in counts.items() if n == 0]:
         raise DataError(
-            f"{labeled.data.label}: no training clip has {', '.join(lost)}, which cannot be learnt then. "
+            f"{data.label}: no training clip has {', '.join(lost)}, which cannot be learnt then. "
             "Add clips of it, or take the tag out of the table."
         )
-    if few := [f"{tag} ({n})" for tag, n in labeled.counts.items() if n < FEW_CLIPS]:
+    if few := [f"{tag} ({n})" for tag, n in counts.items() if n < FEW_CLIPS]:
         log.warning(
             "%s: few clips to learn from: %s. Below %d clips of a tag its scores are rough guesses.",
-            labeled.data.name,
+            data.name,
             ", ".join(few),
             FEW_CLIPS,
         )
@@ -269,39 +273,61 @@ def fit_resumed(
     return result
 
 
-def origin(labeled: LabeledSplits) -> dict[str, Any]:
-    """Return which data a tagger was trained on, for its file."""
+def origin(data: Dataset, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Return which data a tagger was trained on, for its file; `counts`: the training clips of each tag."""
     return {
-        "data": labeled.data.label,
-        "citation": labeled.data.citation,
-        "data_license": labeled.data.license,
-        "train_clips": labeled.counts,
+        "data": data.label,
+        "citation": data.citation,
+        "data_license": data.license,
+        "train_clips": dict(counts),
+    }
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The clips of a split that could be read: labels and scores ``(clips, tags)``; and why others failed."""
+
+    truth: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+    failed: Mapping[str, str]
+
+
+def score_splits(network: TaggingNetwork, labeled: LabeledSplits) -> dict[str, Scored]:
+    """Return labels and scores of the clips that nothing was learnt from."""
+    return {
+        name: Scored(examples.labels.numpy() >= 0.5, score_clips(network, examples), labeled.failed[name])
+        for name, examples in labeled.examples.items()
+        if name != "train"
     }
 
 
 def finished(
-    network: TaggingNetwork,
-    description: Description,
-    labeled: LabeledSplits,
+    tagger: Tagger,
+    data: Dataset,
+    scored: Mapping[str, Scored],
     history: list[dict[str, Any]],
+    keep: Tagger | None = None,
 ) -> Trained:
-    """Fit thresholds on the validation clips, and evaluate on the test clips, where there are any."""
-    if (valid := labeled.examples.get("valid")) is not None:
-        truth = valid.labels.numpy() >= 0.5
-        description = replace(description, thresholds=fit_thresholds(truth, score_clips(network, valid)))
-        counts = zip(labeled.data.tags, truth.sum(axis=0), strict=True)
+    """Fit thresholds on the validation clips, and evaluate on the test clips, where there are any.
+
+    With `keep`, its tags are kept beside those of `tagger`.
+    """
+    if (valid := scored.get("valid")) is not None:
+        limits = fit_thresholds(valid.truth, valid.scores)
+        tagger = Tagger(tagger.network, replace(tagger.description, thresholds=limits))
+        counts = zip(data.tags, valid.truth.sum(axis=0), strict=True)
         if few := [f"{tag} ({n})" for tag, n in counts if n < FEW_POSITIVES]:
             log.warning(
                 "%s: few true clips in validation, so that their thresholds rest on little: %s.",
-                labeled.data.name,
+                data.name,
                 ", ".join(few),
             )
-    tagger = Tagger(network, description)
+    if keep is not None:
+        tagger = beside_kept(tagger, keep)
     evaluation = None
-    if (test := labeled.examples.get("test")) is not None:
-        data = labeled.data
-        clips = ClipSet(data.name, data.protocol, "test", labeled.failed["test"])
-        evaluation = evaluate_examples(tagger, test, tagger.tags, clips)
+    if (test := scored.get("test")) is not None:
+        clips = ClipSet(data.name, data.protocol, "test", test.failed)
+        evaluation = evaluate_scores(tagger, test.truth, test.scores, data.tags, clips)
     return Trained(tagger, history, evaluation)
 
 

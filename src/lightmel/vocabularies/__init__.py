@@ -31,6 +31,7 @@ __all__ = [
     "audioset_index",
     "category",
     "concept",
+    "folded",
     "known_as",
     "read",
     "same",
@@ -81,7 +82,7 @@ def category(tag: str) -> str:
 
     Case, hyphens and underscores do not matter.
     """
-    return _table().get(_folded(tag), ("other", tag))[0]
+    return _table().get(folded(tag), ("other", tag))[0]
 
 
 def concept(tag: str) -> str:
@@ -89,12 +90,12 @@ def concept(tag: str) -> str:
 
     Case, hyphens and underscores do not matter.
     """
-    return _table().get(_folded(tag), ("other", tag))[1]
+    return _table().get(folded(tag), ("other", tag))[1]
 
 
 def same(tag: str, other: str) -> bool:
     """Return whether two tags have the same name but for case, hyphens and underscores."""
-    return _folded(tag) == _folded(other)
+    return folded(tag) == folded(other)
 
 
 def known_as(tag: str, tags: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -118,19 +119,20 @@ def _parse(text: str, file: str) -> dict[str, tuple[str, str]]:
     for tag, kind, meaning in rows:
         if kind not in (*CATEGORIES, MUSIC):
             raise ConfigError(f"{file}: {tag!r} has the category {kind!r}: there are {CATEGORIES}.")
-        if found.setdefault(_folded(tag), (kind, meaning)) != (kind, meaning):
+        if found.setdefault(folded(tag), (kind, meaning)) != (kind, meaning):
             raise ConfigError(f"{file}: {tag!r} stands there twice, with other words beside it.")
         if about.setdefault(meaning, kind) != kind:
             raise ConfigError(f"{file}: the concept {meaning!r} is {about[meaning]} and {kind}: choose one.")
     for meaning, kind in about.items():  # a word such as "relaxing" need be no tag of any vocabulary
-        if found.setdefault(_folded(meaning), (kind, meaning)) != (kind, meaning):
+        if found.setdefault(folded(meaning), (kind, meaning)) != (kind, meaning):
             raise ConfigError(
                 f"{file}: the concept {meaning!r} is also a tag, of another concept: rename one."
             )
     return found
 
 
-def _folded(tag: str) -> str:
+def folded(tag: str) -> str:
+    """Return the name by which tags are compared: small letters, spaces for hyphens and underscores."""
     return " ".join(tag.casefold().replace("-", " ").replace("_", " ").split())
 
 
