@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,22 @@ settings.load_profile("lightmel")
 # A shell that starts pytest in the background lets it ignore Ctrl-C, and all that it starts inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the client of the Hugging Face Hub on this machine, and from what its user has there.
+
+    It reads some of this when it is imported, which no test does before this.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf-home")))
+        for name in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"):
+            patch.setenv(name, "1")
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN_PATH"):
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,7 @@ def desk(
         shared: Path = request.getfixturevalue("shared")
         published = shared / "teachers" / "mtat-musicnn.pth"
         record = hub.CHECKPOINTS[CHECKPOINT]
-        target = cache / "public" / record.cached
+        target = hub.public_file(record)
         target.parent.mkdir(parents=True)
         shutil.copy(published, target)
         shutil.copy(published, tmp_path / "best_model.pth")

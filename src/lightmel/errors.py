@@ -26,6 +26,10 @@ class WeightsError(LightmelError):
     """A weights file that is damaged, or that does not fit what it says it holds."""
 
 
+class HubError(WeightsError):
+    """A repository of the Hugging Face Hub that cannot be reached, read, kept or written to; it says why."""
+
+
 class DataError(LightmelError):
     """A data set, table or store that cannot be used; the message names the file and the way out."""
 

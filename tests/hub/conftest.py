@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # what lies beside it is no package
+
+from hub_server import Hub, serving
 
 
 class Network:
@@ -38,3 +43,19 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes | Exception], Ne
         return fake
 
     return install
+
+
+@pytest.fixture
+def served(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Serve a Hub on this machine, which the client asks; a request that it does not know fails the test."""
+    from huggingface_hub import constants, file_download
+
+    with serving() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        # As if the client had been imported with that: older ones look here after a commit.
+        template = f"{hub.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for module in (constants, file_download):
+            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        yield hub
+    assert hub.unknown == []

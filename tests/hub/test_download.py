@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import socket
+import subprocess
+import sys
 import urllib.error
 from dataclasses import replace
 from pathlib import Path
@@ -124,11 +127,53 @@ def test_a_precision_that_there_is_not_is_refused_before_anything_is_fetched(
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One rule for the Hub's repositories and for other people's checkpoints."""
     monkeypatch.setenv("LIGHTMEL_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "third"))
     assert hub.cache_folder() == tmp_path
+    assert hub.repositories_folder() == tmp_path / "hub"
+    assert hub.public_file(RECORD) == tmp_path / "assets" / "lightmel" / RECORD.cached
+    assert hub.public_file(RECORD, tmp_path / "here") == tmp_path / "here" / RECORD.cached
     monkeypatch.delenv("LIGHTMEL_CACHE")
+    assert hub.cache_folder() == tmp_path / "other"
+    assert hub.repositories_folder() == tmp_path / "third"
+    monkeypatch.delenv("HF_HUB_CACHE")
+    assert hub.repositories_folder() == tmp_path / "other" / "hub"
+    monkeypatch.delenv("HF_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert hub.cache_folder() == tmp_path / "lightmel"
+    assert hub.cache_folder() == tmp_path / "huggingface"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert hub.cache_folder() == tmp_path / ".cache" / "lightmel"
+    assert hub.cache_folder() == tmp_path / ".cache" / "huggingface"
+
+
+def test_the_cache_is_where_the_client_of_the_hub_has_it(tmp_path: Path) -> None:
+    """Asked in processes of their own, since the client reads its environment when it is imported."""
+    code = (
+        "from huggingface_hub import constants; from lightmel import hub;"
+        "print(constants.HF_HUB_CACHE, hub.repositories_folder(), constants.HF_ASSETS_CACHE,"
+        " hub.cache_folder() / 'assets', sep='\\n')"
+    )
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "XDG_", "LIGHTMEL_"))}
+    for own in ({}, {"HF_HOME": str(tmp_path)}, {"XDG_CACHE_HOME": str(tmp_path)}):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=plain | own, capture_output=True, encoding="utf-8", check=True
+        )
+        theirs, ours, their_assets, our_assets = done.stdout.splitlines()
+        assert (ours, our_assets) == (theirs, their_assets)
+
+
+def test_nothing_is_fetched_where_it_is_forbidden(
+    cache: Path, network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = network(DATA)
+    with pytest.raises(WeightsError, match=r"not in the cache, and nothing may be fetched.* by hand"):
+        hub.fetch_public(RECORD, local_files_only=True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="nothing may be fetched"):
+        hub.fetch_public(RECORD)
+    assert fake.asked == []
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    kept = hub.fetch_public(RECORD)
+    assert hub.fetch_public(RECORD, local_files_only=True) == kept

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
-from .description import FORMAT, PUBLISHED_SUFFIXES, Description, check_path, read_description, read_network
+from .description import (
+    FORMAT,
+    PUBLISHED_SUFFIXES,
+    Description,
+    check_path,
+    read_description,
+    read_network,
+    to_document,
+)
 
 if TYPE_CHECKING:
     from .safetensors import read, save, weights_sha256
@@ -19,6 +27,7 @@ __all__ = [
     "read_description",
     "read_network",
     "save",
+    "to_document",
     "weights_sha256",
 ]
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import calibrate, cost, distill, evaluate, features, finetune, models, tag, train
+from . import calibrate, cost, distill, evaluate, features, finetune, models, release, tag, train
 
 __all__ = ["app", "main"]
 
@@ -42,6 +42,9 @@ app.command("train", no_args_is_help=True, short_help="Train a tagger from scrat
 app.command(
     "distill", no_args_is_help=True, short_help="Make a small tagger from a large one, without labels."
 )(distill.distill)
+app.command("release", no_args_is_help=True, short_help="Make a tagger ready for the Hugging Face Hub.")(
+    release.release
+)
 
 
 def _show_version(wanted: bool) -> None:

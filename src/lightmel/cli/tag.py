@@ -26,7 +26,12 @@ LOWEST = 0.1
 """Score below which a tagger without thresholds is taken to know nothing."""
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="Tagger to use: a name that `lightmel models` lists, or a file.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Tagger to use: a name that `lightmel models` lists, a file, or OWNER/NAME on the Hub.",
+    ),
 ]
 
 

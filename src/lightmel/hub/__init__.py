@@ -11,47 +11,70 @@ if TYPE_CHECKING:
         CHECKPOINTS,
         DEFAULT,
         Release,
+        fetch,
+        find,
         identify,
         list_models,
         locate,
         matching,
         packaged,
+        read_tagger,
         releases,
         results,
         unknown,
     )
+    from .client import cache_folder, repositories_folder
     from .costs import costs_of
-    from .download import cache_folder, fetch_public
+    from .download import fetch_public, public_file
     from .public import PublicCheckpoint, read_checkpoint
+    from .publish import check_publishable, push, write_release
+    from .repositories import CONFIG, WEIGHTS, Repository, fetch_repository, planned, published
 
 __all__ = [
     "CHECKPOINTS",
+    "CONFIG",
     "DEFAULT",
+    "WEIGHTS",
     "PublicCheckpoint",
     "Release",
+    "Repository",
     "cache_folder",
+    "check_publishable",
     "costs_of",
+    "fetch",
     "fetch_public",
+    "fetch_repository",
+    "find",
     "identify",
     "list_models",
     "locate",
     "matching",
     "packaged",
+    "planned",
+    "public_file",
+    "published",
+    "push",
     "read_checkpoint",
+    "read_tagger",
     "releases",
+    "repositories_folder",
     "results",
     "unknown",
+    "write_release",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("CHECKPOINTS", "DEFAULT", "Release", "identify", "locate"), "catalogue"),
-        **dict.fromkeys(
-            ("list_models", "matching", "packaged", "releases", "results", "unknown"), "catalogue"
-        ),
+        **dict.fromkeys(("fetch", "find", "list_models", "matching", "packaged"), "catalogue"),
+        **dict.fromkeys(("read_tagger", "releases", "results", "unknown"), "catalogue"),
+        **dict.fromkeys(("cache_folder", "repositories_folder"), "client"),
         "costs_of": "costs",
-        **dict.fromkeys(("cache_folder", "fetch_public"), "download"),
+        **dict.fromkeys(("fetch_public", "public_file"), "download"),
+        **dict.fromkeys(("check_publishable", "push", "write_release"), "publish"),
+        **dict.fromkeys(("CONFIG", "WEIGHTS", "Repository"), "repositories"),
+        **dict.fromkeys(("fetch_repository", "planned", "published"), "repositories"),
         **dict.fromkeys(("PublicCheckpoint", "read_checkpoint"), "public"),
     },
 )

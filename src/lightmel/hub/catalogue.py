@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import vocabularies
-from .._files import is_folder
-from ..checkpoint import Description, read_description, read_network
-from ..errors import UnknownModelError, nearest
+from .. import checkpoint, vocabularies
+from .._files import is_file, is_folder
+from ..checkpoint import PUBLISHED_SUFFIXES, Description, read_description, read_network
+from ..errors import ConfigError, UnknownModelError, nearest
 from . import pons2019, public, schmid2023, won2020
+from .download import fetch_public
 from .public import PublicCheckpoint
+from .repositories import WEIGHTS, Repository, at_revision, fetch_repository, planned, published, repository
+
+if TYPE_CHECKING:
+    from ..models import TaggingNetwork
 
 DEFAULT = "lightmel-mobilenet-16k-mel48-x2-db"
 """What ``"default"`` stands for."""
@@ -205,24 +211,89 @@ def packaged(name: str) -> Path | None:
     return _packaged().get(DEFAULT if name == "default" else name)
 
 
-def locate(name: str) -> Path | PublicCheckpoint | None:
-    """Return the file that a name stands for, or the record of one to fetch; None where there is neither."""
+def locate(name: str) -> Path | PublicCheckpoint | Repository | None:
+    """Return the file that a name stands for, or what is to be fetched for it; None where there is neither.
+
+    A folder stands for the tagger that `Tagger.save_pretrained` wrote to it. What is on this machine comes
+    before what is elsewhere.
+    """
     if record := CHECKPOINTS.get(name):
         return record
-    path = packaged(name) or Path(name)
-    try:
-        return path.resolve() if path.is_file() else None
-    except (OSError, ValueError):  # no name that a file could have
-        return None
+    for path in (packaged(name) or Path(name), Path(name) / WEIGHTS):
+        if is_file(path):
+            return path.resolve()
+    return None if is_folder(name) else repository(name)
+
+
+def find(name: str, revision: str | None = None) -> Path | PublicCheckpoint | Repository:
+    """Return what `locate` finds, at a revision if one is given.
+
+    Raises
+    ------
+    UnknownModelError
+        If it finds nothing.
+    ConfigError
+        If a revision is given for what has none, or beside another one.
+    """
+    found = locate(name)
+    if revision is not None and not isinstance(found, Repository):
+        found = published().get(name) or found
+    if found is None:
+        raise unknown(name)
+    if revision is None:
+        return found
+    if not isinstance(found, Repository):
+        raise ConfigError(f"{name} is no repository of the Hub: it has no revision {revision!r}.")
+    return at_revision(found, revision)
 
 
 def unknown(name: str) -> UnknownModelError:
     """Return the error for a name that stands for nothing, with the nearest one that does."""
-    known = ["default", *_packaged(), *CHECKPOINTS]
-    missing = "it is a folder" if is_folder(name) else "and no file of that name"
+    if name in planned():
+        return UnknownModelError(
+            f"{name} is of the family, but neither on this machine nor published. In a checkout of lightmel, "
+            f"this makes it: python family/train.py --only {name}"
+        )
+    known = ["default", *_packaged(), *CHECKPOINTS, *published(), *planned()]
+    missing = f"it is a folder without a {WEIGHTS}" if is_folder(name) else "and no file of that name"
     return UnknownModelError(
         f"There is no tagger {name!r}, {missing}.{nearest(name, known)} `lightmel models` lists them all."
     )
+
+
+def fetch(
+    found: Path | PublicCheckpoint | Repository,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Return the file of what `locate` found, fetched if it is not on this machine.
+
+    Raises
+    ------
+    WeightsError, ConfigError
+        As `fetch_public` and `fetch_repository`.
+    """
+    if isinstance(found, Path):
+        return found
+    if isinstance(found, PublicCheckpoint):
+        return fetch_public(found, cache_dir=cache_dir, local_files_only=local_files_only)
+    return fetch_repository(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
+
+
+def read_tagger(path: Path) -> tuple[TaggingNetwork, Description]:
+    """Read the tagger in a file of ours, or in a published one of other people's: network, description.
+
+    Raises
+    ------
+    WeightsError
+        If it is damaged, or ends in one of `PUBLISHED_SUFFIXES` and is none of `CHECKPOINTS`.
+    """
+    if path.name.endswith(PUBLISHED_SUFFIXES):
+        record = identify(path)
+        return public.read_checkpoint(path, record), record.description
+    return checkpoint.read(path)
 
 
 def identify(path: Path) -> PublicCheckpoint:

@@ -11,6 +11,7 @@ from ..errors import ConfigError, LightmelError, UnknownModelError, WeightsError
 from ..frontends import config_from_slug
 from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, parse_name
 from . import catalogue
+from .repositories import Repository, fetch_repository
 
 
 def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
@@ -74,6 +75,8 @@ def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
 def _tagger(name: str) -> tuple[Description, dict[str, Any]] | None:
     """Return description and network of a tagger, or None where nothing is called that."""
     found = catalogue.locate(name)
+    if isinstance(found, Repository):  # its header is in the file
+        found = fetch_repository(found)
     if isinstance(found, Path):
         if not found.name.endswith(PUBLISHED_SUFFIXES):
             return read_description(found), read_network(found)

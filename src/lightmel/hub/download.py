@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .._files import write_whole
 from ..errors import WeightsError
+from .client import LIBRARY, cache_folder, is_offline
 from .public import PublicCheckpoint
 
 log = logging.getLogger("lightmel")
@@ -18,26 +19,45 @@ log = logging.getLogger("lightmel")
 _TIMEOUT = 30.0
 
 
-def cache_folder() -> Path:
-    """Return where downloads are kept: ``$LIGHTMEL_CACHE``, or ``lightmel`` in the user's cache folder."""
-    if own := os.environ.get("LIGHTMEL_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightmel"
+def public_file(record: PublicCheckpoint, cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return where the published file of `record` is kept.
+
+    That is `cache_dir`, or ``assets/lightmel`` in `cache_folder`, where the client of the Hugging Face Hub
+    keeps what libraries fetch from elsewhere.
+    """
+    folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "assets" / LIBRARY
+    return folder / record.cached
 
 
-def fetch_public(record: PublicCheckpoint) -> Path:
+def fetch_public(
+    record: PublicCheckpoint,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+) -> Path:
     """Return the published file of `record`, downloaded at its pinned commit unless it is in the cache.
+
+    Parameters
+    ----------
+    record
+        Which one.
+    cache_dir
+        As `public_file` takes it.
+    local_files_only
+        Whether only the cache is looked at; ``HF_HUB_OFFLINE=1`` asks for that too.
 
     Raises
     ------
     WeightsError
         If it cannot be fetched or is not the published file; the message says where to put it by hand.
     """
-    target = cache_folder() / "public" / record.cached
+    target = public_file(record, cache_dir)
     if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == record.sha256:
         return target
     where = f"{record.path} of {record.family.repository} at {record.family.commit}"
     by_hand = f"Put {where} there by hand: {target}"
+    if local_files_only or is_offline():
+        raise WeightsError(f"{record.name} is not in the cache, and nothing may be fetched. {by_hand}")
     log.info("fetching %s", record.url)
     try:
         with urllib.request.urlopen(record.url, timeout=_TIMEOUT) as reply:

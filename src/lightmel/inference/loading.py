@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import hub
-from ..checkpoint import PUBLISHED_SUFFIXES
 from ..errors import ConfigError
 from .results import Tagging
 from .sources import Source
@@ -30,8 +29,10 @@ def load(
     ----------
     name
         ``"default"``, a name that ``lightmel models`` lists, a ``.safetensors`` file that `Tagger.save`
-        wrote, or a published file of other people's, known by its SHA-256: a ``.pth`` of Won et al. (2020), a
-        ``.data-00000-of-00001`` of Pons and Serra (2019) or a ``.npz`` of the same numbers.
+        wrote, a folder of `Tagger.save_pretrained`, a repository of the Hugging Face Hub (``"owner/name"`` or
+        ``"owner/name@revision"``), or a published file of other people's, known by its SHA-256: a ``.pth`` of
+        Won et al. (2020), a ``.data-00000-of-00001`` of Pons and Serra (2019) or a ``.npz`` of the same
+        numbers. `Tagger.from_pretrained` says more about where a repository is kept.
     device
         ``"auto"``: a CUDA device if there is one, else the processor; ``"cpu"``, ``"cuda"``, ``"cuda:1"``,
         ``"mps"``.
@@ -54,22 +55,21 @@ def load(
     found = hub.locate(text)
     if found is None:
         raise hub.unknown(text)
-    place, stamp, loader = text, None, _PUBLISHED
+    place, stamp, loader = text, None, _TORCH
     if isinstance(found, Path):
         try:
             stat = found.stat()
         except OSError:  # it has just gone
             raise hub.unknown(text) from None
         place, stamp = str(found), (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        loader = next((own for end, own in _LOADERS.items() if found.name.endswith(end)), _SAFETENSORS)
+        loader = next((own for end, own in _LOADERS.items() if found.name.endswith(end)), _TORCH)
     key = place, loader.where(device, precision), precision  # before anything is fetched
     with _lock:
         own = _locks.setdefault(key, threading.Lock())
     with own:  # one place is read once; nobody waits for another's download
         held = _loaded.get(key)
         if held is None or held[0] != stamp:
-            path = found if isinstance(found, Path) else hub.fetch_public(found)
-            held = _loaded[key] = stamp, loader.read(path, *key[1:])
+            held = _loaded[key] = stamp, loader.read(hub.fetch(found), *key[1:])
         return held[1]
 
 
@@ -88,21 +88,13 @@ def _torch_device(device: str, precision: str) -> str:
     return where
 
 
-def _read_safetensors(path: Path, device: str, precision: str) -> Tagger:
-    from .. import checkpoint
-
-    return Tagger(*checkpoint.read(path), device=device, precision=precision)
+def _read_torch(path: Path, device: str, precision: str) -> Tagger:
+    return Tagger(*hub.read_tagger(path), device=device, precision=precision)
 
 
-def _read_published(path: Path, device: str, precision: str) -> Tagger:
-    record = hub.identify(path)
-    network = hub.read_checkpoint(path, record)
-    return Tagger(network, record.description, device=device, precision=precision)
-
-
-_SAFETENSORS, _PUBLISHED = _Loader(_torch_device, _read_safetensors), _Loader(_torch_device, _read_published)
-_LOADERS = dict.fromkeys(PUBLISHED_SUFFIXES, _PUBLISHED)
-"""By what a file's name ends in; any other is a safetensors file's."""
+_TORCH = _Loader(_torch_device, _read_torch)
+_LOADERS: dict[str, _Loader] = {}
+"""Other runtimes, by what their files' names end in; PyTorch runs all others."""
 
 
 def tag(

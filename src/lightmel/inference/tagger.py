@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
@@ -90,6 +92,57 @@ class Tagger:
                 "float32" if precision is None else precision,
             )
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_or_name: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> Tagger:
+        """Return the tagger of a name, a folder, or a repository of the Hugging Face Hub.
+
+        Parameters
+        ----------
+        repo_or_name
+            ``"owner/name"`` or ``"owner/name@revision"``, a folder that `save_pretrained` wrote, or what
+            `lightmel.load` takes.
+        revision
+            A branch, a tag or a commit of the repository; left out, the main branch, or what is pinned.
+        cache_dir
+            Where what is fetched is kept, in place of the cache (`lightmel.hub.cache_folder`).
+        token
+            For a private repository; left out, that of ``hf auth login`` or ``HF_TOKEN``.
+        local_files_only
+            Take it from the cache or not at all.
+        device, precision
+            As in `load`.
+
+        Raises
+        ------
+        UnknownModelError
+            If nothing is called that; the nearest name is suggested.
+        HubError
+            If the repository cannot be reached, read or kept, or what came is not what was published.
+        WeightsError
+            If the file is damaged.
+        ConfigError
+            If there is no such device or precision, or what the name stands for has no revisions.
+        """
+        from .. import hub
+        from .runtimes import check_precision, resolve_device
+
+        where = resolve_device(device)
+        check_precision(precision, where)  # before anything is fetched
+        name = os.fspath(repo_or_name)
+        found = hub.find(name, revision)
+        path = hub.fetch(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
+        return cls(*hub.read_tagger(path), device=where, precision=precision)
+
     @property
     def name(self) -> str:
         """What scores are signed with."""
@@ -159,6 +212,83 @@ class Tagger:
         from ..checkpoint import save
 
         save(path, self.network, self.description, dtype)
+
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], dtype: Literal["float32", "float16"] = "float32"
+    ) -> None:
+        """Write the tagger to a release folder, which `from_pretrained` reads and `push_to_hub` publishes.
+
+        It holds ``model.safetensors``, ``config.json`` (the description) and ``README.md`` (a card).
+
+        Parameters
+        ----------
+        folder
+            Made if it is missing; an earlier release in it is replaced.
+        dtype
+            As in `save`.
+
+        Raises
+        ------
+        WeightsError
+            As `save`; or if the folder holds other things.
+        """
+        self._write_release(folder, None, dtype)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Publish the tagger in a repository of the Hugging Face Hub, in one commit, and return its address.
+
+        Parameters
+        ----------
+        repo_id
+            ``"owner/name"``; made if there is none.
+        token
+            One that may write there; left out, that of ``hf auth login`` or ``HF_TOKEN``.
+        private
+            Whether a new repository is private; left out, as its owner has set it.
+        revision
+            A branch, made if there is none; left out, the main one.
+        commit_message
+            Left out, name and version.
+
+        Raises
+        ------
+        HubError
+            If the tagger states no license or is other people's, or the Hub cannot be reached or refuses.
+        ConfigError
+            If no repository can have that name.
+        """
+        from .. import hub
+
+        hub.check_publishable(self.description)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch, "release")
+            self._write_release(folder, repo_id, "float32")
+            return hub.push(
+                folder,
+                repo_id,
+                token=token,
+                private=private,
+                revision=revision,
+                commit_message=commit_message,
+            )
+
+    def _write_release(
+        self, folder: str | os.PathLike[str], repository: str | None, dtype: Literal["float32", "float16"]
+    ) -> None:
+        from .. import hub
+
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, hub.WEIGHTS)
+            self.save(file, dtype)
+            hub.write_release(file, folder, repository=repository)
 
     def with_tags(self, tags: Sequence[str], generator: torch.Generator | None = None) -> Tagger:
         """Return a tagger with the same body and a fresh head for other tags; this one stays as it is.

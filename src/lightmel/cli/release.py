@@ -1,0 +1,57 @@
+"""``lightmel release``: a tagger as a folder that is ready for the Hugging Face Hub, and onto it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import show
+
+
+def release(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A tagger in the package, its file, or its release folder."),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The release folder: new, empty, or with an earlier release in it.")
+    ],
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER",
+            help="Publish it as OWNER/NAME on the Hugging Face Hub, for which you have logged in.",
+            show_default=False,
+        ),
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="With --push, keep a new repository private.")
+    ] = False,
+) -> None:
+    """Write the release folder of a tagger: weights, description and card; publish it if asked to."""
+    from .. import hub
+    from ..checkpoint import read_description
+    from ..errors import LightmelError
+
+    try:
+        file = hub.find(name)
+        if not isinstance(file, Path):
+            raise typer.BadParameter(
+                f"{name} is not on this machine, but somebody's release already.", param_hint="NAME"
+            )
+        description = read_description(file)
+        hub.check_publishable(description)
+        repository = None if push is None else f"{push}/{description.name}"
+        hub.write_release(file, out, repository=repository)
+        typer.echo(f"{out}: {description.name} {description.version}, license {description.license}")
+        if repository is None:
+            typer.echo(f"Try: lightmel tag song.mp3 --model {out}")
+            return
+        with show.busy(f"publishing {repository}"):
+            address = hub.push(out, repository, private=private or None)
+        typer.echo(f"{address}\nTry: lightmel tag song.mp3 --model {repository}")
+    except LightmelError as error:
+        show.failure("lightmel release", error)
+        raise typer.Exit(1) from None

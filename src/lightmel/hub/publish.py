@@ -1,0 +1,198 @@
+"""Release folders, and what puts one on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from .. import checkpoint
+from .._files import beside, write_whole
+from ..checkpoint import Description, read_description, read_network, to_document, weights_sha256
+from ..errors import HubError, WeightsError
+from .card import is_stated, make_card, needs_notices, results_of_evaluation, results_of_family
+from .catalogue import CHECKPOINTS, packaged, results
+from .client import LIBRARY, api, endpoint, is_offline, translated
+from .repositories import CONFIG, WEIGHTS
+
+CARD = "README.md"
+"""The card in a release folder, as the Hub shows it."""
+NOTICE = "NOTICE"
+"""The licenses of the teachers there, which want to be passed on with what learned from them."""
+
+
+def check_publishable(description: Description) -> None:
+    """Raise `HubError` for a tagger that nobody here may publish: without a license, or somebody else's."""
+    if description.name in CHECKPOINTS:
+        raise HubError(f"{description.name} is other people's: name theirs, do not publish it anew.")
+    if not is_stated(description.license):
+        raise HubError(
+            f"{description.name} states no license, so that nobody could use it: it is not published. Give "
+            "it one with --license when it is trained, or in Python: lightmel.Tagger(tagger.network, "
+            'dataclasses.replace(tagger.description, license="..."))'
+        )
+
+
+def write_release(
+    source: str | os.PathLike[str], folder: str | os.PathLike[str], *, repository: str | None = None
+) -> Path:
+    """Write the release folder of a tagger's file, and return it.
+
+    ``model.safetensors`` is the file itself, ``config.json`` its description, ``README.md`` its card: that of
+    the package for a tagger of the package, else one made from the description, with the figures of
+    ``lightmel train`` or ``lightmel finetune`` if they lie beside the file and are of the same weights. Where
+    it learned from checkpoints of other people, their licenses go along in ``NOTICE``.
+
+    Parameters
+    ----------
+    source
+        The ``.safetensors`` file, which is read strictly first.
+    folder
+        Made if it is missing; may hold an earlier release, which is replaced.
+    repository
+        ``owner/name`` of where it is going to be, for the card; without one it names the folder.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, the folder cannot be written or holds other things, whose README it would
+        replace. Nothing is then changed.
+    """
+    source, target = Path(source), Path(os.path.realpath(folder))
+    network, description = checkpoint.read(source)
+    spec = read_network(source)
+    figures, body = _of_package(description)
+    if body is None:
+        figures = _of_training(source, weights_sha256(network))
+    config = {"library_name": LIBRARY, **json.loads(to_document(description, spec))}
+    card = make_card(description, spec, place=repository or target.name, results=figures, body=body)
+    _check_folder(target)
+    own = resources.files("lightmel").joinpath("pretrained", NOTICE)
+    files = {NOTICE: own.read_bytes()} if needs_notices(description) else {}
+    files |= {
+        WEIGHTS: source.read_bytes(),
+        CONFIG: f"{json.dumps(config, indent=1, ensure_ascii=False)}\n".encode(),
+        CARD: card.encode(),
+    }
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # First all of it beside the folder: a full disk leaves no half of a release.
+        staged = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        try:
+            for name, data in files.items():
+                write_whole(staged / name, data, WeightsError)
+            target.mkdir(exist_ok=True)
+            for name in files:
+                (staged / name).replace(target / name)
+            if NOTICE not in files:  # that of an earlier release of another tagger
+                (target / NOTICE).unlink(missing_ok=True)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+    except OSError as error:
+        raise WeightsError(f"{target} cannot be written: {error.strerror or error}.") from error
+    return target
+
+
+def push(
+    folder: str | os.PathLike[str],
+    repository: str,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Put a release folder into a repository of the Hugging Face Hub, in one commit, and return its address.
+
+    Parameters
+    ----------
+    folder
+        As `write_release` writes it; other files in it stay where they are.
+    repository
+        ``owner/name``; made if there is none.
+    token
+        One that may write there; without one, that of ``hf auth login`` or ``HF_TOKEN``.
+    private
+        Whether a new repository is private; left out, as its owner has set it.
+    revision
+        A branch, made if there is none; left out, the main one.
+    commit_message
+        Left out, tagger and version.
+
+    Raises
+    ------
+    WeightsError
+        If the folder holds no release.
+    HubError
+        If the tagger may not be published, or the Hub cannot be reached or refuses. The repository then has
+        all of the files or none of them.
+    ConfigError
+        If no repository can have that name.
+    """
+    folder = Path(folder)
+    if lost := [name for name in (WEIGHTS, CONFIG, CARD) if not (folder / name).is_file()]:
+        raise WeightsError(f"{folder} is no release folder: it lacks {', '.join(lost)}.")
+    description = read_description(folder / WEIGHTS)
+    check_publishable(description)
+    if is_offline():
+        raise HubError(f"{repository} cannot be published offline: unset HF_HUB_OFFLINE.")
+    with translated(repository):
+        from huggingface_hub import CommitOperationAdd, get_token
+
+        if not token and get_token() is None:
+            raise HubError(
+                f"{repository} cannot be published without a token: log in with `hf auth login`, set "
+                "HF_TOKEN, or give token=."
+            )
+        client = api(token)
+        client.create_repo(repository, private=private, exist_ok=True)
+        if revision is not None:
+            client.create_branch(repository, branch=revision, exist_ok=True)
+        names = [CONFIG, CARD, WEIGHTS, *([NOTICE] if (folder / NOTICE).is_file() else [])]
+        files = [CommitOperationAdd(name, folder / name) for name in names]
+        client.create_commit(
+            repository,
+            files,
+            commit_message=commit_message or f"{description.name} {description.version}",
+            revision=revision,
+        )
+    return f"{endpoint() or 'https://huggingface.co'}/{repository}"
+
+
+def _of_package(description: Description) -> tuple[list[dict[str, Any]], str | None]:
+    """Return figures and card that the package has of a tagger, if it is one of its own."""
+    path = packaged(description.name)
+    if path is None or read_description(path) != description:
+        return [], None
+    measured, card = results(description.name), path.with_suffix(".md")
+    figures = [] if measured is None else results_of_family(measured)
+    return figures, card.read_text(encoding="utf-8") if card.is_file() else None
+
+
+def _of_training(source: Path, weights: str) -> list[dict[str, Any]]:
+    """Return the figures that a training wrote beside the tagger, if they are of these weights."""
+    try:
+        found = json.loads(beside(source, ".json").read_bytes())
+        evaluation = found["evaluation"]
+        return results_of_evaluation(evaluation) if evaluation["weights"] == weights else []
+    except (OSError, ValueError, TypeError, KeyError):  # none there, or figures of something else
+        return []
+
+
+def _check_folder(target: Path) -> None:
+    try:
+        names = {path.name for path in target.iterdir()} if target.exists() else set()
+    except OSError as error:  # a file, or closed to us
+        raise WeightsError(f"{target} is no folder that can be written to: {error.strerror}.") from error
+    if not names - {".gitattributes", ".git"}:
+        return
+    try:
+        ours = json.loads((target / CONFIG).read_bytes())["library_name"] == LIBRARY
+    except (OSError, ValueError, TypeError, KeyError):
+        ours = False
+    if not ours:
+        raise WeightsError(f"{target} holds other things than a release: name a new folder, or an empty one.")

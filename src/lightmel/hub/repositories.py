@@ -1,0 +1,178 @@
+"""Taggers in repositories of the Hugging Face Hub: how they are named, fetched, checked and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from ..checkpoint import PUBLISHED_SUFFIXES
+from ..errors import ConfigError, HubError
+from .client import LIBRARY, endpoint, repositories_folder, translated, version
+
+log = logging.getLogger("lightmel")
+
+WEIGHTS = "model.safetensors"
+"""The tagger's file in a repository or a release folder."""
+CONFIG = "config.json"
+"""Its description as plain JSON there, which the Hub counts downloads by."""
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A tagger in a repository of the Hugging Face Hub.
+
+    Parameters
+    ----------
+    id
+        ``owner/name``.
+    revision
+        A branch, a tag or a commit; None is the main branch.
+    sha256
+        Of its weights, where they are pinned; else empty.
+    """
+
+    id: str
+    revision: str | None = None
+    sha256: str = ""
+
+    def __str__(self) -> str:
+        return self.id if self.revision is None else f"{self.id}@{self.revision}"
+
+
+@cache
+def published() -> dict[str, Repository]:
+    """Return the repositories of taggers that lightmel has published, by the taggers' names.
+
+    They stand in ``published.json`` beside this module: ``name``, ``repository``, ``revision`` (a commit),
+    ``sha256`` (of the weights).
+    """
+    text = resources.files(__package__).joinpath("published.json").read_text(encoding="utf-8")
+    return {e["name"]: Repository(e["repository"], e["revision"], e["sha256"]) for e in json.loads(text)}
+
+
+@cache
+def planned() -> tuple[str, ...]:
+    """Return the names of the family of `family/students.toml`, made or not."""
+    text = resources.files(__package__).joinpath("planned.txt").read_text(encoding="utf-8")
+    return tuple(text.split())
+
+
+def repository(name: str) -> Repository | None:
+    """Return the repository that a name stands for, or None: a published tagger's, or ``owner/name``.
+
+    Either may be followed by ``@revision``. What ends as a tagger's file does is no repository.
+    """
+    plain, _, revision = name.partition("@")
+    if found := published().get(plain):
+        return at_revision(found, revision or None)
+    if not _ID.fullmatch(plain) or plain.endswith((".safetensors", *PUBLISHED_SUFFIXES)):
+        return None
+    return Repository(plain, revision or None)
+
+
+def at_revision(found: Repository, revision: str | None) -> Repository:
+    """Return a repository at another revision, whose weights are then not pinned; None leaves it as it is.
+
+    Raises
+    ------
+    ConfigError
+        If it names another one already.
+    """
+    if revision is None or revision == found.revision:
+        return found
+    if found.revision is not None and not found.sha256:
+        raise ConfigError(f"{found} names a revision already: leave out revision={revision!r}.")
+    return replace(found, revision=revision, sha256="")
+
+
+def fetch_repository(
+    found: Repository,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Path:
+    """Return the file of a tagger in a repository, fetched unless it is in the cache.
+
+    Its hash is compared with the pinned one, else with the one under which the Hub lists it, each time: what
+    differs is not kept.
+
+    Parameters
+    ----------
+    found
+        Which one.
+    cache_dir
+        A folder in place of the client's cache.
+    token
+        As `huggingface_hub.hf_hub_download` takes it.
+    local_files_only
+        Whether only the cache is looked at.
+
+    Raises
+    ------
+    HubError
+        If it cannot be fetched or kept, is no tagger, or has another hash; the message says which.
+    ConfigError
+        If no repository can have that name.
+    """
+    folder = Path(cache_dir) if cache_dir is not None else repositories_folder()
+    with translated(str(found), folder=folder):
+        from huggingface_hub import hf_hub_download
+
+        def get(file: str, revision: str | None) -> Path:
+            return Path(
+                hf_hub_download(
+                    found.id,
+                    file,
+                    revision=revision,
+                    library_name=LIBRARY,
+                    library_version=version(),
+                    cache_dir=folder,
+                    token=token,
+                    local_files_only=local_files_only,
+                    endpoint=endpoint(),
+                )
+            )
+
+        log.info("fetching %s", found)
+        config = get(CONFIG, found.revision)  # what the Hub counts; and cheap to see what it is
+        _check_config(config, found)
+        # The folder of a snapshot is called by its commit: both files are of the same one.
+        weights = get(WEIGHTS, config.parent.name)
+        _check_hash(weights, found)
+    return weights
+
+
+def _check_config(path: Path, found: Repository) -> None:
+    try:
+        plain = json.loads(path.read_bytes())
+    except ValueError:
+        plain = None
+    if not isinstance(plain, dict) or plain.get("library_name") != LIBRARY:
+        raise HubError(f"{found} holds no tagger of lightmel: its {CONFIG} does not name {LIBRARY}.")
+
+
+def _check_hash(path: Path, found: Repository) -> None:
+    blob = path.resolve()
+    wanted = found.sha256 or (blob.name if _SHA256.fullmatch(blob.name) else "")
+    if not wanted:
+        return  # a file system without links does not say how the Hub lists it
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest == wanted:
+        return
+    for file_or_link in (path, blob):
+        file_or_link.unlink(missing_ok=True)
+    raise HubError(
+        f"What came for {found} has the SHA-256 {digest[:16]}..., not {wanted[:16]}...: it was not kept. "
+        "Try again; if it stays so, tell whoever published it."
+    )
