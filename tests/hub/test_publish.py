@@ -374,7 +374,9 @@ def test_a_name_of_the_family_that_is_not_here_says_what_makes_it() -> None:
     assert lacking
     for name in lacking:
         for find in (lightmel.load, lightmel.Tagger.from_pretrained):
-            with pytest.raises(UnknownModelError, match=rf"python family/train\.py --only {name}$"):
+            with pytest.raises(
+                UnknownModelError, match=rf"python family/train\.py --work WORK --only {name}$"
+            ):
                 find(name)
     with pytest.raises(UnknownModelError, match=f"Did you mean {lacking[0]!r}"):
         lightmel.load(lacking[0][:-1] + "x")

@@ -252,7 +252,8 @@ def unknown(name: str) -> UnknownModelError:
     if name in planned():
         return UnknownModelError(
             f"{name} is of the family, but neither on this machine nor published. In a checkout of lightmel, "
-            f"this makes it: python family/train.py --only {name}"
+            "with WORK made as family/README.md says, this trains it: "
+            f"python family/train.py --work WORK --only {name}"
         )
     known = ["default", *_packaged(), *CHECKPOINTS, *published(), *planned()]
     missing = f"it is a folder without a {WEIGHTS}" if is_folder(name) else "and no file of that name"
