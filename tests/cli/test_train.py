@@ -159,6 +159,8 @@ def test_another_tagger_is_not_overwritten_unasked(runner: CliRunner, labeled: P
     made = out.read_bytes()
     run(runner, *command)
     assert out.read_bytes() == made, "the same again is the same"
+    for more in (["--from", "lightmel-vgg-16k-mel48-x10-db"], ["--license", "CC0-1.0"], ["--version", "2"]):
+        assert "say --overwrite" in refused(runner, *command, *more)
     said = refused(runner, *command, "--class-weights", "balanced")
     assert "mine.safetensors is there already: the tagger mine 1 (3 tags: high, low, noise)" in said
     assert "say --overwrite" in said

@@ -306,6 +306,8 @@ def test_what_cannot_be(tiny: Tiny, tagger: Tagger, labeled: Path, tmp_path: Pat
         calibrate(tagger, labeled.parent, {path: {"low": 7.0} for path in given})
     with pytest.raises(ConfigError, match="Without labels, teachers say nothing"):
         calibrate(tagger, labeled.parent, teachers=[tiny(0)])
+    with pytest.raises(ConfigError, match="tiny-3 are chances already"):
+        calibrate(calibrate(tagger, labeled).tagger, labeled, teachers=[tagger])
     with pytest.raises(DataError, match=r"too little of the tags of the teacher tiny-0 \(voice, "):
         calibrate(tagger, labeled, teachers=[tiny(0)])
     bad = tmp_path / "bad.wav"

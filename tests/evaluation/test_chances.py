@@ -103,6 +103,9 @@ def test_a_tag_without_labels_has_the_common_values_of_the_others() -> None:
     assert found.offsets[2] < found.offset
     shares[:, 2] = np.nan
     assert fit_chances(clips, shares).offset > found.offset + 0.5
+    everywhere = shares.copy()
+    everywhere[:, 2] = 1  # of a choice of clips that all have it
+    assert fit_chances(clips, everywhere).offset == pytest.approx(fit_chances(clips, shares).offset)
     shares[:, 2] = 0
     shares[:2, 2] = 1
     assert fit_chances(clips, shares, min_positives=2).verified.tolist() == [True, False, True, True]

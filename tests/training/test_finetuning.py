@@ -21,6 +21,7 @@ import lightmel
 from lightmel.checkpoint import weights_sha256
 from lightmel.datasets import Dataset
 from lightmel.errors import (
+    AudioError,
     ConfigError,
     DataError,
     ShapeError,
@@ -435,9 +436,29 @@ def test_embeddings_are_computed_from_the_sound_once(
         next(network.parameters()).mul_(1.5)
     told.clear()
     finetune(other, own, config=BY_EMBEDDINGS, work=work, callbacks=callbacks)
-    assert told == [], "another head has the same embeddings"
+    assert told == [("computing embeddings", 90, 90)], "another head has the same; what failed is tried again"
+    told.clear()
     finetune(Tagger(network, base.description), own, config=BY_EMBEDDINGS, work=work, callbacks=callbacks)
     assert len(told) == 90, "another body has others"
+
+
+def test_a_clip_that_could_not_be_read_is_tried_again(
+    base: Tagger, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = data.train.paths[3]
+    whole = Tagger.embed_segments
+
+    def fails(tagger: Tagger, source: Path, *more: Any) -> Any:
+        if str(source).endswith(lacking):
+            raise AudioError("a decoder is missing")
+        return whole(tagger, source, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tagger, "embed_segments", fails)
+        first = finetune(base, data, config=BY_EMBEDDINGS, work=tmp_path)
+    again = finetune(base, data, config=BY_EMBEDDINGS, work=tmp_path)
+    assert not same(first.tagger, again.tagger)
+    assert same(again.tagger, finetune(base, data, config=BY_EMBEDDINGS).tagger)
 
 
 def test_computing_embeddings_goes_on_where_it_was_stopped(

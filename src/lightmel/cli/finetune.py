@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from .train import MUSIC, Features, Out, WorkFolder, named, report
 from .work import at_work, spare_folder
 
 if TYPE_CHECKING:
+    from ..checkpoint import Description
     from ..datasets import Dataset
 
 
@@ -53,6 +55,7 @@ def finetune(
     from ..checkpoint import check_path
     from ..datasets import load_dataset
     from ..features import FeatureStore
+    from ..inference import load
     from ..training import finetune as learn
 
     kept = work or spare_folder(out)
@@ -65,7 +68,7 @@ def finetune(
             assert music is not None
             clips = load_dataset(music, data())
         if not overwrite:
-            _spare_others(out, given, clips)
+            _spare_others(out, given, clips, load(base, device="cpu").description, named(signature(), out))
         made = learn(
             base,
             clips,
@@ -80,8 +83,10 @@ def finetune(
     report(made, out)
 
 
-def _spare_others(out: Path, given: FinetuneConfig, clips: Dataset) -> None:
-    """Refuse to take the place of a file, unless it is a tagger that was fine-tuned so on these clips."""
+def _spare_others(
+    out: Path, given: FinetuneConfig, clips: Dataset, base: Description, signature: Signature
+) -> None:
+    """Refuse to take the place of a file, unless the same command wrote it."""
     from ..checkpoint import read_description
     from ..errors import WeightsError
 
@@ -92,9 +97,17 @@ def _spare_others(out: Path, given: FinetuneConfig, clips: Dataset) -> None:
     except WeightsError:
         raise WeightsError(f"{out} exists and is no tagger: name another file for the new one.") from None
     made = there.provenance
-    if (made.get("finetuning"), made.get("data")) != (asdict(given), clips.label):
+    body = made.get("body")
+    from_it = isinstance(body, Mapping) and (body.get("name"), body.get("version")) == (
+        base.name,
+        base.version,
+    )
+    signed = (there.name, there.version, there.license)
+    wanted = (signature.name, signature.version, signature.license or base.license)
+    same = (made.get("finetuning"), made.get("data"), signed) == (asdict(given), clips.label, wanted)
+    if not (from_it and same):
         shown = ", ".join(there.tags[:5]) + (", ..." if len(there.tags) > 5 else "")
         raise WeightsError(
             f"{out} is there already: the tagger {there.name} {there.version} ({len(there.tags)} tags: "
-            f"{shown}), of other clips or settings. Name another file, or say --overwrite."
+            f"{shown}), of another tagger, other clips or settings. Name another file, or say --overwrite."
         )

@@ -131,24 +131,24 @@ def calibrate(
     known = {whole_path(track.path) for track in spoken}
     rest = [t for place in not_music for t in _tracks(place) if whole_path(t.path) not in known]
     sounds = {NOT_MUSIC: rest, SPEECH: spoken}
+    loaded = [own if isinstance(own, Tagger) else load(own) for own in teachers]
+    labels = {} if annotations is None else _labels(annotations)
+    named = {whole_path(path) for path in labels}
+    known_tracks = [track for track in tracks if whole_path(track.path) in named]
+    _check_teachers(tagger, loaded, known_tracks, labels, config.min_positives)
     read = _Read(tagger, config, on_clip)
     own = read("music", tracks)
     other = {what: read(what, found) for what, found in sounds.items() if found}
     shares = shares[own.rows]
     labeled = np.flatnonzero(~np.isnan(shares).all(axis=1))
     chances, agreement, taught = _unchanged(len(tagger.tags)), None, list[_Teacher]()
-    if teachers and annotations is None:
-        raise ConfigError("Without labels, teachers say nothing: name some with annotations.")
     if annotations is not None:
         if not len(labeled):
             raise AudioError("None of the clips with labels could be read.")
         chances = fit_chances(own.logits.take(labeled), shares[labeled], config.min_positives)
-        labels = _labels(annotations)
-        told_of = {whole_path(path) for path in labels}
-        known_tracks = [track for track in tracks if whole_path(track.path) in told_of]
         taught = [
             _common(teacher, known_tracks, labels, config.min_positives, _Read(teacher, config, on_clip))
-            for teacher in (own if isinstance(own, Tagger) else load(own) for own in teachers)
+            for teacher in loaded
         ]
         chances = _as_taught(chances, tagger.tags, taught)
         chances = _without(chances, list(columns.values()))
@@ -281,16 +281,37 @@ class _Teacher:
     offset: float
 
 
+def _check_teachers(
+    tagger: Tagger,
+    teachers: Sequence[Tagger],
+    tracks: Sequence[Track],
+    given: HumanAnnotations,
+    min_positives: int,
+) -> None:
+    """Refuse teachers of which nothing can be said, before anything is scored."""
+    if not teachers:
+        return
+    if not given:
+        raise ConfigError("Without labels, teachers say nothing: name some with annotations.")
+    calibration = tagger.description.provenance.get("calibration")
+    if isinstance(calibration, Mapping) and "chances" in calibration:
+        raise ConfigError(
+            f"The scores of {tagger.name} are chances already, no more as high as its teachers': leave the "
+            "teachers out, or name the file that it was calibrated from."
+        )
+    for teacher in teachers:
+        if not enough(_meant(given, [track.path for track in tracks], teacher.tags), min_positives).any():
+            raise DataError(
+                f"The labels say too little of the tags of the teacher {teacher.name} "
+                f"({', '.join(teacher.tags[:5])}, ...): leave it out."
+            )
+
+
 def _common(
     teacher: Tagger, tracks: Sequence[Track], given: HumanAnnotations, min_positives: int, read: _Read
 ) -> _Teacher:
     found = read(f"labeled music by {teacher.name}", tracks)
     shares = _meant(given, [tracks[i].path for i in found.rows], teacher.tags)
-    if not enough(shares, min_positives).any():
-        raise DataError(
-            f"The labels say too little of the tags of the teacher {teacher.name} "
-            f"({', '.join(teacher.tags[:5])}, ...): leave it out."
-        )
     chances = fit_chances(found.logits, shares, min_positives)
     return _Teacher(teacher.name, teacher.tags, chances.slope, chances.offset)
 

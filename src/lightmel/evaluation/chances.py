@@ -120,7 +120,7 @@ class Chances:
     slopes, offsets
         One a tag; slopes are above 0. Tags without labels have the common ones.
     labeled
-        Of which tags any label is known.
+        Which tags were fitted: labels of them are known, some of which are false.
     verified
         Which of these have labels enough.
     slope, offset
@@ -144,10 +144,11 @@ def fit_chances(clips: ClipLogits, shares: Floats, min_positives: int = MIN_POSI
 
     They are the most likely ones under a weak prior: the log slopes and the offsets of the tags lie around
     common ones, and these around the network's own, so that a tag with three true clips cannot run away.
-    A slope is above 0: of two segments, the one with the higher logit keeps the higher score. A tag of which
-    no label is known has the common values, which the others have in the mean. Tags with labels that are
-    hardly ever true count there as well: the common values of frequent tags alone would be too high for the
-    rest. Only a tag with `min_positives` true clips and as many false ones is verified.
+    A slope is above 0: of two segments, the one with the higher logit keeps the higher score. A tag without
+    labels has the common values, which the others have in the mean. Tags that are hardly ever true count
+    there as well: the common values of frequent tags alone would be too high for the rest. A tag that nearly
+    every clip has tells of the choice of clips and counts for nothing: `min_positives` of its labels are
+    false at least. Only one with as many true clips, too, is verified.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def fit_chances(clips: ClipLogits, shares: Floats, min_positives: int = MIN_POSI
             f"No tag has {min_positives} clips that are true and {min_positives} that are false: chances "
             "cannot be fitted."
         )
-    labeled: NDArray[np.bool_] = np.asarray((~np.isnan(shares)).any(axis=0))
+    labeled: NDArray[np.bool_] = np.asarray((shares < TRUE_SHARE).sum(axis=0) >= max(min_positives, 1))
     fits = []
     for tag in np.flatnonzero(labeled):
         known = np.flatnonzero(~np.isnan(shares[:, tag]))

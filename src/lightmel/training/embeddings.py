@@ -286,7 +286,8 @@ def _compute(found: Embeddings, sources: Mapping[str, _Source], callbacks: Callb
             found.file,
             len(changed),
         )
-    todo = [key for key, source in sources.items() if known.get(key) != source.origin]
+    failed = found.failed()  # they are tried again: what they lacked may be there now
+    todo = [key for key, source in sources.items() if key in failed or known.get(key) != source.origin]
     for done, key in enumerate(todo, len(sources) - len(todo) + 1):
         try:
             found.add(key, sources[key].origin, sources[key].embed())
