@@ -131,6 +131,17 @@ def test_a_folder_is_read_back(tiny: Callable[..., Any], tmp_path: Path) -> None
         lightmel.load(tmp_path)
 
 
+def test_an_empty_name_is_not_the_working_folder(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny().save_pretrained(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert lightmel.load(".").name == "tiny-0"
+    for name in ("", " "):
+        with pytest.raises(UnknownModelError, match="There is no tagger"):
+            lightmel.load(name)
+
+
 def snippets(body: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", body, re.M | re.S)
 

@@ -138,16 +138,14 @@ def push(
         raise WeightsError(f"{folder} is no release folder: it lacks {', '.join(lost)}.")
     description = read_description(folder / WEIGHTS)
     check_publishable(description)
-    if is_offline():
-        raise HubError(f"{repository} cannot be published offline: unset HF_HUB_OFFLINE.")
     with translated(repository):
         from huggingface_hub import CommitOperationAdd, get_token
+        from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
+        if is_offline():
+            raise OfflineModeIsEnabled
         if not token and get_token() is None:
-            raise HubError(
-                f"{repository} cannot be published without a token: log in with `hf auth login`, set "
-                "HF_TOKEN, or give token=."
-            )
+            raise LocalTokenNotFoundError
         client = api(token)
         client.create_repo(repository, private=private, exist_ok=True)
         if revision is not None:
