@@ -281,6 +281,32 @@ def test_a_file_that_was_damaged_in_the_cache_is_refused_and_fetched_anew(
     assert scores(lightmel.Tagger.from_pretrained(NAME)) == scores(tiny())
 
 
+def test_without_links_only_what_is_pinned_is_compared(
+    tiny: Callable[..., Any], tmp_path: Path, release: Callable[..., Any]
+) -> None:
+    """There the file itself lies where otherwise a link leads to the file that is called by its hash."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"other bytes")
+    repositories._check_hash(file, Repository(NAME))
+    with pytest.raises(HubError, match=r"not 0000000000000000\.\.\.: it was not kept"):
+        repositories._check_hash(file, Repository(NAME, "main", "0" * 64))
+    assert not file.exists()
+
+
+def test_what_cannot_be_removed_is_refused_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"other bytes")
+    monkeypatch.setattr(Path, "unlink", denied)
+    with pytest.raises(HubError, match=r"not 0{16}\.\.\.: it is still in the cache, .*\(Permission denied\)"):
+        repositories._check_hash(file, Repository(NAME, "main", "0" * 64))
+    assert file.exists()
+
+
 def pin(monkeypatch: pytest.MonkeyPatch, entry: Repository) -> None:
     for module in (catalogue, repositories):
         monkeypatch.setattr(module, "published", lambda: {"a-name": entry})
@@ -373,7 +399,7 @@ def test_what_is_not_there(served: Hub, release: Callable[..., Any]) -> None:
 
 
 def test_no_network(cache: Path, at_once: None) -> None:
-    means = r"^somebody/tiny could not .* cannot be reached.*no file or folder of that name here\. Try again with a"
+    means = r"^somebody/tiny could not .* cannot be reached.*no file or folder of that name here\. Try again"
     with pytest.raises(HubError, match=means):
         lightmel.Tagger.from_pretrained(NAME)
 
@@ -520,6 +546,37 @@ def test_a_push_that_may_not_be(
         with pytest.raises(HubError, match=f"cannot be published offline: unset {variable}"):
             tiny().push_to_hub(NAME, token=WRITES)
     assert served.repos[NAME].commits == before
+
+
+def test_a_repository_of_something_else_is_left_as_it_is(served: Hub, tiny: Callable[..., Any]) -> None:
+    others = {
+        "me/words": {"README.md": b"years of work"},
+        "me/bert": {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"0"},
+        "me/odd": {"config.json": b"[]"},
+    }
+    for name, files in others.items():
+        served.add(name, files)
+        for revision in (None, "next"):
+            with pytest.raises(HubError, match=rf"^{name} holds other things than a tagger of lightmel"):
+                tiny().push_to_hub(name, token=WRITES, revision=revision)
+        assert list(served.repos[name].commits.values()) == [files]
+        assert list(served.repos[name].refs) == ["main"]
+
+
+def test_the_licenses_of_an_earlier_tagger_go_with_it(served: Hub, tiny: Callable[..., Any]) -> None:
+    tiny(provenance={"teachers": ["public:pons2019-msd-vgg 1"]}).push_to_hub("me/new", token=WRITES)
+    repo = served.repos["me/new"]
+    assert "NOTICE" in repo.commits[repo.refs["main"]]
+    tiny(1).push_to_hub("me/new", token=WRITES, revision="next")
+    assert "NOTICE" not in repo.commits[repo.refs["next"]]
+    assert "NOTICE" in repo.commits[repo.refs["main"]]
+    tiny(1).push_to_hub("me/new", token=WRITES)
+    assert set(repo.commits[repo.refs["main"]]) == {
+        ".gitattributes",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    }
 
 
 @pytest.mark.parametrize("what", ["upload", "commit"])

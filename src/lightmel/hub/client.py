@@ -127,7 +127,8 @@ def _translated(error: Exception, what: str, folder: Path | None) -> LightmelErr
         if isinstance(e, (ConnectionError, TimeoutError)) or module in _TRANSPORT:
             return HubError(
                 f"{what} could not be {doing}: the Hub cannot be reached, or broke off "
-                f"({_first_line(e)}){nor_here}. Try again with a network; what is in the cache loads without one."
+                f"({_first_line(e)}){nor_here}. "
+                "Try again with a network; what is in the cache loads without one."
             )
     for e in chain:
         if isinstance(e, OSError) and e.errno is not None and folder is not None:
@@ -140,7 +141,7 @@ def _translated(error: Exception, what: str, folder: Path | None) -> LightmelErr
                 )
     if isinstance(error, errors.LocalEntryNotFoundError):
         return HubError(f"{what} is not in {folder}{nor_here}; nothing may be fetched (local_files_only).")
-    # Xet, by which the client transfers large files where it can, has no errors of its own for most failures.
+    # Xet, by which the client transfers large files where it can, has hardly any errors of its own.
     for e in chain:
         if isinstance(e, RuntimeError):
             return HubError(f"{what} could not be {doing}: {_first_line(e).rstrip('.')}. Try again.")
