@@ -34,9 +34,11 @@ class Repo:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
 
-    def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
+    def commit(
+        self, files: dict[str, bytes], branch: str = "main", deleted: frozenset[str] = frozenset()
+    ) -> str:
         before = self.commits.get(self.refs.get(branch, ""), {})
-        after = before | files
+        after = {name: data for name, data in (before | files).items() if name not in deleted}
         text = repr((len(self.commits), sorted((k, hashlib.sha256(v).hexdigest()) for k, v in after.items())))
         oid = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         self.commits[oid], self.refs[branch] = after, oid
@@ -293,6 +295,7 @@ class Handler(BaseHTTPRequestHandler):
         found = self.writable(repo)
         self.commit_of(found, revision)
         files: dict[str, bytes] = {}
+        deleted: set[str] = set()
         for line in self.body.splitlines():
             entry = json.loads(line)
             value = entry["value"]
@@ -300,9 +303,12 @@ class Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 files[value["path"]] = self.hub.blobs[value["oid"]]
+            elif entry["key"] == "deletedFile":
+                assert value["path"] in found.commits[found.refs[revision]], value["path"]
+                deleted.add(value["path"])
             else:
                 assert entry["key"] == "header", entry["key"]
-        oid = found.commit(files, revision)
+        oid = found.commit(files, revision, frozenset(deleted))
         address = f"{self.hub.endpoint}/{repo}/commit/{oid}"
         self.send(200, {"success": True, "commitOid": oid, "commitUrl": address, "hookOutput": ""})
 

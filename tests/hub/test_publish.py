@@ -131,6 +131,17 @@ def test_a_folder_is_read_back(tiny: Callable[..., Any], tmp_path: Path) -> None
         lightmel.load(tmp_path)
 
 
+def test_an_empty_name_is_not_the_working_folder(
+    tiny: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny().save_pretrained(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert lightmel.load(".").name == "tiny-0"
+    for name in ("", " "):
+        with pytest.raises(UnknownModelError, match="There is no tagger"):
+            lightmel.load(name)
+
+
 def snippets(body: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", body, re.M | re.S)
 
@@ -144,14 +155,18 @@ def test_the_snippet_of_the_card_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copy(sample.path(), "song.mp3")
     tagger = lightmel.load("default") if which == "packaged" else tiny()
     tagger.save_pretrained("release")
     readme = Path("release", "README.md").read_text(encoding="utf-8")
     if which == "pushed":
-        tagger.push_to_hub("me/snippet", token=WRITES)
+        hub.push("release", "me/snippet", token=WRITES)
+        assert Path("release", "README.md").read_text(encoding="utf-8") == readme, "it stays as it was"
         repo = served.repos["me/snippet"]
         readme = repo.commits[repo.refs["main"]]["README.md"].decode()
+        assert '.from_pretrained("me/snippet")\n' in readme
+    else:
+        monkeypatch.chdir("release")
+    shutil.copy(sample.path(), "song.mp3")
     (code,) = snippets(readme)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(code, which, "exec"), {})
@@ -180,13 +195,13 @@ def trained(tagger: Any, weights: str) -> Trained:
 def test_figures_of_a_training_are_used_if_they_are_of_these_weights(
     tiny: Callable[..., Any], tmp_path: Path
 ) -> None:
-    tagger = tiny(provenance={"data": "My Set 2", "citation": "Me (2026)", "train_clips": 60})
+    tagger = tiny(provenance={"data": "My Set 2", "citation": "Me (2026)", "clips": 60})
     trained(tagger, weights_sha256(tagger.network)).save(tmp_path / "mine.safetensors")
     front, body = parts(hub.write_release(tmp_path / "mine.safetensors", tmp_path / "a") / "README.md")
     (result,) = front["model-index"][0]["results"]
     assert [m["value"] for m in result["metrics"]] == [0.75, 0.5]
     assert "My set, test, split by artist: 20 clips: ROC AUC, mean over tags 0.750" in body
-    assert front["datasets"] == ["my-set-2"]
+    assert "- Trained on My Set 2, 60 clips." in body
     trained(tagger, "0" * 64).save(tmp_path / "mine.safetensors")
     front, body = parts(hub.write_release(tmp_path / "mine.safetensors", tmp_path / "b") / "README.md")
     assert "model-index" not in front
@@ -203,6 +218,71 @@ def test_a_tagger_that_goes_by_a_packaged_name_but_is_another_has_a_card_of_its_
     front, body = parts(tmp_path / "release" / "README.md")
     assert "model-index" not in front
     assert "245 tags" not in body
+
+
+def test_edited_weights_under_a_packaged_description_have_a_card_of_their_own(tmp_path: Path) -> None:
+    packaged = hub.packaged("default")
+    assert packaged is not None
+    tagger = lightmel.Tagger.from_pretrained("default", device="cpu")
+    own = tagger.network.with_head(len(tagger.tags))
+    lightmel.Tagger(own, tagger.description).save_pretrained(tmp_path / "release")
+    front, body = parts(tmp_path / "release" / "README.md")
+    assert "model-index" not in front
+    assert "Nothing that is known of here." in body
+    assert "- It started from the weights of `public:schmid2023-audioset-mobilenet` (MIT)." in body
+    assert "- Trained on 1680 clips." in body
+
+
+def test_the_card_of_a_fine_tuned_tagger(tiny: Callable[..., Any], labeled: Path, tmp_path: Path) -> None:
+    """Its table is its own: no data set of the Hub; counts by tag are no number of clips."""
+    from lightmel.datasets import load_table
+    from lightmel.training import FinetuneConfig, finetune
+
+    how = FinetuneConfig(head_epochs=1, epochs=0, batch_size=16, excerpts=1)
+    made = finetune(tiny(), load_table(labeled), config=how, device="cpu").tagger
+    made.save_pretrained(tmp_path / "release")
+    front, body = parts(tmp_path / "release" / "README.md")
+    assert "datasets" not in front
+    data = made.description.provenance["data"]
+    assert f"- Trained on {data}.\n- It grew from `tiny-0` 1.\n" in body
+    assert "{" not in body.partition("## Citation")[0]
+
+
+PUBLIC = "public:pons2019-msd-vgg"  # of which the default learned too
+DEFAULT = {"name": hub.DEFAULT, "version": "1"}
+
+
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        {"teachers": [f"{PUBLIC} 1"]},
+        {"distillation": {"start": PUBLIC}, "teachers": ["mine 1"]},
+        {"body": {"name": PUBLIC, "version": "1", "provenance": {}}},
+        {
+            "body": {
+                "name": "mine",
+                "provenance": {"body": {"name": "older", "provenance": {"teachers": [PUBLIC]}}},
+            }
+        },
+        {"body": DEFAULT},
+        {"teachers": ["default 1"]},
+    ],
+)
+def test_licenses_go_along_however_a_tagger_came_from_a_published_checkpoint(
+    provenance: dict[str, Any], tiny: Callable[..., Any], tmp_path: Path
+) -> None:
+    tiny(provenance=provenance).save_pretrained(tmp_path / "release")
+    _, body = parts(tmp_path / "release" / "README.md")
+    assert (tmp_path / "release" / "NOTICE").is_file()
+    assert f"`{PUBLIC}`" in body
+
+
+def test_the_licenses_of_the_default_go_along_with_what_grew_from_it(tmp_path: Path) -> None:
+    lightmel.load("default").with_tags(["mine"]).save_pretrained(tmp_path / "release")
+    assert (tmp_path / "release" / "NOTICE").is_file()
+    front, body = parts(tmp_path / "release" / "README.md")
+    assert "public:pons2019-msd-vgg" in [teacher["name"] for teacher in front["teachers"]]
+    assert f"- It grew from `{hub.DEFAULT}` 1.\n- What it came from learned from `public:pons2019" in body
 
 
 @pytest.mark.parametrize(

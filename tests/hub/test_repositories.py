@@ -188,7 +188,8 @@ def test_offline(served: Hub, tiny: Callable[..., Any], release: Callable[..., A
     assert "huggingface_hub" not in error, "the client's own traceback says nothing"
     lightmel.Tagger.from_pretrained(NAME)
     served.asked.clear()
-    assert finished(child(code, HF_HUB_OFFLINE="1")) == scores(tiny())
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        assert finished(child(code, **{variable: "1"})) == scores(tiny())
     assert served.asked == []
 
 
@@ -237,6 +238,23 @@ def test_a_transfer_that_breaks_off_again_and_again_leaves_nothing_that_loads(
     lightmel.Tagger.from_pretrained(NAME)
 
 
+def test_an_error_of_xet_says_what_failed(
+    served: Hub, tiny: Callable[..., Any], release: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server here does not speak Xet; its transfers raise this, with no class of their own."""
+
+    def broken(*args: object, **options: object) -> None:
+        raise RuntimeError("Task error: CAS Client Error: Reqwest Error\nmore of it")
+
+    served.add(NAME, release())
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", broken)
+    with pytest.raises(HubError, match=rf"^{NAME} could not be fetched: Task error: .* Error\. Try again\.$"):
+        lightmel.load(NAME)
+    monkeypatch.setattr("huggingface_hub.HfApi.create_commit", broken)
+    with pytest.raises(HubError, match=r"^me/x could not be published: Task error: .* Error\. Try again\.$"):
+        tiny().push_to_hub("me/x", token=WRITES)
+
+
 def test_what_has_another_hash_than_announced_is_not_kept(
     served: Hub, cache: Path, tiny: Callable[..., Any], release: Callable[..., Any]
 ) -> None:
@@ -261,6 +279,32 @@ def test_a_file_that_was_damaged_in_the_cache_is_refused_and_fetched_anew(
     with pytest.raises(HubError, match="not kept"):
         lightmel.Tagger.from_pretrained(NAME)
     assert scores(lightmel.Tagger.from_pretrained(NAME)) == scores(tiny())
+
+
+def test_without_links_only_what_is_pinned_is_compared(
+    tiny: Callable[..., Any], tmp_path: Path, release: Callable[..., Any]
+) -> None:
+    """There the file itself lies where otherwise a link leads to the file that is called by its hash."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"other bytes")
+    repositories._check_hash(file, Repository(NAME))
+    with pytest.raises(HubError, match=r"not 0000000000000000\.\.\.: it was not kept"):
+        repositories._check_hash(file, Repository(NAME, "main", "0" * 64))
+    assert not file.exists()
+
+
+def test_what_cannot_be_removed_is_refused_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"other bytes")
+    monkeypatch.setattr(Path, "unlink", denied)
+    with pytest.raises(HubError, match=r"not 0{16}\.\.\.: it is still in the cache, .*\(Permission denied\)"):
+        repositories._check_hash(file, Repository(NAME, "main", "0" * 64))
+    assert file.exists()
 
 
 def pin(monkeypatch: pytest.MonkeyPatch, entry: Repository) -> None:
@@ -332,9 +376,10 @@ def test_a_refusal_says_what_it_means_and_keeps_nothing(
 
 def test_what_is_not_there(served: Hub, release: Callable[..., Any]) -> None:
     get = lightmel.Tagger.from_pretrained
-    with pytest.raises(HubError, match=r"\(401\): there is no such repository, or it is private"):
+    here = "private, and there is no file or folder of that name here"
+    with pytest.raises(HubError, match=rf"\(401\): there is no such repository, or it is {here}"):
         get("somebody/nothing")
-    with pytest.raises(HubError, match=r"no such repository \(404\), or it is private"):
+    with pytest.raises(HubError, match=rf"no such repository \(404\), or it is {here}"):
         get("somebody/nothing", token=READS)
     served.add(NAME, release())
     with pytest.raises(HubError, match=r"^somebody/tiny@v9 could not .* no such revision \(404\)"):
@@ -354,7 +399,8 @@ def test_what_is_not_there(served: Hub, release: Callable[..., Any]) -> None:
 
 
 def test_no_network(cache: Path, at_once: None) -> None:
-    with pytest.raises(HubError, match=r"^somebody/tiny could not .* cannot be reached.*Try again with a"):
+    means = r"^somebody/tiny could not .* cannot be reached.*no file or folder of that name here\. Try again"
+    with pytest.raises(HubError, match=means):
         lightmel.Tagger.from_pretrained(NAME)
 
 
@@ -482,7 +528,7 @@ def test_a_push_that_may_not_be(
 ) -> None:
     served.add(NAME, release(1))
     before = dict(served.repos[NAME].commits)
-    with pytest.raises(HubError, match=r"without a token: log in with `hf auth login`, set HF_TOKEN"):
+    with pytest.raises(HubError, match=r"without a token\. Log in with `hf auth login`, set HF_TOKEN"):
         tiny().push_to_hub(NAME)
     assert served.asked == []
     with pytest.raises(HubError, match=r"could not be published: .*\(403\).* may not be written to"):
@@ -495,10 +541,42 @@ def test_a_push_that_may_not_be(
         tiny(license="not stated").push_to_hub(NAME, token=WRITES)
     with pytest.raises(HubError, match="is other people's"):
         tiny(name="public:won2020-mtat-fcn").push_to_hub(NAME, token=WRITES)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(HubError, match="cannot be published offline"):
-        tiny().push_to_hub(NAME, token=WRITES)
+    for variable in ("TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(variable, "1")
+        with pytest.raises(HubError, match=f"cannot be published offline: unset {variable}"):
+            tiny().push_to_hub(NAME, token=WRITES)
     assert served.repos[NAME].commits == before
+
+
+def test_a_repository_of_something_else_is_left_as_it_is(served: Hub, tiny: Callable[..., Any]) -> None:
+    others = {
+        "me/words": {"README.md": b"years of work"},
+        "me/bert": {"config.json": b'{"model_type": "bert"}', "model.safetensors": b"0"},
+        "me/odd": {"config.json": b"[]"},
+    }
+    for name, files in others.items():
+        served.add(name, files)
+        for revision in (None, "next"):
+            with pytest.raises(HubError, match=rf"^{name} holds other things than a tagger of lightmel"):
+                tiny().push_to_hub(name, token=WRITES, revision=revision)
+        assert list(served.repos[name].commits.values()) == [files]
+        assert list(served.repos[name].refs) == ["main"]
+
+
+def test_the_licenses_of_an_earlier_tagger_go_with_it(served: Hub, tiny: Callable[..., Any]) -> None:
+    tiny(provenance={"teachers": ["public:pons2019-msd-vgg 1"]}).push_to_hub("me/new", token=WRITES)
+    repo = served.repos["me/new"]
+    assert "NOTICE" in repo.commits[repo.refs["main"]]
+    tiny(1).push_to_hub("me/new", token=WRITES, revision="next")
+    assert "NOTICE" not in repo.commits[repo.refs["next"]]
+    assert "NOTICE" in repo.commits[repo.refs["main"]]
+    tiny(1).push_to_hub("me/new", token=WRITES)
+    assert set(repo.commits[repo.refs["main"]]) == {
+        ".gitattributes",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    }
 
 
 @pytest.mark.parametrize("what", ["upload", "commit"])

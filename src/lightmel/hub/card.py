@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from ..checkpoint import Description
-from .catalogue import CHECKPOINTS
+from ..checkpoint import Description, read_description
+from .catalogue import CHECKPOINTS, packaged
 from .client import LIBRARY
+from .repositories import repository
 
 TASK = "audio-classification"
 _METRICS = {"roc_auc": "ROC AUC, mean over tags", "pr_auc": "PR AUC, mean over tags"}
@@ -59,15 +60,15 @@ def is_stated(license: str) -> bool:
 
 def needs_notices(description: Description) -> bool:
     """Return whether a tagger learned from checkpoints whose licenses want to be passed on with it."""
-    teachers = _teachers(description.provenance)
-    return any(t["name"] in CHECKPOINTS and is_stated(t["license"]) for t in teachers)
+    found = _ancestors(description.provenance)
+    return any(a.name in CHECKPOINTS and is_stated(CHECKPOINTS[a.name].license) for a in found)
 
 
 def make_card(
     description: Description,
     network: Mapping[str, Any],
     *,
-    place: str,
+    place: str | None,
     results: list[dict[str, Any]] | None = None,
     body: str | None = None,
 ) -> str:
@@ -78,7 +79,7 @@ def make_card(
     description, network
         Of the tagger's file.
     place
-        What the snippet of code loads it by.
+        The repository that the snippet of code loads it from; None where it is in none yet.
     results
         What `results_of_evaluation` or `results_of_family` gave, if it was measured.
     body
@@ -110,6 +111,20 @@ def make_card(
         "```",
     ]
     return "\n".join([*lines, ""])
+
+
+def with_place(card: str, repository: str) -> str:
+    """Return a card whose snippet loads from `repository`; one with another snippet stays as it is."""
+    return _LOADING.sub(lambda _: _loading(repository), card, count=1)
+
+
+def _loading(place: str | None) -> str:
+    """Return the line of the snippet that loads the tagger."""
+    line = f"tagger = lightmel.Tagger.from_pretrained({json.dumps(place or '.')})"
+    return line if place else f"{line}  # in this folder; once published, by OWNER/NAME"
+
+
+_LOADING = re.compile(r'^tagger = lightmel\.Tagger\.from_pretrained\("[^"]*"\).*$', re.M)
 
 
 def results_of_evaluation(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -150,29 +165,87 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
-def _teachers(provenance: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return name and license of each teacher; a name may be followed by a version."""
-    names = [str(name).split()[0] for name in provenance.get("teachers") or () if str(name).strip()]
-    return [
-        {"name": name, "license": CHECKPOINTS[name].license if name in CHECKPOINTS else "see its own card"}
-        for name in names
+class _Ancestor(NamedTuple):
+    """A tagger from whose scores (``teacher``) or weights (``start``, ``body``) another one came."""
+
+    name: str
+    how: str
+    direct: bool
+
+    @property
+    def license(self) -> str:
+        return CHECKPOINTS[self.name].license if self.name in CHECKPOINTS else "see its own card"
+
+
+def _ancestors(provenance: Mapping[str, Any], direct: bool = True) -> Iterator[_Ancestor]:
+    """Yield all taggers that a tagger came from, and those that these came from, as far as it is known.
+
+    Teachers, the tagger whose body a student started from, and the one that was fine-tuned, whose own
+    provenance goes along; that of a tagger in the package is read from its file.
+    """
+    body, how = provenance.get("body"), provenance.get("distillation")
+    body, how = body if isinstance(body, Mapping) else {}, how if isinstance(how, Mapping) else {}
+    named: list[tuple[str, object, object]] = [
+        *(("teacher", name, None) for name in provenance.get("teachers") or ()),
+        ("start", how.get("start"), None),
+        ("body", body.get("name"), body.get("provenance")),
     ]
+    for kind, text, before in named:
+        name = next(iter(str(text or "").split()), "")  # a version may follow
+        if name:
+            yield _Ancestor(name, kind, direct)
+        if not isinstance(before, Mapping) and (file := packaged(name)) is not None:
+            before = read_description(file).provenance
+        if isinstance(before, Mapping):
+            yield from _ancestors(before, direct=False)
+
+
+def _once(found: Iterable[_Ancestor]) -> list[_Ancestor]:
+    return list({ancestor.name: ancestor for ancestor in reversed([*found])}.values())[::-1]
 
 
 def _origin(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the front matter says of a tagger's origin: data sets, base model, teachers."""
+    """Return what the front matter says of a tagger's origin: base model, teachers.
+
+    Data sets are not named there: the Hub takes its own names of them, which their files do not say.
+    """
     found: dict[str, Any] = {}
-    if provenance.get("citation"):  # a published set; a table of one's own has none
-        found["datasets"] = [_slug(str(provenance["data"]))]
-    body = provenance.get("body")
-    if isinstance(body, Mapping) and re.fullmatch(r"[\w.-]+/[\w.-]+", str(body.get("name"))):
-        found["base_model"] = str(body["name"])
-    if teachers := _teachers(provenance):
-        found["teachers"] = teachers
+    ancestors = [*_ancestors(provenance)]
+    bases = [base for a in ancestors if a.how != "teacher" and (base := repository(a.name)) is not None]
+    if bases:
+        found["base_model"] = bases[0].id
+    if teachers := _once(a for a in ancestors if a.how == "teacher"):
+        found["teachers"] = [{"name": a.name, "license": a.license} for a in teachers]
     return found
 
 
-def _made_body(d: Description, network: Mapping[str, Any], results: list[dict[str, Any]], place: str) -> str:
+def _history(provenance: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the page says of a tagger's origin, a line each."""
+
+    def listed(found: list[_Ancestor]) -> str:
+        return "; ".join(f"`{a.name}` ({a.license})" for a in found)
+
+    ancestors = [*_ancestors(provenance)]
+    direct = [a for a in ancestors if a.direct]
+    if teachers := _once(a for a in direct if a.how == "teacher"):
+        yield f"- Teachers: {listed(teachers)}. It was trained on their scores and repeats their errors."
+    if starts := [a for a in direct if a.how == "start"]:
+        yield f"- It started from the weights of {listed(starts)}."
+    data, clips = provenance.get("data"), provenance.get("clips")
+    number = f"{clips} clips" if isinstance(clips, int) else ""
+    if data or number:
+        yield f"- Trained on {', '.join(str(part) for part in (data, number) if part)}."
+    body = provenance.get("body")
+    if isinstance(body, Mapping) and body.get("name"):
+        yield f"- It grew from `{body.get('name')}` {body.get('version', '')}".rstrip() + "."
+    known = {a.name for a in direct}
+    if earlier := _once(a for a in ancestors if a.name not in known):
+        yield f"- What it came from learned from {listed(earlier)}."
+
+
+def _made_body(
+    d: Description, network: Mapping[str, Any], results: list[dict[str, Any]], place: str | None
+) -> str:
     tags = ", ".join(d.tags[:12]) + (f" and {len(d.tags) - 12} more" if len(d.tags) > 12 else "")
     lines = [
         f"# {d.name}",
@@ -184,20 +257,13 @@ def _made_body(d: Description, network: Mapping[str, Any], results: list[dict[st
         f"segments of {d.segment_seconds:.4g} s.",
         f"- {len(d.tags)} tags: {tags}.",
     ]
-    if teachers := _teachers(d.provenance):
-        named = "; ".join(f"`{t['name']}` ({t['license']})" for t in teachers)
-        lines.append(f"- Teachers: {named}. It was trained on their scores and repeats their errors.")
-    if data := d.provenance.get("data"):
-        lines.append(f"- Trained on {data}, {d.provenance.get('train_clips', 'some')} clips.")
-    body = d.provenance.get("body")
-    if isinstance(body, Mapping):
-        lines.append(f"- It grew from `{body.get('name')}` {body.get('version', '')}".rstrip() + ".")
     lines += [
+        *_history(d.provenance),
         "",
         "```python",
         "import lightmel",
         "",
-        f"tagger = lightmel.Tagger.from_pretrained({json.dumps(place)})",
+        _loading(place),
         'print(tagger.tag("song.mp3"))',
         "```",
         "",

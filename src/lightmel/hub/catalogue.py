@@ -88,7 +88,7 @@ class Release:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Return the names that `lightmel.load` takes, the default first; `pattern` is one of the shell's.
+    """Return the names of `releases`, the default first; `pattern` is one of the shell's.
 
     A name of the family is as well found without what all of them begin with: ``list_models("vgg*")``.
     """
@@ -115,7 +115,10 @@ _BEGINNINGS = ("lightmel-", "public:")
 
 @cache
 def releases() -> tuple[Release, ...]:
-    """Return every tagger that has a name: the default, others in the package, the public checkpoints."""
+    """Return the taggers that are described here: the default, others in the package, the public checkpoints.
+
+    Those of `published` have names too, but are described by their repositories only.
+    """
     return (
         *(_packaged_release(path) for path in sorted(_packaged().values(), key=lambda p: p.stem != DEFAULT)),
         *(_public_release(record) for record in CHECKPOINTS.values()),
@@ -215,8 +218,10 @@ def locate(name: str) -> Path | PublicCheckpoint | Repository | None:
     """Return the file that a name stands for, or what is to be fetched for it; None where there is neither.
 
     A folder stands for the tagger that `Tagger.save_pretrained` wrote to it. What is on this machine comes
-    before what is elsewhere.
+    before what is elsewhere. An empty name stands for nothing, and not for the working folder.
     """
+    if not name.strip():
+        return None
     if record := CHECKPOINTS.get(name):
         return record
     for path in (packaged(name) or Path(name), Path(name) / WEIGHTS):

@@ -52,8 +52,15 @@ def endpoint() -> str | None:
 
 
 def is_offline() -> bool:
-    """Return whether ``HF_HUB_OFFLINE`` forbids the network, as the client reads it when it is imported."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    """Return whether the environment forbids the network, as the client reads it when it is imported.
+
+    By ``HF_HUB_OFFLINE``, or ``TRANSFORMERS_OFFLINE`` where that is not set.
+    """
+    return os.environ.get(_offline_variable(), "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def _offline_variable() -> str:
+    return "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
 
 
 @cache
@@ -101,24 +108,29 @@ def _translated(error: Exception, what: str, folder: Path | None) -> LightmelErr
     from huggingface_hub import errors
 
     chain = list(_chain(error))
+    doing = "fetched" if folder is not None else "published"
+    # A path that was mistyped reads as a repository's name.
+    nor_here = ", and there is no file or folder of that name here" if folder is not None else ""
     if any(isinstance(e, errors.HFValidationError) for e in chain):
         return ConfigError(f"No repository of the Hugging Face Hub is called {what!r}: {error}")
     if any(isinstance(e, errors.LocalTokenNotFoundError) for e in chain):
-        return HubError(f"There is no token for {what} on this machine. {_TOKEN}")
-    doing = "fetched" if folder is not None else "published"
+        return HubError(f"{what} cannot be {doing} without a token. {_TOKEN}")
     if any(isinstance(e, errors.OfflineModeIsEnabled) for e in chain):
         if folder is None:
-            return HubError(f"{what} cannot be published offline: unset HF_HUB_OFFLINE.")
-        return HubError(f"{what} is not in {folder}, and HF_HUB_OFFLINE is set: fetch it once without that.")
+            return HubError(f"{what} cannot be published offline: unset {_offline_variable()}.")
+        return HubError(
+            f"{what} is not in {folder}{nor_here}; {_offline_variable()} is set: fetch it once without that."
+        )
     for e in chain:
         if (status := getattr(getattr(e, "response", None), "status_code", None)) is not None:
-            return HubError(f"{what} could not be {doing}: {_refusal(e, int(status), folder is not None)}")
+            return HubError(f"{what} could not be {doing}: {_refusal(e, int(status), nor_here)}")
     for e in chain:
         module = type(e).__module__.partition(".")[0]
         if isinstance(e, (ConnectionError, TimeoutError)) or module in _TRANSPORT:
             return HubError(
                 f"{what} could not be {doing}: the Hub cannot be reached, or broke off "
-                f"({_first_line(e)}). Try again with a network; what is in the cache loads without one."
+                f"({_first_line(e)}){nor_here}. "
+                "Try again with a network; what is in the cache loads without one."
             )
     for e in chain:
         if isinstance(e, OSError) and e.errno is not None and folder is not None:
@@ -130,7 +142,11 @@ def _translated(error: Exception, what: str, folder: Path | None) -> LightmelErr
                     f"({e.strerror}: {e.filename}). {_ELSEWHERE}"
                 )
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return HubError(f"{what} is not in {folder}, and nothing may be fetched (local_files_only).")
+        return HubError(f"{what} is not in {folder}{nor_here}; nothing may be fetched (local_files_only).")
+    # Xet, by which the client transfers large files where it can, has hardly any errors of its own.
+    for e in chain:
+        if isinstance(e, RuntimeError):
+            return HubError(f"{what} could not be {doing}: {_first_line(e).rstrip('.')}. Try again.")
     if isinstance(error, (errors.EntryNotFoundError, errors.FileMetadataError)) or (
         isinstance(error, OSError) and error.errno is None
     ):
@@ -152,21 +168,23 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _refusal(error: BaseException, status: int, fetching: bool) -> str:
-    """Return what an answer with that status means, and what to do."""
+def _refusal(error: BaseException, status: int, nor_here: str) -> str:
+    """Return what an answer with that status means, and what to do; `nor_here` is empty in publishing."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.RevisionNotFoundError):
         return "it has no such revision (404). Name a branch, a tag or a commit that it has."
     if status == 401:
-        return f"the Hub asks who it is (401): there is no such repository, or it is private. {_TOKEN}"
+        return (
+            f"the Hub asks who it is (401): there is no such repository, or it is private{nor_here}. {_TOKEN}"
+        )
     if status == 403:
-        may = "be read (the repository is gated)" if fetching else "be written to"
+        may = "be read (the repository is gated)" if nor_here else "be written to"
         return f"the Hub forbids it (403): with this token it may not {may}. Ask its owner. {_TOKEN}"
     if status == 404:
         if isinstance(error, errors.EntryNotFoundError):
             return "it lacks a file of a tagger (404): is it one that lightmel published?"
-        return f"there is no such repository (404), or it is private. Look at its name. {_TOKEN}"
+        return f"there is no such repository (404), or it is private{nor_here}. Look at its name. {_TOKEN}"
     if status == 429:
         return f"the Hub is asked too often (429). Wait a few minutes. {_TOKEN}"
     if status >= 500:

@@ -8,16 +8,19 @@ import shutil
 import tempfile
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import checkpoint
 from .._files import beside, write_whole
 from ..checkpoint import Description, read_description, read_network, to_document, weights_sha256
 from ..errors import HubError, WeightsError
-from .card import is_stated, make_card, needs_notices, results_of_evaluation, results_of_family
+from .card import is_stated, make_card, needs_notices, results_of_evaluation, results_of_family, with_place
 from .catalogue import CHECKPOINTS, packaged, results
 from .client import LIBRARY, api, endpoint, is_offline, translated
 from .repositories import CONFIG, WEIGHTS
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 CARD = "README.md"
 """The card in a release folder, as the Hub shows it."""
@@ -54,7 +57,8 @@ def write_release(
     folder
         Made if it is missing; may hold an earlier release, which is replaced.
     repository
-        ``owner/name`` of where it is going to be, for the card; without one it names the folder.
+        ``owner/name`` of where it is going to be, for the card; without one it says how to load it from the
+        folder, and `push` names the repository.
 
     Raises
     ------
@@ -65,11 +69,12 @@ def write_release(
     source, target = Path(source), Path(os.path.realpath(folder))
     network, description = checkpoint.read(source)
     spec = read_network(source)
-    figures, body = _of_package(description)
+    weights = weights_sha256(network)
+    figures, body = _of_package(description, weights)
     if body is None:
-        figures = _of_training(source, weights_sha256(network))
+        figures = _of_training(source, weights)
     config = {"library_name": LIBRARY, **json.loads(to_document(description, spec))}
-    card = make_card(description, spec, place=repository or target.name, results=figures, body=body)
+    card = make_card(description, spec, place=repository, results=figures, body=body)
     _check_folder(target)
     own = resources.files("lightmel").joinpath("pretrained", NOTICE)
     files = {NOTICE: own.read_bytes()} if needs_notices(description) else {}
@@ -113,7 +118,7 @@ def push(
     folder
         As `write_release` writes it; other files in it stay where they are.
     repository
-        ``owner/name``; made if there is none.
+        ``owner/name``; made if there is none. The card that is published loads the tagger from there.
     token
         One that may write there; without one, that of ``hf auth login`` or ``HF_TOKEN``.
     private
@@ -128,8 +133,8 @@ def push(
     WeightsError
         If the folder holds no release.
     HubError
-        If the tagger may not be published, or the Hub cannot be reached or refuses. The repository then has
-        all of the files or none of them.
+        If the tagger may not be published, the repository holds other things than a tagger of lightmel, or
+        the Hub cannot be reached or refuses. The repository then has all of the files or none of them.
     ConfigError
         If no repository can have that name.
     """
@@ -138,22 +143,29 @@ def push(
         raise WeightsError(f"{folder} is no release folder: it lacks {', '.join(lost)}.")
     description = read_description(folder / WEIGHTS)
     check_publishable(description)
-    if is_offline():
-        raise HubError(f"{repository} cannot be published offline: unset HF_HUB_OFFLINE.")
     with translated(repository):
-        from huggingface_hub import CommitOperationAdd, get_token
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
+        from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 
+        if is_offline():
+            raise OfflineModeIsEnabled
         if not token and get_token() is None:
-            raise HubError(
-                f"{repository} cannot be published without a token: log in with `hf auth login`, set "
-                "HF_TOKEN, or give token=."
-            )
+            raise LocalTokenNotFoundError
         client = api(token)
         client.create_repo(repository, private=private, exist_ok=True)
+        there = _names_there(client, repository, revision)
         if revision is not None:
             client.create_branch(repository, branch=revision, exist_ok=True)
-        names = [CONFIG, CARD, WEIGHTS, *([NOTICE] if (folder / NOTICE).is_file() else [])]
-        files = [CommitOperationAdd(name, folder / name) for name in names]
+        card = with_place((folder / CARD).read_text(encoding="utf-8"), repository)
+        files: list[CommitOperationAdd | CommitOperationDelete] = [
+            CommitOperationAdd(CONFIG, folder / CONFIG),
+            CommitOperationAdd(CARD, card.encode()),
+            CommitOperationAdd(WEIGHTS, folder / WEIGHTS),
+        ]
+        if (folder / NOTICE).is_file():
+            files.append(CommitOperationAdd(NOTICE, folder / NOTICE))
+        elif NOTICE in there:  # that of an earlier tagger
+            files.append(CommitOperationDelete(NOTICE))
         client.create_commit(
             repository,
             files,
@@ -163,10 +175,54 @@ def push(
     return f"{endpoint() or 'https://huggingface.co'}/{repository}"
 
 
-def _of_package(description: Description) -> tuple[list[dict[str, Any]], str | None]:
-    """Return figures and card that the package has of a tagger, if it is one of its own."""
+def _names_there(client: HfApi, repository: str, revision: str | None) -> set[str]:
+    """Return the names of the files that a repository has, if it is empty or has a tagger of lightmel.
+
+    Raises
+    ------
+    HubError
+        If it holds other things, whose card and weights would be replaced.
+    """
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    try:
+        info = client.model_info(repository, revision=revision)
+    except RevisionNotFoundError:  # a branch that is yet to be, with what the main one has
+        info = client.model_info(repository)
+    names = {file.rfilename for file in info.siblings or ()}
+    if not names - _OF_GIT:
+        return names
+    ours = False
+    if CONFIG in names:
+        with tempfile.TemporaryDirectory() as scratch:
+            file = client.hf_hub_download(repository, CONFIG, revision=info.sha, cache_dir=scratch)
+            ours = _is_ours(Path(file))
+    if not ours:
+        raise HubError(
+            f"{repository} holds other things than a tagger of lightmel, which would be replaced: name a new "
+            "repository, or an empty one."
+        )
+    return names
+
+
+def _is_ours(config: Path) -> bool:
+    """Return whether a release's description is there, written by lightmel."""
+    try:
+        return bool(json.loads(config.read_bytes())["library_name"] == LIBRARY)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+_OF_GIT = frozenset((".gitattributes", ".git"))
+"""What is in an empty repository too."""
+
+
+def _of_package(description: Description, weights: str) -> tuple[list[dict[str, Any]], str | None]:
+    """Return figures and card that the package has of a tagger, if it is one of its own, weights included."""
     path = packaged(description.name)
     if path is None or read_description(path) != description:
+        return [], None
+    if weights_sha256(checkpoint.read(path)[0]) != weights:
         return [], None
     measured, card = results(description.name), path.with_suffix(".md")
     figures = [] if measured is None else results_of_family(measured)
@@ -188,11 +244,5 @@ def _check_folder(target: Path) -> None:
         names = {path.name for path in target.iterdir()} if target.exists() else set()
     except OSError as error:  # a file, or closed to us
         raise WeightsError(f"{target} is no folder that can be written to: {error.strerror}.") from error
-    if not names - {".gitattributes", ".git"}:
-        return
-    try:
-        ours = json.loads((target / CONFIG).read_bytes())["library_name"] == LIBRARY
-    except (OSError, ValueError, TypeError, KeyError):
-        ours = False
-    if not ours:
+    if names - _OF_GIT and not _is_ours(target / CONFIG):
         raise WeightsError(f"{target} holds other things than a release: name a new folder, or an empty one.")

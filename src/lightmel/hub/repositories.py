@@ -104,7 +104,8 @@ def fetch_repository(
     """Return the file of a tagger in a repository, fetched unless it is in the cache.
 
     Its hash is compared with the pinned one, else with the one under which the Hub lists it, each time: what
-    differs is not kept.
+    differs is removed, where the cache can be written to. A cache on a file system without links does not
+    tell how the Hub lists a file: there, what is not pinned is not compared.
 
     Parameters
     ----------
@@ -165,14 +166,18 @@ def _check_hash(path: Path, found: Repository) -> None:
     blob = path.resolve()
     wanted = found.sha256 or (blob.name if _SHA256.fullmatch(blob.name) else "")
     if not wanted:
-        return  # a file system without links does not say how the Hub lists it
+        return  # see `fetch_repository`: a file system without links
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest == wanted:
         return
-    for file_or_link in (path, blob):
-        file_or_link.unlink(missing_ok=True)
-    raise HubError(
-        f"What came for {found} has the SHA-256 {digest[:16]}..., not {wanted[:16]}...: it was not kept. "
-        "Try again; if it stays so, tell whoever published it."
-    )
+    what = f"What came for {found} has the SHA-256 {digest[:16]}..., not {wanted[:16]}...:"
+    try:
+        for file_or_link in (path, blob):
+            file_or_link.unlink(missing_ok=True)
+    except OSError as error:  # a cache that is read-only, or a file that is open elsewhere
+        raise HubError(
+            f"{what} it is still in the cache, from which it could not be removed ({error.strerror}). "
+            f"Delete {blob}, or set LIGHTMEL_CACHE to another folder."
+        ) from None
+    raise HubError(f"{what} it was not kept. Try again; if it stays so, tell whoever published it.")
