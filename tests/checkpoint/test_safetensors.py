@@ -78,6 +78,17 @@ def test_scores_differ_by_less_than_a_thousandth_of_half_the_room(tmp_path: Path
     assert 0 < differences.max() < 1e-3
 
 
+def test_small_parameters_are_worth_their_room() -> None:
+    """Were they rounded as well, scores of the default would differ by more than a thousandth."""
+    tagger = lightmel.load()
+    network = tagger.network
+    with torch.no_grad():
+        for own in network.parameters():
+            own.copy_(own.half().float())
+    rounded = Tagger(network, tagger.description).taggram(sample.path()).scores
+    assert np.abs(rounded - tagger.taggram(sample.path()).scores).max() > 1e-3
+
+
 def test_what_float16_does_not_hold_is_not_written(tmp_path: Path, tiny: Tiny) -> None:
     network = wide(tiny).network
     with torch.no_grad():

@@ -131,7 +131,7 @@ def load_library(
     labels = np.array([[tag in own for tag in tags] for own in lists], dtype=np.bool_)
     clips = Clips(paths, tags, labels, groups, [])
     how = f"genre fields, {min_files} files or more"
-    return dataset_of(place, clips, shares, split_seed, how, LICENSE, SOURCE)
+    return dataset_of(place, clips, shares, split_seed, how, LICENSE, SOURCE, CITATION)
 
 
 def split_genres(values: Sequence[str]) -> frozenset[str]:

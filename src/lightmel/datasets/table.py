@@ -121,6 +121,7 @@ def dataset_of(
     how: str = "",
     license: str = LICENSE,
     source: str = SOURCE,
+    citation: str = CITATION,
     *,
     root: Path | None = None,
 ) -> Dataset:
@@ -171,7 +172,7 @@ def dataset_of(
         root=root or place,
         tags=clips.tags,
         splits=splits,
-        citation=CITATION,
+        citation=citation,
         license=license,
         source=source,
     )

@@ -119,14 +119,8 @@ def push(
         As `write_release` writes it; other files in it stay where they are.
     repository
         ``owner/name``; made if there is none. The card that is published loads the tagger from there.
-    token
-        One that may write there; without one, that of ``hf auth login`` or ``HF_TOKEN``.
-    private
-        Whether a new repository is private; left out, as its owner has set it.
-    revision
-        A branch, made if there is none; left out, the main one.
-    commit_message
-        Left out, tagger and version.
+    token, private, revision, commit_message
+        As in `lightmel.Tagger.push_to_hub`.
 
     Raises
     ------
