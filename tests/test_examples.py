@@ -95,20 +95,27 @@ def test_the_study_goes_on_where_it_was_and_prints_its_table(
     assert second.rstrip().endswith("| 2    |")
 
 
-def test_fine_tuning_is_compared_on_the_same_clips(
+def test_tuned_taggers_are_compared_with_one_trained_from_scratch(
     mixtures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = example("finetune_study")
-    short = study.FinetuneConfig(head_epochs=2, epochs=1, excerpts=1)
-    monkeypatch.setattr(study, "FinetuneConfig", lambda seed: study.replace(short, seed=seed))
-    study.main([str(mixtures), str(tmp_path), "--clips", "24", "--seeds", "3"])
+    monkeypatch.setattr(study, "BASES", {"default": study.BASES["default"]})
+    real = study.FinetuneConfig
+    short = {"head_epochs": 1, "epochs": 1, "excerpts": 1}
+    monkeypatch.setattr(study, "FinetuneConfig", lambda **given: real(**(short | given)))
+    monkeypatch.setattr(study.logging.getLogger("lightmel"), "level", 0)
+    ways = ["--only", "all of default", "from scratch"]
+    study.main([str(mixtures), str(tmp_path), "--clips", "12", "24", *ways, "--seeds", "3"])
     shown = capsys.readouterr().out
-    assert "| seed | fine-tuned" in shown
-    assert "| mean | 0." in shown
-    data = study.load_table(mixtures)
-    assert study.some(data, 24, 3).train.paths == study.some(data, 24, 3).train.paths
-    assert len(study.some(data, 24, 3).train) == 24
-    assert study.some(data, 24, 3).test is data.test
+    assert "| all of default | 0." in shown
+    assert "| from scratch   | 0." in shown
+    assert "Better than a network trained from scratch:" in shown
+    assert "own tags" not in shown, "the default knows not all of these instruments"
+    few, many = (study.drawn(mixtures, n, 3) for n in (12, 24))
+    assert set(few.train.paths) < set(many.train.paths)
+    assert few.test.paths == many.test.paths == study.load_table(mixtures).test.paths
+    assert len(many.train) == 24
+    assert (few.train.labels.sum(axis=0) > 0).all()
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +142,12 @@ def genres(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tuned_taggers_are_compared_with_the_tags_there_were(
     genres: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = example("genre_study")
+    study = example("finetune_study")
     monkeypatch.setattr(study, "BASES", {"default": study.BASES["default"]})
     real = study.FinetuneConfig
-    monkeypatch.setattr(study, "FinetuneConfig", lambda **given: real(head_epochs=1, excerpts=1, **given))
+    monkeypatch.setattr(
+        study, "FinetuneConfig", lambda **given: real(**({"head_epochs": 1, "excerpts": 1} | given))
+    )
     monkeypatch.setattr(study.logging.getLogger("lightmel"), "level", 0)
     ways = ["--only", "head of default", "embeddings of default"]
     arguments = [str(genres), str(tmp_path), "--clips", "8", "20", *ways, "--seeds"]
@@ -156,7 +165,7 @@ def test_tuned_taggers_are_compared_with_the_tags_there_were(
 
 
 def test_the_clips_of_a_study_are_nested_and_its_groups_apart(genres: Path) -> None:
-    study = example("genre_study")
+    study = example("finetune_study")
     few, many = (study.drawn(genres, n, 3) for n in (6, 20))
     assert set(few.train.paths) < set(many.train.paths)
     assert few.test.paths == many.test.paths
@@ -168,8 +177,8 @@ def test_the_clips_of_a_study_are_nested_and_its_groups_apart(genres: Path) -> N
 
 
 def test_a_study_says_from_how_many_clips_on(genres: Path) -> None:
-    study = example("genre_study")
-    own = [0.8, 0.9]
+    study = example("finetune_study")
+    own = {clips: [0.8, 0.9] for clips in (25, 50, 100, 200)}
     found = {25: [0.9, 0.9], 50: [0.7, 0.8], 100: [0.9, 0.89], 200: [0.9, 0.95]}
     said = study.sentence("tuned", found, own)
     assert said.startswith("tuned: from 100 clips on (100: +0.045, ahead for 1 of 2 seeds, 200: +0.075, ")
