@@ -53,7 +53,7 @@ class Levels:
 
     @property
     def reach(self) -> float:
-        """Frequency above which there is nothing, in Hz; half the rate where there is something everywhere."""
+        """Frequency above which there is nothing, in Hz: half the rate where something is everywhere."""
         above = np.cumsum(self._power[::-1])[::-1]
         if not 0 < above[0] < np.inf:
             return self._rate / 2
