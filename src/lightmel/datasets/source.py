@@ -24,10 +24,10 @@ def load_dataset(source: str | os.PathLike[str], config: DataConfig | None = Non
         As the loader of that set.
     """
     config = config or DataConfig()
-    place = Path(source)
+    place = Path(source).expanduser()
     if not place.exists():
         raise DataError(f"There is no table and no folder {place}.")
-    annotations = config.annotations or None
+    annotations = Path(config.annotations).expanduser() if config.annotations else None
     if config.dataset == "magnatagatune":
         return load_magnatagatune(place, config.protocol, annotations=annotations)
     if config.dataset == "msd":

@@ -28,7 +28,8 @@ def find_tracks(folder: str | os.PathLike[str]) -> list[Track]:
     AudioError
         If there are none.
     """
-    tracks = [Track(p, str(p.parent.relative_to(folder))) for p in audio.find(folder)]
+    root = Path(folder).expanduser()
+    tracks = [Track(p, str(p.parent.relative_to(root))) for p in audio.find(root)]
     if len({track.group for track in tracks}) > 1:
         return tracks
     return [Track(track.path, track.path.name) for track in tracks]
@@ -52,7 +53,7 @@ def read_tracks(table: str | os.PathLike[str], *, grouped: bool = True) -> list[
     """
     rows = Rows(table)
     folder = rows.file.parent
-    paths = unique_paths(rows, folder, rows.column("path"))
+    paths = unique_paths(rows, folder)
     if grouped:
         groups = rows.column("group")
     else:
