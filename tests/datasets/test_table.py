@@ -98,6 +98,13 @@ def test_the_index_that_pandas_writes_is_no_tag(tmp_path: Path) -> None:
     assert load_table(table(tmp_path, text)).tags == ("rock",)
 
 
+def test_the_only_other_column_has_the_tags(tmp_path: Path) -> None:
+    text = "path,genre,split,group\na.wav,rock,train,x\nb.wav,pop,test,y\n"
+    assert clips(load_table(table(tmp_path, text))) == {"a.wav": {"rock"}, "b.wav": {"pop"}}
+    flags = table(tmp_path, "path,rock,split\na.wav,1,train\nb.wav,0,test\n")
+    assert clips(load_table(flags)) == {"a.wav": {"rock"}, "b.wav": set()}
+
+
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
     text = "file,genre,part,artist\na.wav,rock,train,x\nb.wav,pop,dev,\n"
     found = load_table(

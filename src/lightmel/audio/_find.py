@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .._files import at_home
 from ..errors import AudioError
 
 SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aif", ".m4a")
@@ -42,7 +43,7 @@ def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:
     AudioError
         If there are none, unless it may be `empty`; if there is no such folder.
     """
-    root = Path(folder).expanduser()
+    root = at_home(folder)
     paths = []
     for place, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not is_left_out(name)]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from .._files import at_home
 from ..errors import AudioError, DataError, MissingExtraError
 from ..vocabularies import folded
 from .dataset import Dataset
@@ -89,7 +90,7 @@ def load_library(
     DataError
         If there is no sound, no file has a genre that can be used, or no genre has enough files.
     """
-    place = Path(folder).expanduser()
+    place = at_home(folder)
     if not place.is_dir():
         raise DataError(f"There is no folder {place}: a library is a folder of music.")
     read = _Reader()
@@ -125,7 +126,7 @@ def load_library(
     if not tags:
         raise DataError(
             f"{place}: no genre has {min_files} files; there are {_listed(few)}. Ask for fewer "
-            "(--min-files), or add files."
+            "with min_files=..., or add files."
         )
     if few:
         log.warning("%s: genres of fewer than %d files are left out: %s.", place, min_files, _listed(few))

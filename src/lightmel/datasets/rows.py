@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from .._files import at_home
 from ..errors import DataError, nearest
 from .annotation_files import text
 
@@ -69,7 +70,7 @@ class Rows:
     """
 
     def __init__(self, file: str | os.PathLike[str], key: str = "path", delimiter: str | None = None) -> None:
-        self.file = file = Path(file).expanduser()
+        self.file = file = at_home(file)
         if not file.is_file():
             raise DataError(f"There is no table {file}.")
         content = text(file)
@@ -107,28 +108,29 @@ class Rows:
             line = before + rows.line_num
             raise DataError(f"{file}, line {line}: {error}. Look at the quotes there.") from error
 
-    def column(self, name: str) -> list[str]:
-        """Return the cells of a column.
+    def column(self, name: str, parameter: str = "") -> list[str]:
+        """Return the cells of a column; `parameter` is what it was named by, for the error.
 
         Raises
         ------
         DataError
             If there is no such column, or more than one; the message names the columns that there are.
         """
-        place = self._place(name)
+        place = self._place(name, parameter)
         return [row[place] for row in self.rows]
 
     def written_column(self, name: str) -> list[str]:
         """Return the cells of a column as they stand in the file; raises as `column`."""
-        place = self._place(name)
+        place = self._place(name, "")
         return [row[place] for row in self.written]
 
-    def _place(self, name: str) -> int:
+    def _place(self, name: str, parameter: str) -> int:
         wanted = composed(name.strip())
         if wanted not in self.header:
             there = ", ".join(repr(n) for n in self.header) or "none"
+            way_out = f" Name one of them with {parameter}=..." if parameter and self.header else ""
             raise DataError(
-                f"{self.file} has no column {name!r}; there are {there}.{nearest(name, self.header)}"
+                f"{self.file} has no column {name!r}; there are {there}.{nearest(name, self.header)}{way_out}"
             )
         if self.header.count(wanted) > 1:
             raise DataError(f"{self.file} has more than one column {name!r}. Rename one.")
@@ -148,7 +150,7 @@ def _delimiter(content: str, key: str) -> str:
     return max(found, key=lambda d: (key in found[d], len(found[d])))
 
 
-def unique_paths(table: Rows, base: Path, column: str = "path") -> list[str]:
+def unique_paths(table: Rows, base: Path, column: str = "path", parameter: str = "") -> list[str]:
     """Return the paths of a table with forward slashes, and check that each names another file.
 
     A name that is written as no file has it is looked up below `base`: other Unicode forms of its letters,
@@ -161,8 +163,8 @@ def unique_paths(table: Rows, base: Path, column: str = "path") -> list[str]:
         Table that they are from.
     base
         Folder that they are relative to.
-    column
-        Column of the paths.
+    column, parameter
+        Column of the paths, and what it was named by, for the error.
 
     Raises
     ------
@@ -170,7 +172,7 @@ def unique_paths(table: Rows, base: Path, column: str = "path") -> list[str]:
         If there are no paths, one is empty, one is an absolute path of Windows elsewhere, or two name the
         same file, in whatever spelling.
     """
-    cells, written = table.column(column), table.written_column(column)
+    cells, written = table.column(column, parameter), table.written_column(column)
     if not cells:
         raise DataError(f"{table.file} has a header and no clips.")
     first: dict[str, int] = {}
@@ -209,7 +211,7 @@ class _Disk:
 
     def path(self, raw: str) -> str:
         """Return the path that a cell means; where there is no such file, the usual spelling of it."""
-        plain = str(PurePosixPath(_at_home(raw.strip()).replace("\\", "/")))
+        plain = str(PurePosixPath(_stripped(raw).replace("\\", "/")))
         if raw.isascii() and "\\" not in raw and raw == raw.strip():
             return plain  # a/b.mp3 from ./a/b.mp3
         for spelling in self._spellings(raw):
@@ -221,7 +223,7 @@ class _Disk:
         if os.name != "nt":
             yield raw
         yield raw.replace("\\", "/")
-        stripped = _at_home(raw.strip())
+        stripped = _stripped(raw)
         if os.name != "nt":
             yield stripped
         yield stripped.replace("\\", "/")
@@ -251,6 +253,7 @@ class _Disk:
         return self._names[folder]
 
 
-def _at_home(path: str) -> str:
-    """Return a path whose ``~`` is the home folder."""
-    return os.path.expanduser(path) if path.startswith("~") else path  # noqa: PTH111 - no error without a home
+def _stripped(cell: str) -> str:
+    """Return a path without spaces at its ends, whose ``~`` is the home folder."""
+    path = cell.strip()
+    return str(at_home(path)) if path.startswith("~") else path

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
+from .._files import at_home
 from ..errors import DataError, nearest
 from .dataset import SPLITS, Dataset, Split
 from .rows import NEVER_A_TAG, Rows, composed, is_nothing, unique_paths
@@ -91,8 +92,8 @@ def load_table(
         A name: the column with a list of each clip's tags, as ``rock; new age`` or as Python, NumPy or JSON
         write a list; or, if it has only 1 and 0, yes and no, true and
         false, the column of a single tag. Several names: columns of a tag each, with these words. By default
-        the column ``tags``, or without one, as a tag each, all columns that have a name and are not path,
-        split or group.
+        the column ``tags``, or without one the only column that has a name and is not path, split or group;
+        of several such columns each is a tag.
     separators
         Characters any of which separates the tags of a list.
     split_column
@@ -116,13 +117,14 @@ def load_table(
         name the same file, in whatever spelling, or there are no clips or no tags. A tag without a clip in
         some split gives a warning in the log.
     """
-    place = Path(source).expanduser()
-    base = Path(root).expanduser() if root is not None else place if place.is_dir() else place.parent
+    place = at_home(source)
+    base = at_home(root) if root is not None else place if place.is_dir() else place.parent
     columns = _Columns(path_column, tag_columns, separators, split_column, group_column)
     clips = _folder(place) if place.is_dir() else _table(Rows(place, path_column), base, columns)
     if not clips.labels.any():
         raise DataError(f"{place}: no clip has any tag. Look whether the right column is read.")
-    return dataset_of(place, clips, shares, split_seed, root=base)
+    root_is = "root=... names the folder that the paths of the table are relative to"
+    return dataset_of(place, clips, shares, split_seed, root=base, root_is=root_is)
 
 
 def dataset_of(
@@ -136,6 +138,7 @@ def dataset_of(
     citation: str = CITATION,
     *,
     root: Path | None = None,
+    root_is: str = "",
 ) -> Dataset:
     """Return clips as a data set, split as they say or by group.
 
@@ -153,6 +156,8 @@ def dataset_of(
         Of the data set.
     root
         Folder that the paths are relative to, if it is not `place`.
+    root_is
+        As in `Dataset`.
 
     Raises
     ------
@@ -182,6 +187,7 @@ def dataset_of(
         name=place.resolve().name if place.is_dir() else place.stem,
         protocol=", ".join([*filter(None, [how]), split, _digest(clips.tags, splits)]),
         root=root or place,
+        root_is=root_is,
         tags=clips.tags,
         splits=splits,
         citation=citation,
@@ -249,13 +255,13 @@ class _Columns(NamedTuple):
 
 def _table(table: Rows, root: Path, columns: _Columns) -> Clips:
     path, tags = composed(columns.path), columns.tags
-    paths = unique_paths(table, root, path)
+    paths = unique_paths(table, root, path, "path_column")
     split = columns.split or ("split" if "split" in table.header else None)
     group = columns.group or ("group" if "group" in table.header else None)
     if tags is None:
         rest = [n for n in table.header if n and n not in (path, split, group)]
-        tags = "tags" if "tags" in rest else rest
-    if isinstance(tags, str) and _is_flag(table.column(tags)):
+        tags = "tags" if "tags" in rest else rest[0] if len(rest) == 1 else rest
+    if isinstance(tags, str) and _is_flag(table.column(tags, "tag_columns")):
         tags = [tags]
     if isinstance(tags, str):
         vocabulary, labels = tag_lists(table.column(tags), columns.separators, table.file)
@@ -264,7 +270,7 @@ def _table(table: Rows, root: Path, columns: _Columns) -> Clips:
         for i, tag in enumerate(tags):
             flags[:, i] = _flags(table, tag)
         vocabulary, labels = _joined(tuple(composed(tag) for tag in tags), flags, table.file)
-    groups = table.column(group) if group else paths
+    groups = table.column(group, "group_column") if group else paths
     return Clips(
         paths,
         vocabulary,
@@ -407,7 +413,7 @@ def _is_flag(cells: list[str]) -> bool:
 
 def _flags(table: Rows, tag: str) -> list[bool]:
     flags = []
-    for cell, line in zip(table.column(tag), table.lines, strict=True):
+    for cell, line in zip(table.column(tag, "tag_columns"), table.lines, strict=True):
         if cell.lower() not in TRUE + FALSE:
             raise DataError(
                 f"{table.file}, line {line}: the column {tag!r} holds {cell!r}, where a tag has 1 or 0. Name "
@@ -420,11 +426,11 @@ def _flags(table: Rows, tag: str) -> list[bool]:
 
 def _splits(table: Rows, name: str) -> list[str]:
     splits = []
-    for cell, line in zip(table.column(name), table.lines, strict=True):
+    for cell, line in zip(table.column(name, "split_column"), table.lines, strict=True):
         if cell.lower() not in WORDS:
             raise DataError(
                 f"{table.file}, line {line}: {cell!r} is no split; there are {', '.join(SPLITS)}."
-                f"{nearest(cell.lower(), WORDS)}"
+                f"{nearest(cell.lower(), WORDS)} split_column=... names the column of splits, here {name!r}."
             )
         splits.append(WORDS[cell.lower()])
     return splits

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import audio
+from .._files import at_home
 from .rows import Rows, unique_paths
 
 
@@ -28,7 +29,7 @@ def find_tracks(folder: str | os.PathLike[str]) -> list[Track]:
     AudioError
         If there are none.
     """
-    root = Path(folder).expanduser()
+    root = at_home(folder)
     tracks = [Track(p, str(p.parent.relative_to(root))) for p in audio.find(root)]
     if len({track.group for track in tracks}) > 1:
         return tracks

@@ -96,6 +96,7 @@ def evaluate(
         clips = ClipSet(data.name, data.protocol, split, labeled.failed[split])
         return evaluate_examples(tagger, labeled.examples[split], data.tags, clips, intervals)
     part = data.split(split)
+    data.require_sound([split])
     shared = [i for i, tag in enumerate(data.tags) if tag in tagger.tags]
     if not shared:
         raise DataError(

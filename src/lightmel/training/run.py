@@ -102,7 +102,7 @@ class Run(Generic[Network]):
         if len(train) // self.steps < 2 * world.size:
             raise ConfigError(
                 f"{len(train)} examples in batches of {config.batch_size} leave a process a single one, "
-                "which has no statistics to normalise by: choose another batch."
+                "which has no statistics to normalise by: choose another batch_size."
             )
         self.loss = loss or _cross_entropy(train.labels, config, device)
         self.learner: nn.Module = self.network.head if config.trainable == "head" else self.network
@@ -217,7 +217,8 @@ class Run(Generic[Network]):
         what = "a gradient is not finite" if np.isfinite(value) else f"the loss is {value}"
         raise TrainingError(
             f"Training stopped at epoch {self.epoch}, step {self.step}: {what}. "
-            f"Try a lower lr, clip_norm=1, or float32 precision{kept}"
+            f"Try a lower lr, clip_norm=1, or precision='float32'{kept}",
+            names=("lr",),
         )
 
     # -- the whole run

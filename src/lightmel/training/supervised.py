@@ -202,11 +202,14 @@ def features_of(
     ------
     ConfigError
         If the store that is given holds other features.
+    DataError
+        If none is given, and none of the sound is there.
     """
     if features is not None:
         features.require(config)
         yield features
         return
+    data.require_sound()
     with tempfile.TemporaryDirectory(prefix="lightmel-", ignore_cleanup_errors=True) as spare:
         folder = (work or Path(spare)) / config.slug
         sources = data.sources()
