@@ -230,7 +230,8 @@ def _reader(
     def read(context: typer.Context, value: Path | None) -> Path | None:
         if value is not None:
             found = read_settings(at_home(value), hints)
-            context.default_map = {keys[key]: setting for key, setting in found.items()}
+            given = {keys[key]: setting for key, setting in found.items()}
+            context.default_map = {**(context.default_map or {}), **given}
         return value
 
     return read

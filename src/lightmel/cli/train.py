@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..datasets import DataConfig
-from ..training import Signature, TaggerConfig, TrainConfig
+from ..errors import ConfigError
+from ..training import RECIPES, Recipe, Signature, TaggerConfig, TrainConfig, find_recipe
 from .options import Device, with_options
+from .progress import say
 from .work import at_work, spare_folder
 
 if TYPE_CHECKING:
@@ -45,6 +48,23 @@ WorkFolder = Annotated[
 ]
 
 
+def _follow(context: typer.Context, value: str | None) -> str | None:
+    """Make the settings of a recipe defaults: what the command line or a file of options says wins."""
+    if value is None:
+        return None
+    try:
+        found = find_recipe(value)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+    def batch_size() -> int:  # the network is read by then
+        return found.batch_size(str(context.params.get("network", "")))
+
+    given = {"network": found.network, **found.settings, "batch_size": batch_size}
+    context.default_map = {**given, **(context.default_map or {})}
+    return value
+
+
 @with_options(what=TaggerConfig(), training=TrainConfig(), data=DataConfig(), signature=Signature())
 def train(
     music: Music,
@@ -54,6 +74,15 @@ def train(
     tensorboard: Annotated[
         Path | None,
         typer.Option(help="Write event files for TensorBoard to this folder.", show_default=False),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Train as was published, where other options do not say otherwise: {', '.join(RECIPES)}.",
+            show_default=False,
+            is_eager=True,
+            callback=_follow,
+        ),
     ] = None,
     device: Device = "auto",
     *,
@@ -76,6 +105,8 @@ def train(
     with at_work("train", kept, spare=work is None) as tell:
         check_path(out)
         given, how, clips = what(), training(), load_dataset(music, data())
+        if recipe is not None:
+            _tell_recipe(find_recipe(recipe), given, how)
         shown = [to_tensorboard(tensorboard)] if tensorboard is not None and is_first_process() else []
         made = train_tagger(
             clips,
@@ -89,6 +120,17 @@ def train(
         )
         made.save(out)
     report(made, out)
+
+
+def _tell_recipe(recipe: Recipe, what: TaggerConfig, how: TrainConfig) -> None:
+    """Say which settings a recipe gave, and which it did not."""
+    now = asdict(what) | asdict(how)
+    wanted = recipe.all_settings(what.network)
+    shown = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in wanted.items())
+    say(f"recipe {recipe.name}, of {recipe.source}: {shown}.")
+    if own := [f"{name.replace('_', ' ')} {now[name]}" for name in wanted if now[name] != wanted[name]]:
+        say(f"  but {', '.join(own)}, as you say")
+    say(f"  otherwise than there, {recipe.differs}")
 
 
 def named(signature: Signature, out: Path) -> Signature:

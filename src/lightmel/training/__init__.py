@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._lazy import lazily
 from .config import NO_CALLBACKS, Callbacks, FinetuneConfig, Signature, TaggerConfig, TrainConfig
+from .recipes import RECIPES, Recipe, find_recipe, recipe
 
 if TYPE_CHECKING:
     from .augment import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_CALLBACKS",
+    "RECIPES",
     "Augmentation",
     "Callbacks",
     "Chain",
@@ -39,6 +41,7 @@ __all__ = [
     "LowPass",
     "MelDomain",
     "Noise",
+    "Recipe",
     "Signature",
     "TaggerConfig",
     "TrainConfig",
@@ -47,10 +50,12 @@ __all__ = [
     "Trainer",
     "WaveDomain",
     "features_of",
+    "find_recipe",
     "finetune",
     "fit_resumed",
     "is_first_process",
     "playback",
+    "recipe",
     "to_tensorboard",
     "train_tagger",
 ]
