@@ -134,6 +134,13 @@ class Dataset:
         """Name and protocol, as in ``magnatagatune (clean)``."""
         return f"{self.name} ({self.protocol})"
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether every clip has one of the tags, of which there are several, and no other."""
+        return len(self.tags) > 1 and all(
+            bool((part.labels.sum(axis=1) == 1).all()) for part in self.splits.values()
+        )
+
     def split(self, name: str) -> Split:
         """Return a split by its name.
 
