@@ -12,10 +12,12 @@ from ..datasets import DataConfig
 from ..errors import ConfigError
 from ..training import RECIPES, Recipe, Signature, TaggerConfig, TrainConfig, find_recipe
 from .options import Device, with_options
+from .overwriting import Force, same_settings, spare_others
 from .progress import say
 from .work import at_work, spare_folder
 
 if TYPE_CHECKING:
+    from ..checkpoint import Description
     from ..training import Trained
 
 MUSIC = typer.Argument(
@@ -28,7 +30,7 @@ Music = Annotated[Path, MUSIC]
 Out = Annotated[
     Path,
     typer.Option(
-        help="File of the new tagger; figures (.json), their table (.md) and settings (.toml) go beside it."
+        help="File of the new tagger; card (.md), figures (.json, .npz) and settings (.toml) go beside it."
     ),
 ]
 Features = Annotated[
@@ -84,6 +86,7 @@ def train(
             callback=_follow,
         ),
     ] = None,
+    force: Force = False,
     device: Device = "auto",
     *,
     what: Any,
@@ -107,13 +110,26 @@ def train(
         given, how, clips = what(), training(), load_dataset(music, data())
         if recipe is not None:
             _tell_recipe(find_recipe(recipe), given, how)
+        signed = named(signature(), out)
+
+        def is_same(there: Description) -> bool:
+            made, wanted = there.provenance, (signed.name, signed.version, signed.license or "not stated")
+            return (
+                (there.name, there.version, there.license) == wanted
+                and made.get("data") == clips.label
+                and same_settings(made.get("tagger"), given)
+                and same_settings(made.get("training"), how)
+            )
+
+        if is_first_process():
+            spare_others(out, force, is_same)
         shown = [to_tensorboard(tensorboard)] if tensorboard is not None and is_first_process() else []
         made = train_tagger(
             clips,
             None if features is None else FeatureStore.open(features),
             given,
             how,
-            signature=named(signature(), out),
+            signature=signed,
             work=kept,
             callbacks=tell.callbacks(how.epochs, *shown),
             device=device,
@@ -147,6 +163,9 @@ def report(made: Trained, out: Path) -> None:
     if is_first_process():
         if made.evaluation is not None:
             typer.echo(f"{made.evaluation.table()}\n")
+        if made.folds is not None:
+            typer.echo(f"{made.folds.table()}\n")
+        typer.echo(f"{made.summary()}\n")
         typer.echo(
             f"{out}: {made.tagger.name}, {len(made.tagger.tags)} tags, "
             f"license {made.tagger.description.license}"

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     )
     from .distributed import is_first_process
     from .finetuning import finetune
+    from .folds import Folds
     from .run import Line, Loss, TrainResult
-    from .supervised import Trained, features_of, fit_resumed, train_tagger
+    from .supervised import Kept, Trained, features_of, fit_resumed, train_tagger
     from .tensorboard import to_tensorboard
     from .trainer import Trainer
 
@@ -35,7 +36,9 @@ __all__ = [
     "Chain",
     "Equalizer",
     "FinetuneConfig",
+    "Folds",
     "Gain",
+    "Kept",
     "Line",
     "Loss",
     "LowPass",
@@ -67,8 +70,9 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("MelDomain", "Noise", "WaveDomain", "playback"), "augment"),
         "is_first_process": "distributed",
         "finetune": "finetuning",
+        "Folds": "folds",
         **dict.fromkeys(("Line", "Loss", "TrainResult"), "run"),
-        **dict.fromkeys(("Trained", "features_of", "fit_resumed", "train_tagger"), "supervised"),
+        **dict.fromkeys(("Kept", "Trained", "features_of", "fit_resumed", "train_tagger"), "supervised"),
         "to_tensorboard": "tensorboard",
         "Trainer": "trainer",
     },

@@ -158,7 +158,13 @@ class FinetuneConfig:
     embeddings: bool = setting(
         False,
         "Learn from the embeddings of whole clips alone: a logistic regression for each tag, in seconds once "
-        "the embeddings are computed. Of the other settings, keep_tags, class_weights and seed count.",
+        "the embeddings are computed. Of the other settings, keep_tags, class_weights, folds and seed count.",
+    )
+    folds: int = setting(
+        0,
+        "Cross-validate, for few clips: so many taggers, 3 or more, are trained, each tested on a part of "
+        "the clips, by group; the one that is kept learns from all clips but a part for validation. 0: one "
+        "tagger, by the splits of the data.",
     )
 
     def __post_init__(self) -> None:
@@ -173,6 +179,8 @@ class FinetuneConfig:
         for name in ("patience", "seed"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is 0 or more, not {getattr(self, name)}.")
+        if self.folds not in (0, *range(3, 101)):
+            raise ConfigError(f"folds is 0, for none, or from 3 to 100, not {self.folds}.")
 
     @property
     def stages(self) -> tuple[TrainConfig, ...]:
@@ -195,8 +203,8 @@ class FinetuneConfig:
 
     @property
     def passes(self) -> int:
-        """Passes over the data in all of its trainings."""
-        return sum(stage.epochs for stage in self.stages)
+        """Passes over the data in all of its trainings, those of a cross-validation included."""
+        return sum(stage.epochs for stage in self.stages) * (1 + self.folds)
 
 
 @documented
