@@ -285,7 +285,7 @@ class Evaluation:
 def _scores_beside(file: Path, weights: str) -> ClipScores | None:
     """Return the scores of clips in a file, if it is there, whole, and of these weights."""
     try:
-        with np.load(file, allow_pickle=False) as found:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as found:
             if str(found["weights"]) != weights:
                 return None
             scores = ClipScores(

@@ -60,9 +60,9 @@ class Folds:
 def in_folds(data: Dataset, folds: int) -> tuple[list[Dataset], Dataset, str]:
     """Return a data set for each fold, one without test clips for the tagger that is kept, and the protocol.
 
-    Groups are undivided. The parts depend on nothing but the clips, so that trainings with other seeds are
-    tested on the same ones. In fold i part i is for testing and the next one for validation. For the tagger that
-    is kept the first part is for validation, and all else is learnt from.
+    Groups are undivided. The parts depend on nothing but the clips, so that trainings of other seeds are
+    tested on the same ones. In fold i part i is for testing and the next one for validation. For the tagger
+    that is kept the first part is for validation, and all else is learnt from.
 
     Raises
     ------
