@@ -206,6 +206,7 @@ def test_train_takes_no_place_of_another_tagger_unasked(
         assert "say --force" in said
         assert out.read_bytes() == made
     run(runner, *command[:4], *command[6:], "--lr", "0.01", "--force")
+    assert "force" not in (tmp_path / "mine.toml").read_text(), "it is said anew each time"
     assert out.read_bytes() != made
     song = tmp_path / "song.flac"
     song.write_bytes((labeled.parent / "4.flac").read_bytes())
@@ -306,7 +307,7 @@ def test_what_cannot_be_is_one_line(runner: CliRunner, labeled: Path, tmp_path: 
     said = refused(runner, "train", labeled, "--out", out, "--network", "vgg-smal-16k-mel16-x4-db")
     assert "has no option 'smal'" in said
     assert "Did you mean 'small'?" in said
-    assert "epochs and batch_size" in refused(runner, "train", labeled, "--out", out, "--epochs", "0")
+    assert "--epochs and --batch-size" in refused(runner, "train", labeled, "--out", out, "--epochs", "0")
     assert "Give either the sound" in refused(runner, "features", "--out", out, code=2)
     assert "no feature store" in refused(
         runner, "train", labeled, "--out", out, "--features", tmp_path, *SMALL

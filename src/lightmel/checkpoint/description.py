@@ -254,7 +254,7 @@ def to_document(description: Description, network: Mapping[str, Any]) -> str:
 def check_path(path: str | os.PathLike[str]) -> None:
     """Make sure, before the work and not after it, that a tagger and what lies beside it can be written.
 
-    Figures go beside it as ``.json``, a card or a table as ``.md``, the settings that made it as ``.toml``.
+    Figures go beside it as ``.json``, scores of clips as ``.npz``, a card as ``.md``, the settings that made it as ``.toml``.
 
     Raises
     ------
@@ -270,7 +270,7 @@ def check_path(path: str | os.PathLike[str]) -> None:
             )
     if not _is_text(Path(path).name):
         raise WeightsError(f"{Path(path).name!r} is no text in UTF-8: name it otherwise.")
-    check_target(path, (".json", ".md", ".toml"), WeightsError)
+    check_target(path, (".json", ".md", ".npz", ".toml"), WeightsError)
     other = beside(path, ".safetensors")
     if other != Path(path) and other.exists():
         raise WeightsError(

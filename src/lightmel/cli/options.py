@@ -36,6 +36,8 @@ _running: ContextVar[typer.Context | None] = ContextVar("running", default=None)
 """The command that is running, whose options errors are said in."""
 
 _CONTEXT = "context"
+_ONCE = frozenset(("force",))
+"""Options that are said anew each time: a file of settings does not take another tagger's place."""
 _CONFIG = "config"
 _OUT = "out"
 
@@ -68,7 +70,7 @@ def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..
             read, context = _at_home(values.pop(_CONFIG)), values.pop(_CONTEXT)
             _running.set(context)
             values = {name: _at_home(value) for name, value in values.items()}
-            settings = {key: values[name] for key, name in keys.items()}
+            settings = {key: values[name] for key, name in keys.items() if key not in _ONCE}
             beside_out = None
             if (out := values.get(_OUT)) is not None:
                 whole = Path(os.path.abspath(out))  # noqa: PTH100 - follow no links
@@ -138,7 +140,7 @@ def _refuse_others(file: Path, context: typer.Context, keys: Mapping[str, str]) 
 
 def _refuse_inputs(out: Path, config: Path | None, inputs: Iterable[Any]) -> None:
     """Refuse an ``--out`` that would take the place of a file that is read, or whose company would."""
-    company = [beside(out, suffix) for suffix in (".json", ".md")]
+    company = [beside(out, suffix) for suffix in (".json", ".md", ".npz")]
     for given in inputs:
         for text in given if isinstance(given, list) else [given]:
             _refuse_replacing(text, [out, *company, beside(out, ".toml")])
