@@ -254,7 +254,7 @@ def to_document(description: Description, network: Mapping[str, Any]) -> str:
 def check_path(path: str | os.PathLike[str]) -> None:
     """Make sure, before the work and not after it, that a tagger and what lies beside it can be written.
 
-    Figures go beside it as ``.json``, scores of clips as ``.npz``, a card as ``.md``, the settings that made it as ``.toml``.
+    Figures go beside it as ``.json``, scores of clips as ``.npz``, a card as ``.md``, settings as ``.toml``.
 
     Raises
     ------

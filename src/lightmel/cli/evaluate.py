@@ -21,7 +21,7 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File for the figures (JSON); their table (.md), the scores of the clips (.npz) and settings "
+            help="File for the figures (JSON); their table (.md), scores of the clips (.npz) and settings "
             "(.toml) go beside it.",
             show_default=False,
         ),

@@ -44,8 +44,8 @@ def read_tracks(table: str | os.PathLike[str], *, grouped: bool = True) -> list[
     table
         The file.
     grouped
-        Whether there must be a column ``group``; where there need not and is none, or a cell of it is empty,
-        each file is a group of its own.
+        Whether there must be a column ``group``; where there need not and is none, each file is a group of
+        its own. So is a file whose cell is empty.
 
     Raises
     ------
@@ -55,9 +55,5 @@ def read_tracks(table: str | os.PathLike[str], *, grouped: bool = True) -> list[
     rows = Rows(table)
     folder = rows.file.parent
     paths = unique_paths(rows, folder)
-    if grouped:
-        groups = rows.column("group")
-    else:
-        cells = rows.column("group") if "group" in rows.header else [""] * len(paths)
-        groups = [cell or path for cell, path in zip(cells, paths, strict=True)]
-    return [Track(folder / path, group) for path, group in zip(paths, groups, strict=True)]
+    cells = rows.column("group") if grouped or "group" in rows.header else [""] * len(paths)
+    return [Track(folder / path, cell or path) for path, cell in zip(paths, cells, strict=True)]
