@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._arrays import MAX_CHANNELS, from_array
     from ._encode import MP3_32K, MP3_LEVELS, as_mp3, at_speed, mp3_rate
     from ._excerpts import Excerpts, even_starts, excerpt, middle, middle_start, placed
-    from ._find import SUFFIXES, find
+    from ._find import SUFFIXES, find, is_left_out
     from ._read import AudioInfo, Source, Wave, info, load, stream
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "find",
     "from_array",
     "info",
+    "is_left_out",
     "load",
     "middle",
     "middle_start",
@@ -58,7 +59,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(
             ("Excerpts", "even_starts", "excerpt", "middle", "middle_start", "placed"), "_excerpts"
         ),
-        **dict.fromkeys(("SUFFIXES", "find"), "_find"),
+        **dict.fromkeys(("SUFFIXES", "find", "is_left_out"), "_find"),
         **dict.fromkeys(("AudioInfo", "Source", "Wave", "info", "load", "stream"), "_read"),
         **dict.fromkeys(("MAX_CHANNELS", "from_array"), "_arrays"),
     },

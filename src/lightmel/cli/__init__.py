@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import calibrate, cost, distill, evaluate, features, finetune, models, release, tag, train
+from . import calibrate, compare, cost, distill, evaluate, features, finetune, models, release, tag, train
 
 __all__ = ["app", "main"]
 
@@ -32,6 +32,7 @@ app.command("finetune", no_args_is_help=True, short_help="Teach a tagger your ow
 app.command("evaluate", no_args_is_help=True, short_help="Evaluate a tagger on labelled clips.")(
     evaluate.evaluate
 )
+app.command("compare", no_args_is_help=True, short_help="Compare taggers by their figures.")(compare.compare)
 app.command("calibrate", no_args_is_help=True, short_help="Choose thresholds, and make scores chances.")(
     calibrate.calibrate
 )

@@ -75,7 +75,9 @@ def features(
             if music.is_dir() and what.dataset == "table":
                 sources = {path.relative_to(music).as_posix(): path for path in audio.find(music)}
             else:
-                sources = load_dataset(music, what).sources()
+                found = load_dataset(music, what)
+                found.require_sound()
+                sources = found.sources()
             renewed: set[str] = set()
             if again and out.exists():
                 old = FeatureStore.open(out)

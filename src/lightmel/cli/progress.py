@@ -51,13 +51,13 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
             shown.stop()
 
 
-def show_epoch(epochs: int) -> Callable[[dict[str, float]], None]:
-    """Return a function that shows a line of a training's history."""
+def show_epoch(epochs: int, stage: str = "") -> Callable[[dict[str, float]], None]:
+    """Return a function that shows a line of a training's history, and the stage that it is of."""
 
     def show(line: dict[str, float]) -> None:
         validated = f"valid PR AUC {line['valid_pr_auc']:.4f}  " if "valid_pr_auc" in line else ""
         text = f"loss {line['loss']:.4f}  {validated}{line['seconds']:.0f} s"
-        say(f"epoch {line['epoch'] + 1:.0f}/{epochs}  {text}")
+        say(f"{stage}epoch {line['epoch'] + 1:.0f}/{epochs}  {text}")
 
     return show
 

@@ -103,7 +103,7 @@ def tag(
     if not given:
         context.fail("There is no file to tag. `lightmel tag --sample` tags one that comes with lightmel.")
     tagger = _load(model, device, precision)
-    if above and not tagger.description.thresholds:
+    if above and not (tagger.description.thresholds or tagger.description.exclusive):
         raise typer.BadParameter(
             f"{tagger.name} has no thresholds of its own, as trained and fine-tuned taggers have: leave it "
             "out, or say how many tags with --top.",

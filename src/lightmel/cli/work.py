@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from ..errors import LightmelError, StoppedError
+from .options import in_options
 from .progress import progress_bar, say, show_epoch, stopping
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
         typer.echo(f"lightmel {command}: stopped.{again}", err=True)
         raise typer.Exit(130) from None
     except LightmelError as error:
-        typer.echo(f"lightmel {command}: {error}", err=True)
+        typer.echo(f"lightmel {command}: {in_options(error)}", err=True)
         raise typer.Exit(1) from None
 
 

@@ -49,6 +49,9 @@ class Tagging:
     verified
         For each of `tags`, whether labels were at hand when its scores were made chances; empty for a model
         whose scores were not (`lightmel.calibrate` does it).
+    exclusive
+        Whether the model's tags exclude each other: then the best one holds, whatever its score, and no
+        other.
     """
 
     tags: tuple[str, ...]
@@ -63,6 +66,7 @@ class Tagging:
     sound: str = UNKNOWN
     parts: tuple[Part, ...] = ()
     verified: tuple[bool, ...] = ()
+    exclusive: bool = False
 
     def __getitem__(self, tag: str) -> float:
         """Return the score of `tag`."""
@@ -96,12 +100,14 @@ class Tagging:
     def above(self, threshold: float | None = None) -> list[tuple[str, float]]:
         """Return tags and scores of at least `threshold`; without one, the model's own, tag by tag.
 
+        Of tags that are `exclusive` it is the best one alone, without any threshold of its own.
+
         Raises
         ------
         ConfigError
             If none is given and the model has none.
         """
-        if threshold is None and not self.thresholds:
+        if threshold is None and not self.thresholds and not self.exclusive:
             raise ConfigError(f"{self.model} has no thresholds of its own: say above(0.3), for example.")
         return [(tag, score) for tag, score, holds in self._ranked(threshold) if holds]
 
@@ -163,8 +169,11 @@ class Tagging:
         """Return tags, scores, and whether they reach their thresholds, as all do where there is none."""
         own = self.thresholds or (-1.0,) * len(self.tags)
         limits = own if threshold is None else (threshold,) * len(self.tags)
-        rows = zip(self.tags, self.scores, limits, strict=True)
-        return [(tag, score, score >= limit) for tag, score, limit in rows if category(tag) != MUSIC]
+        rows = [row for row in zip(self.tags, self.scores, limits, strict=True) if category(row[0]) != MUSIC]
+        if self.exclusive:
+            wanted = -1.0 if threshold is None else threshold
+            return [(tag, score, i == 0 and score >= wanted) for i, (tag, score, _) in enumerate(rows)]
+        return [(tag, score, score >= limit) for tag, score, limit in rows]
 
     def _concepts(self, threshold: float | None) -> list[tuple[str, float, bool]]:
         found: dict[str, tuple[float, bool]] = {}
@@ -177,7 +186,8 @@ class Tagging:
         """Return everything as plain data that `json.dumps` takes; `from_dict` reads it back.
 
         Tags are in falling order of their scores; ``"schema"`` is `SCHEMA`; ``"categories"`` is what
-        `by_category` gives, and ``"unknown"`` for one that is empty.
+        `by_category` gives, and ``"unknown"`` for one that is empty. ``"exclusive"`` is there where it is
+        true.
         """
         return {
             "schema": SCHEMA,
@@ -193,6 +203,7 @@ class Tagging:
             "sound": self.sound,
             "parts": [{"kind": part.kind, "start": part.start, "end": part.end} for part in self.parts],
             "categories": {name: dict(best) or UNKNOWN for name, best in self.by_category().items()},
+            **({"exclusive": True} if self.exclusive else {}),
         }
 
     @classmethod
@@ -236,6 +247,7 @@ class Tagging:
                 sound=sound,
                 parts=tuple(Part(p["kind"], float(p["start"]), float(p["end"])) for p in parts),
                 verified=tuple(bool(verified[tag]) for tag in tags) if verified else (),
+                exclusive=plain.get("exclusive", False) is True,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"This is no tagging: {type(error).__name__}: {error}.") from error

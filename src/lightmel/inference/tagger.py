@@ -526,4 +526,5 @@ class Tagger:
             sound=kind,
             parts=parts,
             verified=() if verified is None else tuple(self.tags[i] in verified for i in order),
+            exclusive=self.description.exclusive,
         )
