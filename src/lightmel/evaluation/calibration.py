@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import audio
+from .._steady import steady
 from ..datasets import (
     TRUE_SHARE,
     HumanAnnotations,
@@ -59,6 +60,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 DEFAULT_CALIBRATION = CalibrationConfig()
 
 
+@steady
 def calibrate(
     tagger: Tagger | Place,
     music: Place | Sequence[Track],

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
+from .._steady import steady
 from ..errors import LightmelError, ShapeError
 from ..frontends import build_frontend, known_kinds, make_known
 from ..workers import Handler
@@ -35,11 +36,13 @@ def serve(settings: Mapping[str, Any]) -> Handler:
 class FeatureMaker:
     """Computes the clips of files for a store."""
 
+    @steady
     def __init__(self, description: Description) -> None:
         self._description = description
         self._layout = description.layout
         self._frontend = build_frontend(description.config)
 
+    @steady
     def clip(self, path: Path) -> tuple[dict[str, Any], bytes]:
         """Return the number of frames and the bytes of a file's clip, or the reason why there is none."""
         try:

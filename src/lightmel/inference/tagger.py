@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .._steady import steady
 from ..checkpoint import Description
 from ..errors import AudioError, ConfigError, LightmelError, ShapeError, WeightsError
 from ..frontends import FrontendConfig
@@ -93,6 +94,7 @@ class Tagger:
             )
 
     @classmethod
+    @steady
     def from_pretrained(
         cls,
         repo_or_name: str | os.PathLike[str],
@@ -290,6 +292,7 @@ class Tagger:
             self.save(file, dtype)
             hub.write_release(file, folder, repository=repository)
 
+    @steady
     def with_tags(self, tags: Sequence[str], generator: torch.Generator | None = None) -> Tagger:
         """Return a tagger with the same body and a fresh head for other tags; this one stays as it is.
 
@@ -318,6 +321,7 @@ class Tagger:
         )
         return Tagger(self.network.with_head(len(description.tags), generator), description)
 
+    @steady
     def tag(self, source: Source, sr: int | None = None, *, segments: Segments = "all") -> Tagging:
         """Tag one piece of sound.
 
@@ -402,6 +406,7 @@ class Tagger:
                     raise
                 yield error
 
+    @steady
     def taggram(self, source: Source, sr: int | None = None, *, hop: float | None = None) -> Taggram:
         """Return scores over time, a segment every `hop` seconds (back to back without one).
 
@@ -427,6 +432,7 @@ class Tagger:
             parts.append(output.scores)
         return Taggram(self.tags, np.array(times) / self.config.sr, np.concatenate(parts))
 
+    @steady
     def embed(self, source: Source, sr: int | None = None) -> NDArray[np.float32]:
         """Return the mean over the segments of what the network's head sees, ``(embed_dim,)``.
 
@@ -443,6 +449,7 @@ class Tagger:
         mean: NDArray[np.float32] = (total / count).astype(np.float32)
         return mean
 
+    @steady
     def embed_segments(self, source: Source, sr: int | None = None) -> NDArray[np.float32]:
         """Return what the network's head sees of each segment, ``(segments, embed_dim)``, back to back.
 

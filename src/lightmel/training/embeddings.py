@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from .._steady import steady
 from ..checkpoint import weights_sha256
 from ..datasets import Dataset
 from ..errors import AudioError, DataError
@@ -210,6 +211,7 @@ def fit_head(
     return torch.from_numpy(weights).float(), torch.from_numpy(biases).float()
 
 
+@steady
 @torch.inference_mode()
 def score_embeddings(
     found: Embeddings, keys: Sequence[str], weight: torch.Tensor, bias: torch.Tensor
