@@ -126,7 +126,6 @@ def test_tensors_of_odd_kinds_are_the_sound_that_they_stand_for() -> None:
     wanted = audio.from_array(wave, 16_000, 16_000)
     for kind in (
         wave.to_sparse(),
-        wave[None].to_sparse_csr(),
         torch._neg_view(-wave),  # negated when it is looked at
         torch.complex(wave, -wave).conj().imag,
         wave.clone().requires_grad_(),

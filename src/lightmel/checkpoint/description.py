@@ -239,7 +239,9 @@ def to_document(description: Description, network: Mapping[str, Any]) -> str:
         "thresholds": [float(t) for t in description.thresholds],
         "provenance": dict(description.provenance),
     }
-    return json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    # The name of a folder in the provenance may be no text: what UTF-8 cannot hold becomes JSON's escape.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def check_path(path: str | os.PathLike[str]) -> None:

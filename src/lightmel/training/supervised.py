@@ -88,7 +88,7 @@ class Trained:
         figures = json.dumps(self.to_dict(), indent=1)
         write_whole(beside(path, ".json"), f"{figures}\n".encode(), TrainingError)
         if self.evaluation is not None:
-            table = f"{self.evaluation.table()}\n".encode()
+            table = f"{self.evaluation.table()}\n".encode("utf-8", "backslashreplace")
             write_whole(beside(path, ".md"), table, TrainingError)
 
 
