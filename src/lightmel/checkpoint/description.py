@@ -248,7 +248,9 @@ def to_document(description: Description, network: Mapping[str, Any]) -> str:
     }
     if description.exclusive:  # other files are as those of versions that do not know it
         document["exclusive"] = True
-    return json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    # The name of a folder in the provenance may be no text: what UTF-8 cannot hold becomes JSON's escape.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def check_path(path: str | os.PathLike[str]) -> None:

@@ -6,13 +6,26 @@ it needs when it runs.
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from . import calibrate, compare, cost, distill, evaluate, features, finetune, models, release, tag, train
+from . import (
+    calibrate,
+    compare,
+    cost,
+    distill,
+    evaluate,
+    features,
+    finetune,
+    models,
+    process,
+    release,
+    tag,
+    train,
+)
+from .work import log_to_stderr
 
 __all__ = ["app", "main"]
 
@@ -60,17 +73,15 @@ def _options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Say more, and show the traceback of every error: for a report."),
+    ] = False,
 ) -> None:
-    pass
+    if debug:
+        log_to_stderr(debug=True)
 
 
 def main() -> None:
     """Run the command line; the entry point of ``lightmel``."""
-    try:
-        app()
-    except SystemExit as end:
-        if end.code == 130:  # Ctrl-C: leave the shell's prompt on a line of its own
-            typer.echo(err=True)
-        raise
-    except BrokenPipeError:
-        sys.exit(1)
+    process.run(app)

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 
 from .. import __version__
+from .._each import printable
 from .._files import at_home, beside, is_file, write_whole
 from .._settings import help_of
 from ..errors import DataError, LightmelError, nearest
@@ -346,7 +347,7 @@ def _setting(key: str, value: Any) -> str:
     try:
         line.encode()
     except UnicodeEncodeError:  # a name of a file that is no text: TOML has no way to write it
-        return f"# {show.printable(line)} is not UTF-8, which TOML cannot hold: say it on the command line."
+        return f"# {printable(line)} is not UTF-8, which TOML cannot hold: say it on the command line."
     return line
 
 

@@ -6,18 +6,26 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import FrameType
 from typing import Any
+
+from .._each import printable
 
 _LINE_SECONDS = 30.0
 """Seconds between two lines in a log file, where a terminal has a bar that moves."""
 
 
 def say(text: str) -> None:
-    """Write a line to stderr as it is now: while a bar moves, rich's, which puts the line above it."""
-    sys.stderr.write(f"{text}\n")
+    """Write a line to stderr as it is now: while a bar moves, rich's, which puts the line above it.
+
+    Nobody is left to be told where it cannot be written.
+    """
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{printable(text)}\n")
+            sys.stderr.flush()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._steady import steady
 from ..checkpoint import weights_sha256
 from ..datasets import TRUE_SHARE, Dataset
 from ..errors import ConfigError, DataError, ShapeError
@@ -57,6 +58,7 @@ class ClipSet:
     exclusive: bool = False
 
 
+@steady
 def evaluate(
     tagger: Tagger | str | os.PathLike[str],
     data: Dataset,
@@ -150,6 +152,7 @@ def evaluate(
     )
 
 
+@steady
 def evaluate_examples(
     model: Tagger | TaggingNetwork,
     examples: FeatureExamples,

@@ -13,7 +13,7 @@ from ..errors import ConfigError, DataError, nearest
 from ..vocabularies import CATEGORIES, MUSIC, category, concept
 from .parts import NO_MUSIC, NOT_MUSIC, SILENCE, SOUNDS, UNKNOWN, Part
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of what `Tagging.to_dict` gives, and of the lines of ``lightmel tag --json``.
 
 It is raised with any change of the fields: one more, one less, another name or meaning. Those before it are
@@ -186,8 +186,7 @@ class Tagging:
         """Return everything as plain data that `json.dumps` takes; `from_dict` reads it back.
 
         Tags are in falling order of their scores; ``"schema"`` is `SCHEMA`; ``"categories"`` is what
-        `by_category` gives, and ``"unknown"`` for one that is empty. ``"exclusive"`` is there where it is
-        true.
+        `by_category` gives, and ``"unknown"`` for one that is empty.
         """
         return {
             "schema": SCHEMA,
@@ -203,7 +202,7 @@ class Tagging:
             "sound": self.sound,
             "parts": [{"kind": part.kind, "start": part.start, "end": part.end} for part in self.parts],
             "categories": {name: dict(best) or UNKNOWN for name, best in self.by_category().items()},
-            **({"exclusive": True} if self.exclusive else {}),
+            "exclusive": self.exclusive,
         }
 
     @classmethod
@@ -211,15 +210,22 @@ class Tagging:
         """Read what `to_dict` gave; fields beside it, such as the path in a line of JSON, are left out.
 
         Tags are put in falling order of their scores: a program between may have sorted the keys. Schema 1,
-        which older lines have, does not say what the sound is.
+        which older lines have, does not say what the sound is; before schema 3, there were no records of
+        errors.
 
         Raises
         ------
         DataError
-            If it is no tagging, or one of a newer schema.
+            If it is no tagging, but the record of an error, say, or one of a newer schema.
         """
         schema = plain.get("schema") if isinstance(plain, Mapping) else None
-        if schema not in (1, SCHEMA) or isinstance(schema, bool):
+        if isinstance(plain, Mapping) and isinstance(error := plain.get("error"), Mapping):
+            of = f" of {plain['path']!r}" if "path" in plain else ""
+            raise DataError(
+                f"This is no tagging, but the record of an error{of}: {error.get('message')} Leave out what "
+                "has an 'error'."
+            )
+        if schema not in range(1, SCHEMA + 1) or isinstance(schema, bool):
             newer = isinstance(schema, int) and schema > SCHEMA
             hint = "a newer lightmel may read it" if newer else "it is read from what Tagging.to_dict() made"
             raise DataError(f"This is no tagging of schema {SCHEMA}, but of {schema!r}: {hint}.")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from .._steady import steady
 from ..datasets import Dataset
 from ..errors import ConfigError
 from ..evaluation import ClipSet, evaluate_scores
@@ -40,6 +41,7 @@ from .supervised import (
 from .trainer import Trainer
 
 
+@steady
 def finetune(
     base: Tagger | str | os.PathLike[str],
     data: Dataset,

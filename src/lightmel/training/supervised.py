@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._files import beside, write_whole
+from .._steady import steady
 from ..checkpoint import Description
 from ..datasets import Dataset
 from ..errors import ConfigError, DataError, StoppedError, TrainingError
@@ -161,6 +162,7 @@ class Trained:
             self.evaluation.save_scores(path)
 
 
+@steady
 def train_tagger(
     data: Dataset,
     features: FeatureStore | None = None,
