@@ -130,7 +130,7 @@ def write(
 def _end(changes: list[Change], done: str) -> None:
     """Say how many files were done, and at the end which could not be."""
     failed = [change for change in changes if change.error]
-    changed = sum(change.changes for change in changes)
+    changed = sum(change.changes and not change.error for change in changes)
     left = len(changes) - len(failed) - changed
     files = "1 file" if len(changes) == 1 else f"{len(changes)} files"
     parts = [f"{changed} {done}", f"{left} as {'it is' if left == 1 else 'they are'}"]

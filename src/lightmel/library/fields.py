@@ -388,7 +388,8 @@ class Vorbis(_Edited):
         return tuple(value for value in (self.tags or {}).get(name, ()) if value)
 
     def set(self, tags: Any, name: str, values: Sequence[str]) -> None:
-        tags.pop(name, None)
+        if name in tags:
+            del tags[name]
         if values:
             tags[name] = list(values)
 
@@ -397,7 +398,8 @@ class Vorbis(_Edited):
         fields = [(key, value) for key, value in file.tags or () if key.casefold() not in changed]
         # Of FLAC, the pictures, the cue sheet and other blocks; not the comments (4) and the padding (1).
         blocks = [(b.code, b.write()) for b in getattr(file, "metadata_blocks", ()) if b.code not in (1, 4)]
-        return fields, getattr(file.tags, "vendor", ""), blocks
+        vendor = getattr(self.tags, "vendor", None) and file.tags.vendor  # of a file without comments, none
+        return fields, vendor, blocks
 
 
 class Mp4(_Edited):

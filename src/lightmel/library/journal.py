@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 FORMAT = "lightmel-write-1"
+_START = b'{"journal": '
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,27 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        new = not self.path.exists()
         try:
+            new = not self.path.exists()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = self.path.open("ab+")
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        try:
             claim(self._file, DataError)
             self._file.seek(0)
             text = self._file.read()
-            if text:
-                _parse(text, self.path)
-                self._file.truncate(text.rfind(b"\n") + 1)  # a line that a kill left unfinished
-            if not text[: text.rfind(b"\n") + 1]:
+            _parse(text, self.path)
+            whole = text.rfind(b"\n") + 1
+            self._file.truncate(whole)  # a line that a kill left unfinished
+            if not whole:
                 self._line({"journal": FORMAT})
         except OSError as error:
+            self._file.close()
             raise _unwritable(self.path, error) from error
+        except DataError:
+            self._file.close()
+            raise
         if new:
             sync_folder(self.path.parent)
 
@@ -115,7 +123,7 @@ def _parse(text: bytes, path: Path) -> list[Entry]:
                 f"{path} is no journal of `lightmel write`: line {number} cannot be read "
                 f"({type(error).__name__}: {error})."
             ) from None
-    if text and not lines and not text.startswith(b'{"journal": '):
+    if not lines and not text.startswith(_START[: len(text)]):
         raise DataError(f"{path} is no journal of `lightmel write`.")
     return entries
 

@@ -78,7 +78,7 @@ class Change:
     @property
     def changes(self) -> bool:
         """Whether any field of it becomes another."""
-        return not self.error and any(field.changes for field in self.fields)
+        return any(field.changes for field in self.fields)
 
 
 OnChange: TypeAlias = Callable[[Change], None]
@@ -213,7 +213,7 @@ def _written(path: str, wanted: Wanted, config: WriteConfig, root: Path, journal
             journal.add(Entry(str(target), before, after))
             _replace(file, after, config.keep_times)
         return change
-    return Change(path, change.kind, change.fields, change.notes, failed[0])
+    return Change(path, change.kind, error=failed[0])
 
 
 def _compared(path: str, wanted: Wanted, config: WriteConfig, file: Fields) -> Change:
@@ -248,19 +248,18 @@ def _undone(path: str, entries: list[Entry], overwrite: bool, keep_times: bool) 
             for name in names:
                 now = file.get(name)
                 old, known = _state_before(name, now, entries)
-                if known or overwrite:
-                    fields.append(Field(name, name, now, old))
-                else:
+                if not known and not overwrite:
                     fields.append(Field(name, name, now, old, kept=True))
                     changed.append(name)
-                if fields[-1].changes:
+                elif now != old:
+                    fields.append(Field(name, name, now, old))
                     back[name] = old
             if back:
                 _replace(file, back, keep_times)
         error = ""
         if changed:
             error = f"{', '.join(changed)} changed since, and left: --overwrite sets it back all the same"
-        return Change(path, file.kind, tuple(fields), error=error)
+        return Change(path, file.kind, tuple(fields), () if fields else ("as it was before",), error)
     return Change(path, error=failed[0])
 
 
