@@ -65,7 +65,7 @@ def test_a_diff_and_nothing_written(desk: Path, runner: CliRunner) -> None:
         "  + LIGHTMEL_MOOD   happy=0.40\n"
         "  + LIGHTMEL_MODEL  a-model 1.2\n"
         "song.flac  Vorbis comments\n"
-        "  = genre           Rock, kept; not jazz\n"
+        "  = genre           Rock (kept; not jazz)\n"
         "  + mood            happy\n"
         "  + LIGHTMEL_MOOD   happy=0.40\n"
         "  + LIGHTMEL_MODEL  a-model 1.2\n"

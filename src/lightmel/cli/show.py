@@ -335,7 +335,7 @@ def _what(field: Field) -> str:
 def _became(field: Field) -> str:
     old, new = (", ".join(map(printable, texts)) for texts in (field.old, field.new))
     if field.kept:
-        return f"{old or 'nothing'}, kept; not {new or 'removed'}"
+        return f"{old or 'nothing'} (kept; not {new or 'removed'})"
     if field.changes and field.old and field.new:
         return f"{old} -> {new}"
     return new or old

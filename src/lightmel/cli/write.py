@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ConfigError, LightmelError
+from ..library import WriteConfig
 from . import show
+from .options import with_options
 
 if TYPE_CHECKING:
     from ..library import Change
 
-GENRES, MOODS = 3, 3
 
-
+@with_options(config=WriteConfig())
 def write(
-    context: typer.Context,
     records: Annotated[
         Path | None,
         typer.Argument(
@@ -30,18 +30,6 @@ def write(
     apply: Annotated[
         bool, typer.Option("--apply", help="Write. Without it, only show what would be written.")
     ] = False,
-    genres: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Genres for each file, at most; 0 leaves them alone.")
-    ] = GENRES,
-    moods: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Moods for each file, at most; 0 leaves them alone.")
-    ] = MOODS,
-    above: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, metavar="SCORE", help="Only tags of at least this score, besides the thresholds."
-        ),
-    ] = 0.0,
     mapping: Annotated[
         str | None,
         typer.Option(
@@ -50,16 +38,6 @@ def write(
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Write over a genre or mood that is there; otherwise it is kept."),
-    ] = False,
-    scores: Annotated[
-        bool, typer.Option(help="Write the tagger's name and its scores too, into fields LIGHTMEL_...")
-    ] = True,
-    keep_times: Annotated[
-        bool, typer.Option("--keep-times", help="Leave the time of each file's last change as it was.")
-    ] = False,
     root: Annotated[
         Path | None,
         typer.Option(
@@ -83,6 +61,8 @@ def write(
             show_default=False,
         ),
     ] = None,
+    *,
+    config: Any,
 ) -> None:
     """Write genres and moods into the files, where players read them.
 
@@ -90,22 +70,27 @@ def write(
     Ogg Vorbis, Opus, M4A, WMA, WAV, AIFF, WavPack, Monkey's Audio, Musepack, TTA and DSF can be written. The
     exit code is 0 if all went well, 1 if a file could not be written, 2 if the command line makes no sense.
     """
-    from ..library import WriteConfig, load_mapping, write_tags
+    from ..library import load_mapping, write_tags
     from ..library import undo as take_back
 
     if (records is None) == (undo is None):
-        context.fail("Say one of both: RECORDS, which `lightmel tag --json` wrote, or --undo JOURNAL.")
+        raise typer.BadParameter(
+            "say one of both: RECORDS, which `lightmel tag --json` wrote, or --undo JOURNAL.",
+            param_hint="RECORDS",
+        )
     try:
+        what = config()
         if undo is not None:
-            changes = take_back(undo, overwrite=overwrite, keep_times=keep_times, on_change=show.change)
+            changes = take_back(
+                undo, overwrite=what.overwrite, keep_times=what.keep_times, on_change=show.change
+            )
             _end(changes, "set back")
         elif records is not None:
-            config = WriteConfig(genres, moods, above, scores, overwrite, keep_times)
             names = None if mapping is None else load_mapping(mapping)
             kept = journal or records.with_name(f"{records.stem}.undo.jsonl")
             changes = write_tags(
                 records,
-                config,
+                what,
                 apply=apply,
                 journal=kept,
                 mapping=names,
@@ -113,7 +98,7 @@ def write(
                 on_change=show.change,
             )
             _end(changes, "written" if apply else "to be written")
-            changed = any(change.changes for change in changes)
+            changed = any(change.changes and not change.error for change in changes)
             if changed and apply:
                 typer.echo(f"To take it back: lightmel write --undo {shlex.quote(str(kept))}")
             elif changed:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
+    from .config import WriteConfig
     from .mapping import MAPPINGS, Mapping, load_mapping
-    from .records import Records, WriteConfig
+    from .records import Records
     from .writing import Change, Field, OnChange, undo, write_tags
 
 __all__ = [
@@ -28,7 +29,8 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("MAPPINGS", "Mapping", "load_mapping"), "mapping"),
-        **dict.fromkeys(("Records", "WriteConfig"), "records"),
+        "Records": "records",
+        "WriteConfig": "config",
         **dict.fromkeys(("Change", "Field", "OnChange", "undo", "write_tags"), "writing"),
     },
 )

@@ -78,7 +78,10 @@ class Tag:
         name = self.items[places[0]].key if places else key
         self.items = [item for at, item in enumerate(self.items) if at not in places]
         if values:
-            text = "\0".join(values).encode("utf-8" if self.version >= 2000 else "latin-1", "replace")
+            try:
+                text = "\0".join(values).encode("utf-8" if self.version >= 2000 else "ascii")
+            except UnicodeEncodeError:
+                raise UnreadableError(f"its APE tag is of version 1, which cannot hold {values}") from None
             self.items.insert(places[0] if places else len(self.items), Item(name, 0, text))
 
     def to_bytes(self) -> bytes:

@@ -9,45 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .._settings import check_plain, documented, setting
 from ..errors import ConfigError, DataError
 from ..inference import Tagging
 from . import mapping as mappings
+from .config import WriteConfig
 from .fields import GENRE, MOOD, Values
 
 Records: TypeAlias = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 """A file of JSON lines, as `lightmel tag --json` writes them, or such lines as dictionaries."""
-
-
-@documented
-@dataclass(frozen=True)
-class WriteConfig:
-    """What is written into files.
-
-    Raises
-    ------
-    ConfigError
-        If a number is out of its range, or neither genres nor moods are wanted.
-    """
-
-    genres: int = setting(3, "Genres that are written, at most; 0 leaves the field alone.")
-    moods: int = setting(3, "Moods that are written, at most; 0 leaves the field alone.")
-    above: float = setting(
-        0.0, "Only tags of at least this score, besides the tagger's own thresholds where it has them."
-    )
-    scores: bool = setting(True, "Write tagger and scores too, into fields LIGHTMEL_...")
-    overwrite: bool = setting(False, "Write over genres and moods that are there; otherwise they are kept.")
-    keep_times: bool = setting(False, "Leave the time of the last change of each file as it was.")
-
-    def __post_init__(self) -> None:
-        check_plain(self)
-        if self.genres < 0 or self.moods < 0 or self.genres + self.moods == 0:
-            raise ConfigError(
-                f"genres and moods say how many are written, at least one in all, not {self.genres} and "
-                f"{self.moods}."
-            )
-        if not 0 <= self.above <= 1:
-            raise ConfigError(f"above is a score between 0 and 1, not {self.above:g}.")
 
 
 @dataclass(frozen=True)

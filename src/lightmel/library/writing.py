@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from typing import TypeAlias
 from .._files import claim
 from ..errors import ConfigError
 from . import mapping as mappings
+from .config import WriteConfig
 from .fields import GENRE, MODEL, MOOD, SCORES, Fields, Values, open_fields, require_mutagen
 from .id3 import UnreadableError
 from .journal import Entry, Journal, read_journal, sync_folder
-from .records import Records, Wanted, WriteConfig, read_records
+from .records import Records, Wanted, read_records
 
 _COPY = ".lightmel-write"
 """How the copy ends that becomes the file."""
@@ -283,7 +285,7 @@ def _replace(file: Fields, changes: Values, keep_times: bool) -> None:
     before = target.stat()
     for name, values in changes.items():
         file.put(name, values)
-    copy = target.with_name(f".{target.name[:80]}{_COPY}")
+    copy = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}{_COPY}")  # no name is too long
     copy.unlink(missing_ok=True)  # of a run that was killed: we hold the file, so nobody is writing it
     try:
         copy.touch(0o600, exist_ok=False)
