@@ -118,7 +118,9 @@ def _end(changes: list[Change], done: str) -> None:
     changed = sum(change.changes and not change.error for change in changes)
     left = len(changes) - len(failed) - changed
     files = "1 file" if len(changes) == 1 else f"{len(changes)} files"
-    parts = [f"{changed} {done}", f"{left} as {'it is' if left == 1 else 'they are'}"]
+    parts = [f"{changed} {done}"]
+    if left:
+        parts.append(f"{left} as {'it is' if left == 1 else 'they are'}")
     if failed:
         parts.append(f"{len(failed)} failed")
     typer.echo(f"{files}: {', '.join(parts)}.")

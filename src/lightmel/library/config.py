@@ -22,7 +22,7 @@ class WriteConfig:
     genres: int = setting(3, "Genres for each file, at most; 0 leaves them alone.")
     moods: int = setting(3, "Moods for each file, at most; 0 leaves them alone.")
     above: float = setting(0.0, "Only tags of at least this score, besides the tagger's own thresholds.")
-    scores: bool = setting(True, "Write the tagger's name and its scores too, into fields LIGHTMEL_...")
+    scores: bool = setting(True, "Write the tagger's name and its scores too, into fields of ours.")
     overwrite: bool = setting(False, "Write over a genre or mood that is there; otherwise it is kept.")
     keep_times: bool = setting(False, "Leave the time of each file's last change as it was.")
 
