@@ -28,14 +28,6 @@ Pieces: TypeAlias = list[bytes | tuple[int, int]]
 """What a file is put together from: bytes, and parts of the old one from a byte up to another."""
 
 _CHUNK = 1 << 20
-_V1_IN_APE = {
-    "TIT2": "Title",
-    "TPE1": "Artist",
-    "TALB": "Album",
-    "TDRC": "Year",
-    "TRCK": "Track",
-    "TCON": "Genre",
-}
 
 
 class Fields(ABC):
@@ -323,12 +315,6 @@ class Ape(_Spliced):
     def put(self, name: str, values: tuple[str, ...]) -> None:
         super().put(name, values)
         self.tag.put(name, values)
-
-    def companions(self) -> Values:
-        """Return the fields of an ID3v1 tag where there is no APE tag yet, as `Mpeg.companions` does."""
-        if self.tag.items:
-            return {}
-        return {_V1_IN_APE[name]: texts for name, texts in self.v1.items()}
 
     def pieces(self) -> Pieces:
         return [(0, self.tag.start), self.tag.to_bytes(), (self.tag.end, self.length)]
