@@ -216,11 +216,13 @@ def test_what_cannot_be_written_is_an_error_and_the_rest_goes_on(
 ) -> None:
     locked, last = song("mp3", name="locked"), song("flac", name="last")
     locked.chmod(0o444)
-    lines = [record(tmp_path / "gone.mp3"), record(tmp_path), record(locked), record(last)]
+    lines = [record(path) for path in (tmp_path / "gone.mp3", tmp_path, "a\0b", locked, last)]
+    assert write_tags(lines)[3].notes == ("it is read-only, and cannot be written as it is",)
     changes = write_tags(lines, apply=True, journal=tmp_path / "undo.jsonl")
     assert [change.error for change in changes] == [
         "no such file or directory",
         "it is a folder",
+        "no file can have such a name",
         "it is read-only",
         "",
     ]
@@ -391,6 +393,22 @@ def test_undone_twice_and_in_between(song: Song, record: Record, tmp_path: Path)
         assert change.error == ""
         assert "TCON" not in mutagen.File(path).tags
     assert change.notes == ("as it was before",)
+
+
+def test_a_change_by_hand_between_two_runs_is_what_comes_back(
+    song: Song, record: Record, tmp_path: Path
+) -> None:
+    path, journal = song("flac"), tmp_path / "undo.jsonl"
+    write_tags([record(path)], apply=True, journal=journal)
+    file = mutagen.File(path)
+    file["genre"] = "Mine"
+    file.save()
+    write_tags([record(path)], WriteConfig(overwrite=True), apply=True, journal=journal)
+    assert mutagen.File(path)["genre"] == ["jazz", "hip hop"]
+    undo(journal)
+    assert mutagen.File(path)["genre"] == ["Mine"]
+    undo(journal, overwrite=True)
+    assert "genre" not in mutagen.File(path)
 
 
 def test_a_file_that_is_gone(song: Song, record: Record, tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def _written(path: str, wanted: Wanted, config: WriteConfig, root: Path, journal
         return change
     with _failures() as failed:
         target = _real(root / path)
-        with _held(target):
+        with _held(target) as state:
             file = open_fields(target)  # anew: this one nobody else is writing
             change = _compared(path, wanted, config, file)
             after: Values = {}
@@ -213,7 +213,7 @@ def _written(path: str, wanted: Wanted, config: WriteConfig, root: Path, journal
             after |= {name: own for name, own in file.companions().items() if name not in after}
             before = {name: file.get(name) for name in after}
             journal.add(Entry(str(target), before, after))
-            _replace(file, after, config.keep_times)
+            _replace(file, after, state, config.keep_times)
         return change
     return Change(path, change.kind, error=failed[0])
 
@@ -233,31 +233,36 @@ def _compared(path: str, wanted: Wanted, config: WriteConfig, file: Fields) -> C
         for name, new in {**ours, MODEL: (wanted.model,)}.items():
             fields.append(Field(name, file.name(name), file.now(name), new))
     notes = list(file.notes)
-    if any(field.changes for field in fields) and (links := file.path.stat().st_nlink) > 1:
-        others = "another name" if links == 2 else f"{links - 1} other names"
-        notes.append(f"it has {others} (hard links): those keep the file as it was")
+    if any(field.changes for field in fields):
+        if (links := file.path.stat().st_nlink) > 1:
+            others = "another name" if links == 2 else f"{links - 1} other names"
+            notes.append(f"it has {others} (hard links): those keep the file as it was")
+        if _read_only(file.path):
+            notes.append("it is read-only, and cannot be written as it is")
     return Change(path, file.kind, tuple(fields), tuple(notes))
 
 
 def _undone(path: str, entries: list[Entry], overwrite: bool, keep_times: bool) -> Change:
     with _failures() as failed:
         target = _real(Path(path))
-        with _held(target):
+        with _held(target) as state:
             file = open_fields(target)
             back: Values = {}
             fields, changed = [], []
             names = list(dict.fromkeys(name for entry in entries for name in entry.after))
             for name in names:
                 now = file.get(name)
-                old, known = _state_before(name, now, entries)
-                if not known and not overwrite:
-                    fields.append(Field(name, name, now, old, kept=True))
+                own = [entry for entry in entries if name in entry.after]
+                oldest = own[0].before[name]
+                old = oldest if overwrite else _before(name, now, own)
+                if old is None:
+                    fields.append(Field(name, name, now, oldest, kept=True))
                     changed.append(name)
                 elif now != old:
                     fields.append(Field(name, name, now, old))
                     back[name] = old
             if back:
-                _replace(file, back, keep_times)
+                _replace(file, back, state, keep_times)
         error = ""
         if changed:
             error = f"{', '.join(changed)} changed since, and left: --overwrite sets it back all the same"
@@ -265,24 +270,25 @@ def _undone(path: str, entries: list[Entry], overwrite: bool, keep_times: bool) 
     return Change(path, error=failed[0])
 
 
-def _state_before(name: str, now: tuple[str, ...], entries: list[Entry]) -> tuple[tuple[str, ...], bool]:
-    """Return what a field was before the first change, and whether what it is now comes of these changes."""
-    own = [entry for entry in entries if name in entry.after]
-    if now == own[0].before[name]:
-        return now, True
+def _before(name: str, now: tuple[str, ...], entries: list[Entry]) -> tuple[str, ...] | None:
+    """Return what a field was before these changes of it; None where what it is now comes of none of them.
+
+    Where somebody changed it between two of them, it is what they made of it.
+    """
+    if now == entries[0].before[name]:
+        return now
     state = now
-    for entry in reversed(own):
+    for entry in reversed(entries):
         if state == entry.after[name]:
             state = entry.before[name]
-        elif state != entry.before[name]:
-            return own[0].before[name], False
-    return state, True
+        elif state != entry.before[name]:  # else it was killed before this change
+            break
+    return None if state == now else state
 
 
-def _replace(file: Fields, changes: Values, keep_times: bool) -> None:
-    """Write the file with these changes beside it, and let it take the file's place."""
+def _replace(file: Fields, changes: Values, before: os.stat_result, keep_times: bool) -> None:
+    """Write the file with these changes beside it, and let it take the file's place, if it is as `before`."""
     target = file.path
-    before = target.stat()
     for name, values in changes.items():
         file.put(name, values)
     copy = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}{_COPY}")  # no name is too long
@@ -323,7 +329,10 @@ def _give(copy: Path, owner: os.stat_result) -> None:
 
 def _real(path: Path) -> Path:
     """Return the file that a path leads to."""
-    target = Path(os.path.realpath(path))
+    try:
+        target = Path(os.path.realpath(path))
+    except ValueError:  # a null byte
+        raise UnreadableError("no file can have such a name") from None
     if target.is_dir():
         raise UnreadableError("it is a folder")
     if target.exists() and not target.is_file():
@@ -331,10 +340,15 @@ def _real(path: Path) -> Path:
     return target
 
 
+def _read_only(target: Path) -> bool:
+    """Return whether nobody is meant to write a file, though the superuser could."""
+    return not target.stat().st_mode & 0o222
+
+
 @contextmanager
-def _held(target: Path) -> Iterator[None]:
-    """Hold a file that we may write to, as far as other programs ask."""
-    if not target.stat().st_mode & 0o222:  # the superuser could write it, and is not meant to
+def _held(target: Path) -> Iterator[os.stat_result]:
+    """Hold a file that we may write to, as far as other programs ask; yield what it is like."""
+    if _read_only(target):
         raise PermissionError(None, "it is read-only")
     with target.open("r+b") as file:
         try:
@@ -343,7 +357,7 @@ def _held(target: Path) -> Iterator[None]:
             raise UnreadableError("another program has locked it: run it again when that is done") from None
         if sys.platform == "win32":  # which lets nobody rename over an open file
             file.close()
-        yield
+        yield target.stat()
 
 
 @contextmanager
