@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -222,3 +223,28 @@ def test_texts_of_any_letters_round_trip() -> None:
         again.put("TCON", [])
         again.put("TXXX:ΓΕΝΟΣ", [])
         assert again.to_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "suffix", ["mp3", "flac", "ogg", "opus", "m4a", "wma", "wav", "aiff", "wv", "tta", "dsf"]
+)
+def test_broken_at_random_a_file_is_refused_or_comes_back(suffix: str, song: Song, record: Record) -> None:
+    """No error but ours, no file half written, no copy left; what is written can be taken back."""
+    whole, path = song(suffix).read_bytes(), song(suffix, name="broken")
+    dice = random.Random(suffix)
+    for _ in range(25):
+        data = bytearray(whole)
+        for _ in range(dice.choice((1, 2, 5))):
+            at = dice.choice((dice.randrange(3000), len(data) - 1 - dice.randrange(3000)))
+            if dice.random() < 0.7:
+                data[at] = dice.randrange(256)
+            else:
+                del data[at : at + dice.randrange(1, 40)]
+        path.write_bytes(data)
+        journal = path.with_suffix(".jsonl")
+        journal.unlink(missing_ok=True)
+        if written(path, record).error:
+            assert path.read_bytes() == data
+        else:
+            assert [change.error for change in undo(journal)] == [""]
+        assert not list(path.parent.glob(".*"))
