@@ -291,8 +291,7 @@ def _replace(file: Fields, changes: Values, before: os.stat_result, keep_times: 
     target = file.path
     for name, values in changes.items():
         file.put(name, values)
-    copy = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}{_COPY}")  # no name is too long
-    copy.unlink(missing_ok=True)  # of a run that was killed: we hold the file, so nobody is writing it
+    copy = _copy_of(target)
     try:
         copy.touch(0o600, exist_ok=False)
         file.write(copy)
@@ -314,6 +313,11 @@ def _replace(file: Fields, changes: Values, before: os.stat_result, keep_times: 
         copy.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def _copy_of(target: Path) -> Path:
+    """Return the copy that becomes a file: beside it, under a name that is never too long."""
+    return target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}{_COPY}")
 
 
 def _give(copy: Path, owner: os.stat_result) -> None:
@@ -355,6 +359,7 @@ def _held(target: Path) -> Iterator[os.stat_result]:
             claim(file, UnreadableError)
         except UnreadableError:
             raise UnreadableError("another program has locked it: run it again when that is done") from None
+        _copy_of(target).unlink(missing_ok=True)  # of a run that was killed: nobody else holds the file
         if sys.platform == "win32":  # which lets nobody rename over an open file
             file.close()
         yield target.stat()
