@@ -24,6 +24,7 @@ from . import (
     release,
     tag,
     train,
+    write,
 )
 from .work import log_to_stderr
 
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("tag", no_args_is_help=True)(tag.tag)
+app.command("write", no_args_is_help=True, short_help="Write genres and moods into the files.")(write.write)
 app.command("models", short_help="List the taggers and their licenses.")(models.models)
 app.command("cost", short_help="Show what networks and taggers cost to run.")(cost.cost)
 app.command("finetune", no_args_is_help=True, short_help="Teach a tagger your own tags.")(finetune.finetune)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..frontends import FrontendConfig
     from ..hub import Release
     from ..inference import Tagging
+    from ..library import Change, Field
     from ..models import Checked, Row
 
 log = logging.getLogger("lightmel")
@@ -73,7 +74,7 @@ def json_line(record: dict[str, Any]) -> None:
     binary.flush()  # so that it can be worked with, and a full disk is noticed
 
 
-def failure(subject: str, error: Exception) -> None:
+def failure(subject: str, error: Exception | str) -> None:
     """Write one line on stderr: what failed, and why."""
     log.debug("%s: failed", printable(subject), exc_info=error)
     say(f"{subject}: {reason(error, subject)}")
@@ -337,3 +338,41 @@ def claims(checked: Sequence[Checked]) -> None:
         )
     console.print(Text("Multiply-accumulates after the change, as a part of those before it:"))
     console.print(table)
+
+
+def change(change: Change) -> None:
+    """Print what is done to the fields of one file; of one that fails nothing, which comes at the end."""
+    if change.error and not change.fields:
+        return
+    console = _console()
+    head = Text(printable(change.path), style="bold", overflow="fold")
+    if not change.fields:
+        head.append(f"  {'; '.join(change.notes)}", style="dim")
+        console.print(head)
+        return
+    console.print(head.append(f"  {change.kind}", style="dim"))
+    width = max(len(field.name) for field in change.fields)
+    for field in change.fields:
+        line = Text(f"  {_SIGNS[_what(field)]} ", style=_STYLES[_what(field)], overflow="fold")
+        console.print(line.append(f"{printable(field.name):{width}}  {_became(field)}"))
+    for note in change.notes:
+        _indented(console, f"note: {note}", "yellow")
+
+
+_SIGNS = {"same": "=", "kept": "=", "new": "+", "gone": "-", "other": "~"}
+_STYLES = {"same": "dim", "kept": "dim", "new": "green", "gone": "red", "other": "yellow"}
+
+
+def _what(field: Field) -> str:
+    if not field.changes:
+        return "kept" if field.kept else "same"
+    return "other" if field.old and field.new else "new" if field.new else "gone"
+
+
+def _became(field: Field) -> str:
+    old, new = (", ".join(map(printable, texts)) for texts in (field.old, field.new))
+    if field.kept:
+        return f"{old or 'nothing'} (kept; not {new or 'removed'})"
+    if field.changes and field.old and field.new:
+        return f"{old} -> {new}"
+    return new or old
