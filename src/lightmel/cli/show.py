@@ -73,9 +73,10 @@ def json_line(record: dict[str, Any]) -> None:
     binary.flush()  # so that it can be worked with, and a full disk is noticed
 
 
-def failure(subject: str, error: Exception) -> None:
-    """Write one line on stderr: what failed, and why."""
-    log.debug("%s: failed", printable(subject), exc_info=error)
+def failure(subject: str, error: Exception, *, logged: bool = False) -> None:
+    """Write one line on stderr: what failed, and why; and to the log, unless it is there, the traceback."""
+    if not logged:
+        log.debug("%s: failed", printable(subject), exc_info=error)
     say(f"{subject}: {reason(error, subject)}")
 
 
