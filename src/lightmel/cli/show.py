@@ -74,9 +74,13 @@ def json_line(record: dict[str, Any]) -> None:
     binary.flush()  # so that it can be worked with, and a full disk is noticed
 
 
-def failure(subject: str, error: Exception | str) -> None:
-    """Write one line on stderr: what failed, and why."""
-    log.debug("%s: failed", printable(subject), exc_info=error)
+def failure(subject: str, error: Exception | str, *, logged: bool = False) -> None:
+    """Write one line on stderr: what failed, and why; and to the log, unless it is there, the traceback."""
+    if isinstance(error, str):
+        say(f"{printable(subject)}: {error}")
+        return
+    if not logged:
+        log.debug("%s: failed", printable(subject), exc_info=error)
     say(f"{subject}: {reason(error, subject)}")
 
 

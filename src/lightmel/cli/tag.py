@@ -123,7 +123,7 @@ def tag(
     files = list(_files(given))
     for path, result, took in _results(tagger, files, titles):
         if isinstance(result, LightmelError):
-            show.failure(path, result)
+            show.failure(path, result, logged=True)
             if as_json:
                 show.json_line({"path": path, **_error(path, result)})
             failed = True
