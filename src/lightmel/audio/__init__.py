@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ._encode import MP3_32K, MP3_LEVELS, as_mp3, at_speed, mp3_rate
     from ._excerpts import Excerpts, even_starts, excerpt, middle, middle_start, placed
     from ._find import SUFFIXES, find
-    from ._read import AudioInfo, Source, Wave, info, load, stream
+    from ._read import AudioInfo, Source, info, load, stream
+    from ._waves import Wave
 
 __all__ = [
     "MAX_CHANNELS",
@@ -59,7 +60,8 @@ __getattr__, __dir__ = lazily(
             ("Excerpts", "even_starts", "excerpt", "middle", "middle_start", "placed"), "_excerpts"
         ),
         **dict.fromkeys(("SUFFIXES", "find"), "_find"),
-        **dict.fromkeys(("AudioInfo", "Source", "Wave", "info", "load", "stream"), "_read"),
+        **dict.fromkeys(("AudioInfo", "Source", "info", "load", "stream"), "_read"),
+        "Wave": "_waves",
         **dict.fromkeys(("MAX_CHANNELS", "from_array"), "_arrays"),
     },
 )

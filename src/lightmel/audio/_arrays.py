@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import AudioError, ShapeError
-from ._decoders import mean_of_channels
-from ._read import MAX_SOURCE_SR, MIN_SOURCE_SR, Wave, rate_in_hz, resampled, too_short
+from ._read import MAX_SOURCE_SR, MIN_SOURCE_SR, rate_in_hz, too_short
+from ._waves import Wave, mean_of_channels, resampled
 
 MAX_CHANNELS = 64
 _FULL_SCALE = {"int8": 2.0**7, "uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
