@@ -69,10 +69,15 @@ def from_array(wave: Any, sr_in: int | None, sr: int) -> Wave:
 
 def _as_numpy(wave: Any) -> npt.NDArray[Any]:
     """Return an array of a type that sound comes in; what has a ``detach`` is a tensor."""
-    if isinstance(wave, (str, bytes, os.PathLike)):
-        raise ShapeError(f"{wave!r} is no array: audio.load reads files.")
+    if isinstance(wave, (bytes, bytearray, memoryview)):
+        raise ShapeError(
+            "Bytes are no array: audio.load reads files and their bytes, and np.frombuffer makes an array of "
+            "samples without a header."
+        )
+    if isinstance(wave, (str, os.PathLike)):
+        raise ShapeError(f"{os.fspath(wave)[:200]!r} is no array: audio.load reads files.")
     if hasattr(wave, "detach"):
-        wave = wave.detach().cpu()
+        wave = _dense(wave)
         try:
             wave = wave.numpy()
         except TypeError:  # bfloat16 has no counterpart in NumPy
@@ -93,6 +98,20 @@ def _as_numpy(wave: Any) -> npt.NDArray[Any]:
             f"A wave of {array.dtype} is no sound: {hint}. Floats, int8, int16, int32 and uint8 are."
         )
     return array
+
+
+def _dense(tensor: Any) -> Any:
+    """Return a tensor on the processor whose samples lie in memory as they are, or refuse it."""
+    if tensor.device.type == "meta":
+        raise ShapeError("A tensor on the device 'meta' has a shape and no samples: give one with values.")
+    try:
+        tensor = tensor.detach().cpu()
+        if tensor.is_quantized:
+            tensor = tensor.dequantize()
+        return tensor.to_dense().resolve_conj().resolve_neg()
+    except (NotImplementedError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise ShapeError(f"The tensor gives no samples ({reason}): give a dense one.") from None
 
 
 def _check_shape(shape: tuple[int, ...], channels: npt.NDArray[Any]) -> None:

@@ -124,10 +124,11 @@ def find_frames(file: BinaryIO) -> Frames | None:
 
     It reads every byte once, or twice where something else stands between frames.
     """
-    reader = _Reader(file)
-    head = reader.at(0, 8)
+    file.seek(0)
+    head = file.read(8)
     if head[:4] in _OTHERS or head[4:] == b"ftyp":
         return None
+    reader = _Reader(file)
     position = _skip_tags(reader, 0)
     if _is_free_format(reader.at(position, 4)):
         return None

@@ -45,7 +45,7 @@ class FeatureMaker:
         try:
             features = self._features(path)
         except (LightmelError, OSError) as error:
-            return {"frames": 0, "failed": str(error).removeprefix(f"{path}: ")}, b""
+            return {"frames": 0, "failed": str(error).removeprefix(f"{audio.name_of(path)}: ")}, b""
         if not features.shape[1]:
             return {"frames": 0, "failed": f"{self._description.config.slug} makes no frames of it."}, b""
         if not np.isfinite(features).all():

@@ -23,9 +23,20 @@ Source: TypeAlias = "_File | NDArray[Any] | torch.Tensor | Sequence[float]"
 """A path, the bytes of a file, an open binary file, or a wave ``(samples,)`` or ``(channels, samples)`` whose
 rate is given beside it."""
 
+_BYTES = "A file's bytes"
+
 
 class Sound:
     """The sound of one source; it can be read more than once.
+
+    Parameters
+    ----------
+    source, sr
+        As in `lightmel.tag`.
+    rate
+        Hz, of all that is read.
+    notes
+        A list for what is left out of a file, as in `lightmel.audio.stream`.
 
     Attributes
     ----------
@@ -48,15 +59,16 @@ class Sound:
         If a rate is given beside a file, which knows its own.
     """
 
-    def __init__(self, source: Source, sr: int | None, rate: int) -> None:
+    def __init__(self, source: Source, sr: int | None, rate: int, notes: list[str] | None = None) -> None:
         self.rate, self.samples, self.peak = rate, 0, 0.0
+        self._notes = notes
         self._file: str | os.PathLike[str] | BinaryIO | None = None
         self._wave: Waves | None = None
         if isinstance(source, (bytes, bytearray, memoryview)):
-            self._file, label = io.BytesIO(source), "A file's bytes"
+            self._file, label = io.BytesIO(source), _BYTES
         elif isinstance(source, (str, os.PathLike)):
             self._file = Path(source)
-            label = str(self._file)
+            label = audio.name_of(self._file)
         elif hasattr(source, "read"):
             self._file, label = source, "An open file"  # type: ignore[assignment]
         if self._file is None:
@@ -65,8 +77,9 @@ class Sound:
             self.source_rate = int(sr) if sr is not None else rate
             return
         if sr is not None:
-            raise ConfigError(f"{label} knows its own sample rate: sr is for arrays only.")
-        self.source_rate = audio.info(self._file).sr
+            raw = " Of samples without a header, np.frombuffer makes one." if label == _BYTES else ""
+            raise ConfigError(f"{label} knows its own sample rate: sr is for arrays only.{raw}")
+        self.source_rate = audio.info(self._file, notes=notes).sr
 
     def blocks(self) -> Iterator[Waves]:
         """Yield all of it in blocks, counting samples and noting the peak.
@@ -77,7 +90,9 @@ class Sound:
             If there is nothing in it.
         """
         self.samples = 0
-        whole = (self._wave,) if self._file is None else audio.stream(self._file, self.rate)
+        whole = (
+            (self._wave,) if self._file is None else audio.stream(self._file, self.rate, notes=self._notes)
+        )
         for block in whole:
             if block is not None and len(block):
                 self.samples += len(block)
@@ -100,7 +115,7 @@ class Sound:
             return audio.even_starts(samples, length, count)
 
         if self._file is not None:
-            found = audio.placed(self._file, self.rate, length, starts)
+            found = audio.placed(self._file, self.rate, length, starts, notes=self._notes)
             self.samples, waves = found.samples, found.waves
         else:
             whole = self._wave
