@@ -224,7 +224,7 @@ def test_the_files_that_were_refused(shared: Path) -> None:
 
 
 def test_an_ogg_file_converted_to_opus(shared: Path, tmp_path: Path) -> None:
-    """What `ffmpeg -i song.ogg song.opus` does, by the same libraries; one page goes back as in FFmpeg 5.1."""
+    """What `ffmpeg -i song.ogg song.opus` does, by its libraries; one page goes back as in FFmpeg 5.1."""
     import av
 
     from lightmel.audio import _ogg
