@@ -257,12 +257,17 @@ def headers(data: bytes, _: Path) -> None:
 
 
 def decoding(data: bytes, _: Path) -> None:
-    """All of it, and a part: what comes is finite, and no more than the bytes can hold."""
+    """All of it, and parts, which are slices of it: finite, and no more than the bytes can hold."""
     file, notes = Bounded(data), list[str]()
     whole = audio.load(file, SR, notes=notes)
     assert np.isfinite(whole).all()
     assert len(whole) < 20_000 * len(data) + 1_000_000
-    audio.middle(file, SR, 0.1, notes=notes)
+    part = audio.excerpt(file, SR, 0.7 * len(whole) / SR, 0.1, notes=notes)
+    middle, start = audio.middle(file, SR, 0.1, notes=notes), audio.middle_start(len(whole), 800)
+    if file.left > 0:
+        bound = 1e-5 * max(1, float(np.abs(whole).max()))
+        assert np.abs(part - whole[round(0.7 * len(whole)) :][:800]).max() < bound
+        assert np.abs(middle - whole[max(0, start) :][:800]).max() < bound
     assert len(notes) == len(set(notes)) < 40
     _ended(file)
 
@@ -277,15 +282,13 @@ def tagger(data: bytes, path: Path) -> None:
 
 def store(data: bytes, path: Path) -> None:
     from lightmel.features import FeatureStore
-    from lightmel.features.journal import DESCRIPTION, INDEX
+    from lightmel.features.journal import DESCRIPTION, FEATURES, INDEX
 
     path.mkdir(exist_ok=True)
     description, _, index = data.partition(STORE)
     (path / DESCRIPTION).write_bytes(description)
     (path / INDEX).write_bytes(index)
-    for dtype in ("float32", "float16", "uint8"):
-        if not (named := path / f"data.{dtype}").exists():
-            named.write_bytes(bytes(4_096))
+    (path / FEATURES).write_bytes(bytes(4_096))
     FeatureStore.open(path)
 
 

@@ -229,7 +229,7 @@ class SndfileDecoder:
         drop = self._seek(first)
         buffer = np.empty((max(1_024, _BLOCK // self.channels), self.channels), np.float32)
         silence = gaps = 0
-        some = False
+        failed_at, some = -1, False
         while most is None or self.position < first + most:
             if most is not None:
                 buffer = buffer[: first + most - self.position]
@@ -246,13 +246,17 @@ class SndfileDecoder:
                 yield wave[drop:]
             drop = max(0, drop - len(wave))
             if failure is not None:
-                resumed = self._resume() if gaps < _MOST_GAPS else None
+                again, failed_at, gaps = failed_at == self.position, self.position, gaps + 1
+                resumed = self._resume(again) if gaps <= _MOST_GAPS else None
                 if resumed is None:
                     self._say_where_it_stops(failure)
                     return
-                silence, gaps = resumed - self.position, gaps + 1
-                at = f"damaged at {self._seconds(self.position)}"
-                self._say(f"{at}: {self._seconds(silence)} do not decode, and silence stands in their place")
+                silence = resumed - self.position
+                if silence:
+                    at = f"damaged at {self._seconds(self.position)}"
+                    self._say(
+                        f"{at}: {self._seconds(silence)} do not decode, and silence stands in their place"
+                    )
             elif not len(wave):
                 break
         else:
@@ -297,14 +301,17 @@ class SndfileDecoder:
     def _seconds(self, samples: int) -> str:
         return f"{samples / self.sr:.2f} s"
 
-    def _resume(self) -> int | None:
+    def _resume(self, again: bool) -> int | None:
         """Go to the first place behind a damaged frame of a FLAC file; None if there is none.
 
+        That is where it stopped, if something stands between two frames that are whole; but not `again`.
         Its frames say where they belong, so that one that is sought comes out as in a whole decode: none is
         moved by those that are left out before it.
         """
         if self._file.format != "FLAC" or self.claimed is None:
             return None
+        if not again and self._sought(self.position):
+            return self.position
         bad, step = self.position, 0
         while True:
             step = step + _FLAC_BLOCK if step < 16 * _FLAC_BLOCK else 2 * step

@@ -23,6 +23,7 @@ _UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 _MOST_CHUNKS = 10_000
 _LITTLE = 1_024
 """Bytes behind the sound that are no more of it: a tag that nobody knows, zeros up to a border."""
+_AU_HEADER = 24
 _TAGS = (b"TAG", b"ID3", b"APE", b"LYR")
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _FLAC_SYNC = re.compile(rb"\xff[\xf8\xf9]")
@@ -114,6 +115,12 @@ def _au(file: BinaryIO, head: bytes, start: int, size: int) -> tuple[list[Piece]
     """Return the pieces of an AU file, and where another one begins; it has nothing behind its sound."""
     offset, length = struct.unpack(">2I", head[4:])
     end = start + offset + length
+    if offset < _AU_HEADER:  # libsndfile reads from one place and seeks from the other
+        return [
+            Stretch(start, start + 4),
+            struct.pack(">2I", _AU_HEADER, 0xFFFFFFFF),
+            Stretch(start + 12, size),
+        ], size
     if length == _UNKNOWN[-1] or end + _LITTLE > size:
         return [Stretch(start, size)], size
     file.seek(end)
