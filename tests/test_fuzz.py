@@ -262,9 +262,9 @@ def decoding(data: bytes, _: Path) -> None:
     whole = audio.load(file, SR, notes=notes)
     assert np.isfinite(whole).all()
     assert len(whole) < 20_000 * len(data) + 1_000_000
-    part = audio.excerpt(file, SR, 0.7 * len(whole) / SR, 0.1, notes=notes)
-    middle, start = audio.middle(file, SR, 0.1, notes=notes), audio.middle_start(len(whole), 800)
-    if file.left > 0:
+    if len(data) % 3 == 0 and file.left > 0:  # it takes longer than all of it
+        part = audio.excerpt(file, SR, 0.7 * len(whole) / SR, 0.1, notes=notes)
+        middle, start = audio.middle(file, SR, 0.1, notes=notes), audio.middle_start(len(whole), 800)
         bound = 1e-5 * max(1, float(np.abs(whole).max()))
         assert np.abs(part - whole[round(0.7 * len(whole)) :][:800]).max() < bound
         assert np.abs(middle - whole[max(0, start) :][:800]).max() < bound

@@ -68,13 +68,14 @@ def open_decoder(file: Any, notes: Notes) -> Decoder:
         for note in layout.notes:
             notes.add(label, note)
         if len(layout.parts) == 1:
-            return _open(label, target, layout.parts[0], notes)
+            return open_part(label, target, layout.parts[0], notes)
         return ChainDecoder(label, target, layout, notes)
     except (OSError, ValueError) as error:  # it may vanish at any time, or be closed
         raise _unreadable(target, label, error) from None
 
 
-def _open(label: str, target: Path | BinaryIO, part: Part, notes: Notes) -> Decoder:
+def open_part(label: str, target: Path | BinaryIO, part: Part, notes: Notes) -> Decoder:
+    """Open a part of a file with libsndfile, or with FFmpeg where that refuses."""
     if part.refusal is not None:
         return FFmpegDecoder(label, _bytes_of(target, part), part.refusal, notes)
     try:
@@ -371,7 +372,7 @@ class ChainDecoder:
         self.channels, self.format, self.decoder = 0, "", ""
         for i, part in enumerate(layout.parts):
             try:
-                with contextlib.closing(_open(label, target, part, notes)) as opened:
+                with contextlib.closing(open_part(label, target, part, notes)) as opened:
                     self._parts.append(part)
                     sizes.append((opened.sr, opened.claimed))
                     self.channels = max(self.channels, opened.channels)
@@ -397,7 +398,7 @@ class ChainDecoder:
     def _all(self) -> Iterator[Wave]:
         for i, part in enumerate(self._parts):
             try:
-                with contextlib.closing(_open(self.label, self._target, part, self._notes)) as opened:
+                with contextlib.closing(open_part(self.label, self._target, part, self._notes)) as opened:
                     for block in resampled(opened.blocks(0, None), opened.sr, self.sr):
                         self.position += len(block)
                         yield block
