@@ -23,7 +23,7 @@ from ._ffmpeg import FFmpegDecoder
 from ._layout import Layout, Part, inspect, inspect_once
 from ._notes import Notes
 from ._pieces import PiecesFile
-from ._waves import Wave, mean_of_channels, part_of, resampled
+from ._waves import CELL, Mixer, Wave, part_of, resampled
 
 _BLOCK = 131_072
 """Samples, all channels together, that are decoded at a time."""
@@ -227,25 +227,36 @@ class SndfileDecoder:
 
     def blocks(self, first: int, most: int | None) -> Iterator[Wave]:
         """Yield mono blocks of at most `most` samples together, from sample `first` on."""
-        drop = self._seek(first)
-        buffer = np.empty((max(1_024, _BLOCK // self.channels), self.channels), np.float32)
+        begin = self._seek(first)
+        # To the end of a cell, so that as much of the last one is there as in a whole decode.
+        end = None if most is None else -(-(first + most) // CELL) * CELL
+        mixer = Mixer()
+        try:
+            yield from part_of(self._mixed(mixer, end), first - begin, most)
+        finally:
+            mixer.say(self._notes, self.label, self.sr if end is None else None)
+
+    def _mixed(self, mixer: Mixer, end: int | None) -> Iterator[Wave]:
+        """Yield mono blocks from where it is, up to `end`; none but the last begins or ends within a cell."""
+        size = max(1, _BLOCK // self.channels // CELL) * CELL
+        buffer = np.empty((size, self.channels), np.float32)
         silence = gaps = 0
         failed_at, some = -1, False
-        while most is None or self.position < first + most:
-            if most is not None:
-                buffer = buffer[: first + most - self.position]
+        while end is None or self.position < end:
+            within = self.position % CELL
+            room = CELL - within if within else size
+            room = room if end is None else min(room, end - self.position)
             failure = None
             if silence:
-                wave: Wave = np.zeros(min(silence, len(buffer)), np.float32)
+                wave: Wave = np.zeros(min(silence, room), np.float32)
                 silence -= len(wave)
             else:
-                got, failure = self._read(buffer)
-                wave = mean_of_channels(buffer[:got].T)
+                got, failure = self._read(buffer[:room])
+                wave = mixer.mix(buffer[:got].T)
             self.position += len(wave)
             some = some or len(wave) > 0
-            if len(wave) > drop:
-                yield wave[drop:]
-            drop = max(0, drop - len(wave))
+            if len(wave):
+                yield wave
             if failure is not None:
                 again, failed_at, gaps = failed_at == self.position, self.position, gaps + 1
                 resumed = self._resume(again) if gaps <= _MOST_GAPS else None
@@ -335,16 +346,16 @@ class SndfileDecoder:
             return False
 
     def _seek(self, first: int) -> int:
-        """Go to before sample `first`; return how many samples to drop until it comes."""
-        goal = max(0, first - self._pre_roll())
+        """Go to the beginning of a cell before sample `first`, and return where that is."""
+        goal = max(0, first // CELL * CELL - self._pre_roll()) // CELL * CELL
         if goal == 0 or not self.seeks:
-            return first
+            return 0
         with contextlib.suppress(soundfile.LibsndfileError):
             if self._file.seek(goal) == goal:
                 self.position = goal
-                return first - goal
+                return goal
         self._reopen()  # it cannot: decode all that comes before
-        return first
+        return 0
 
     def _pre_roll(self) -> int:
         """Return the samples a decoder needs before it gives what it gives in a whole decode."""

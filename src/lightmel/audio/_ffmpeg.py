@@ -16,7 +16,7 @@ import soxr
 
 from ..errors import AudioError
 from ._notes import Notes
-from ._waves import Wave, mean_of_channels, part_of
+from ._waves import CELL, Mixer, Wave, part_of
 
 _BLOCK = 131_072
 """Samples, all channels together, that are passed on at a time."""
@@ -73,33 +73,48 @@ class FFmpegDecoder:
 
     def blocks(self, first: int, most: int | None) -> Iterator[Wave]:
         """Yield mono blocks of at most `most` samples together, from sample `first` on."""
-        held: list[Wave] = []
-        count = 0
-        for wave in part_of(self._waves(), first, most):
-            held.append(wave)
-            count += len(wave)
-            if count * self.channels >= _BLOCK:
-                yield np.concatenate(held)
-                held, count = [], 0
-        if held:
-            yield np.concatenate(held)
+        mixer = Mixer()
+        try:
+            yield from part_of(self._waves(mixer), first, most)
+        finally:
+            mixer.say(self._notes, self.label, self.sr if most is None else None)
 
-    def _waves(self) -> Iterator[Wave]:
+    def _waves(self, mixer: Mixer) -> Iterator[Wave]:
         """Yield all of it at the first frame's rate."""
         sr, resampler = self.sr, None
-        frame = self._first
-        while frame is not None:
-            if frame.sample_rate != sr:
+        for rate, channels in self._runs():
+            if rate != sr:
                 if resampler is not None:
                     yield self._counted(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-                sr, resampler = frame.sample_rate, None
+                sr, resampler = rate, None
                 if sr != self.sr:
                     resampler = soxr.ResampleStream(sr, self.sr, 1, dtype="float32", quality="HQ")
-            wave = mean_of_channels(_planar(frame))
+            wave = mixer.mix(channels)
             yield self._counted(wave if resampler is None else resampler.resample_chunk(wave))
-            frame = next(self._frames, None)
         if resampler is not None:
             yield self._counted(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+
+    def _runs(self) -> Iterator[tuple[int, Wave]]:
+        """Yield rates and ``(channels, samples)``, whole cells as long as rate and channels stay."""
+        held: list[Wave] = []
+        rate, count = self.sr, 0
+        frame = self._first
+        while frame is not None:
+            channels = _planar(frame)
+            if held and (frame.sample_rate != rate or len(channels) != len(held[0])):
+                yield rate, np.concatenate(held, axis=1)
+                held, count = [], 0
+            rate = frame.sample_rate
+            held.append(channels)
+            count += channels.shape[1]
+            if count * len(channels) >= _BLOCK and count >= CELL:
+                joined = np.concatenate(held, axis=1)
+                whole = count // CELL * CELL
+                yield rate, joined[:, :whole]
+                held, count = [joined[:, whole:]], count - whole
+            frame = next(self._frames, None)
+        if count:
+            yield rate, np.concatenate(held, axis=1)
 
     def _counted(self, wave: Wave) -> Wave:
         self.position += len(wave)

@@ -19,9 +19,13 @@ class Notes:
     def __init__(self, kept: list[str] | None) -> None:
         self._kept = kept
         self._said: set[str] = set()
+        self._kinds: set[str] = set()
 
-    def add(self, label: str, note: str) -> None:
-        """Say `note` of the file that is called `label` in messages."""
+    def add(self, label: str, note: str, kind: str = "") -> None:
+        """Say `note` of the file that is called `label` in messages; of a `kind` that is given, only one."""
+        if kind and kind in self._kinds:
+            return
+        self._kinds.add(kind)
         if self._kept is not None:
             if note not in self._kept:
                 self._kept.append(note)

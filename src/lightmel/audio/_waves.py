@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from ._notes import Notes
+
 Wave: TypeAlias = npt.NDArray[np.float32]
+
+CELL = 16_384
+"""Samples of a file for which it is decided together whether its channels cancel each other."""
+_THINNED = 16
+_CANCELLED = 1e-2
+"""A correlation of -.98; AAC leaves some thousandths of what cancelled before it."""
 
 
 def mean_of_channels(channels: Wave) -> Wave:
@@ -24,6 +32,66 @@ def mean_of_channels(channels: Wave) -> Wave:
         if len(channels) > 1:
             mono /= np.float32(len(channels))
     return mono
+
+
+class Mixer:
+    """Makes mono blocks of a file's channels: their mean, and one channel where they cancel each other.
+
+    Sound whose right channel is the left one turned over would be silence. Whether it is, is decided for each
+    cell of the file's own samples, which lie where they lie wherever reading began, by the energy of every
+    `_THINNED`-th sample: if that of the mean is less than a hundredth of the first channel's.
+    """
+
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def mix(self, channels: Wave) -> Wave:
+        """Return the mono sound of ``(channels, samples)``, whole cells but for the last one."""
+        mono = mean_of_channels(channels)
+        if len(channels) < 2 or not len(mono):
+            return mono
+        whole = len(mono) // CELL * CELL
+        if whole:
+            self._mend(channels[:, :whole], mono[:whole])
+        if whole < len(mono):
+            self._mend(channels[:, whole:], mono[whole:])
+        return mono
+
+    def say(self, notes: Notes, label: str, sr: int | None) -> None:
+        """Say where a channel was taken, and in how many seconds of the whole, where `sr` is given."""
+        if self.samples:
+            long = f" for {self.samples / sr:.1f} s" if sr else ""
+            notes.add(
+                label,
+                f"its channels cancel each other{long}, so that their mean is nearly silent: one channel is "
+                "taken there",
+                kind="channels",
+            )
+
+    def _mend(self, channels: Wave, mono: Wave) -> None:
+        """Put a channel in place of the mean in the cells where they cancel; or it is one shorter cell."""
+        length = min(CELL, len(mono))
+        cancels = _energies(mono, length) < _CANCELLED * _energies(channels[0], length)
+        if not cancels.any():
+            return
+        for cell in np.flatnonzero(cancels):
+            own = slice(cell * length, (cell + 1) * length)
+            energies = [float(_energies(channel[own], length)[0]) for channel in channels]
+            best = int(np.argmax(energies))
+            mono[own] = channels[best if energies[best] > 2 * energies[0] else 0, own]
+            self.samples += length
+
+
+def _energies(wave: Wave, length: int) -> npt.NDArray[np.float64]:
+    """Return the energy of each stretch of `length` samples, in every so many of them."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        thinned = wave[::_THINNED]
+        cells = max(1, len(wave) // length)
+        if cells == 1:
+            return np.array([np.dot(thinned, thinned)])
+        by_cell = thinned.reshape(cells, -1)
+        energies: npt.NDArray[np.float64] = np.einsum("ij,ij->i", by_cell, by_cell)
+        return energies
 
 
 def resampled(blocks: Iterable[Wave], sr_in: int, sr: int) -> Iterator[Wave]:
