@@ -288,7 +288,8 @@ def store(data: bytes, path: Path) -> None:
     description, _, index = data.partition(STORE)
     (path / DESCRIPTION).write_bytes(description)
     (path / INDEX).write_bytes(index)
-    (path / FEATURES).write_bytes(bytes(4_096))
+    if not (path / FEATURES).exists():
+        (path / FEATURES).write_bytes(bytes(4_096))
     FeatureStore.open(path)
 
 

@@ -427,7 +427,7 @@ def test_decoders_do_not_chat(small_model: Path, tmp_path: Path) -> None:
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"{text}: ")
     assert done.stdout.startswith(f"{short}\n")
-    assert done.stdout.count("note: cut short: its header gives") == 1
+    assert done.stdout.count("note: cut short: ") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")

@@ -7,7 +7,20 @@ from pathlib import Path
 
 from ..errors import AudioError
 
-SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aif", ".m4a")
+SUFFIXES = (
+    ".mp3",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".wav",
+    ".aiff",
+    ".aif",
+    ".m4a",
+    ".aac",
+    ".wma",
+    ".webm",
+)
 """The suffixes of sound files, in small or capital letters."""
 
 
