@@ -112,7 +112,7 @@ def test_block_sizes_do_not_matter_to_the_scores(
     wanted = model.tag(path)
     real = audio.stream
     for seconds in (0.013, 0.5, 60.0):
-        monkeypatch.setattr(audio, "stream", lambda p, sr, s=seconds: real(p, sr, block_seconds=s))
+        monkeypatch.setattr(audio, "stream", lambda p, sr, s=seconds, **how: real(p, sr, s, **how))
         assert model.tag(path) == wanted
 
 

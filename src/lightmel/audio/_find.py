@@ -8,7 +8,20 @@ from pathlib import Path
 from .._files import at_home
 from ..errors import AudioError
 
-SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aif", ".m4a")
+SUFFIXES = (
+    ".mp3",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".wav",
+    ".aiff",
+    ".aif",
+    ".m4a",
+    ".aac",
+    ".wma",
+    ".webm",
+)
 """The suffixes of sound files, in small or capital letters."""
 
 _CLUTTER = frozenset(

@@ -11,6 +11,7 @@ import logging
 import zlib
 from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -100,7 +101,8 @@ def array(path: Path) -> NDArray[Any]:
         data = io.BytesIO(file.read())
     try:
         found: NDArray[Any] = np.load(data, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError, TypeError, MemoryError) as error:
+        # NumPy parses the header as Python, and makes room for the shape that it gives.
         raise DataError(f"{path} is no plain .npy array: {error}.") from error
     return found
 
