@@ -69,13 +69,13 @@ def test_tensors_that_are_not_what_lies_in_memory(tone: Tone) -> None:
     kinds = [negated, torch.complex(wave, -wave).conj().imag, wave.to_sparse()]
     for tensor in kinds:
         np.testing.assert_array_equal(audio.from_array(tensor, 16_000, 16_000), expected)
-    with pytest.raises(ShapeError, match="on the device 'meta' has a shape and no samples"):
+    with pytest.raises(ShapeError, match="on the device 'meta' has a shape, and no samples"):
         audio.from_array(wave.to("meta"), 16_000, 16_000)
 
 
 def test_bytes_are_refused_in_a_sentence() -> None:
     for data in (b"x" * 6_000_000, bytearray(6_000_000), memoryview(bytes(6_000_000))):
-        with pytest.raises(ShapeError, match=r"np\.frombuffer") as caught:
+        with pytest.raises(ShapeError, match=r"frombuffer") as caught:
             audio.from_array(data, 16_000, 16_000)
         assert len(str(caught.value)) < 300
 
@@ -161,8 +161,8 @@ def test_tensors_of_odd_kinds_are_the_sound_that_they_stand_for() -> None:
             "A tensor on the device 'meta' has a shape, and no samples: give those.",
         ),
         (torch.zeros(9, dtype=torch.complex64).conj(), "A wave of complex64 is no sound: take the real part"),
-        (b"x" * 3_000_000, "3,000,000 bytes are no array: a file's go into io.BytesIO"),
-        (bytearray(3_000_000), "3,000,000 bytes are no array: a file's go into io.BytesIO"),
+        (b"x" * 3_000_000, "3,000,000 bytes are no array: a file's go to audio.load"),
+        (bytearray(3_000_000), "3,000,000 bytes are no array: a file's go to audio.load"),
         (io.BytesIO(b"RIFF"), "A BytesIO is no array: audio.load reads open files."),
         ("x" * 3_000_000, "'xxx"),
     ],
