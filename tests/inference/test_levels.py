@@ -9,7 +9,9 @@ import pytest
 import soxr
 
 from lightmel import audio
-from lightmel.inference.levels import Levels
+from lightmel.inference import Tagger
+from lightmel.inference.levels import Levels, SoundingMean
+from lightmel.inference.segments import Segment
 
 SR = 16_000
 
@@ -64,6 +66,12 @@ def test_nothing_is_said_of_a_spectrum_that_is_not_there(wave: np.ndarray) -> No
         assert of(wave.astype(np.float32)).reach == SR / 2
 
 
+@pytest.mark.parametrize("hz", [0, 60, 440, 1_000])
+def test_a_low_tone_is_no_telephone(hz: float) -> None:
+    wave = (0.3 * np.cos(2 * np.pi * hz * np.arange(5 * SR) / SR)).astype(np.float32)
+    assert of(wave).notes(44_100) == []
+
+
 def test_samples_scaled_for_something_else() -> None:
     wave = np.array([0.0, -20_000.0, 3.0], np.float32)
     assert of(wave).notes(SR) == [
@@ -78,3 +86,29 @@ def test_music_is_not_taken_for_a_telephone(shared: Path) -> None:
         if of(wave).notes(44_100):
             told.append(path.name)
     assert told == []
+
+
+def test_silence_is_left_out_of_the_mean_unless_it_is_all_there_is(model: Tagger, noise: np.ndarray) -> None:
+    loud = soxr.resample(noise, 44_100, SR)[: 4 * SR]
+    silence = np.zeros(60 * SR, np.float32)
+    alone, mostly = model.tag(loud, SR), model.tag(np.concatenate([loud, silence]), SR)
+    assert mostly.scores == pytest.approx(alone.scores, abs=1e-6)
+    assert "94% of it is silence, which the scores leave out" in mostly.notes
+    np.testing.assert_allclose(
+        model.embed(np.concatenate([silence, loud]), SR), model.embed(loud, SR), atol=1e-5
+    )
+    assert [note for note in model.tag(silence, SR).notes if "%" in note] == []
+    assert len(set(model.tag(silence, SR).scores)) > 1
+    little = model.tag(np.concatenate([loud, silence[: 2 * SR]]), SR)
+    assert [note for note in little.notes if "%" in note] == []
+    assert little.scores == pytest.approx(alone.scores, abs=1e-6)
+
+
+def test_the_mean_over_sounding_segments() -> None:
+    mean = SoundingMean(2)
+    waves = [np.full(10, peak, np.float32) for peak in (0.5, 0.0, -0.5)]
+    mean.add([Segment(0, 10, w) for w in waves[:2]], np.array([[1.0, 2.0], [100.0, 100.0]]))
+    mean.add([Segment(0, 10, waves[2])], np.array([[3.0, 6.0]]))
+    assert mean.value().tolist() == [2.0, 4.0]
+    assert mean.silent == pytest.approx(1 / 3)
+    assert [Segment(0, 10, w).peak for w in waves] == [0.5, 0.0, 0.5]

@@ -1,23 +1,28 @@
-"""What the samples themselves say of a sound: how loud it is, and how far up its spectrum reaches."""
+"""What the samples themselves say of a sound: how loud it is, where, and how far up its spectrum reaches."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .segments import Waves
+from .parts import QUIETEST
+from .segments import Segment, Waves
 
 FULL_SCALE = 8.0
 """A peak above this is no overloaded recording: the samples are scaled for something else."""
-NARROW = 4_800
-"""Hz. Music whose spectrum ends below is a telephone's, whatever rate it has been brought to since."""
+NARROW = (2_000, 4_800)
+"""Hz. Where the spectrum of a telephone's sound ends, whatever rate it has been brought to since; what ends
+below is a low tone or a hum, which may be all there is."""
 _NOTHING = 10**-7.8
 """Share of the power above a frequency that counts as none: -78 dB. Of 300 clips of music, speech and noise
 none has less than -74 dB above 4.2 kHz; sound that was at 8 kHz has less than -83, in 16 bits too."""
 _LENGTH = 1_024
 """Samples of each look at the spectrum, one a second."""
-_QUIETEST = 1e-4
-"""Peak below which there is no spectrum to look at."""
+_MOST = 1_000
+"""Looks at one block, which may be hours where an array was given."""
 _WINDOW = np.hanning(_LENGTH).astype(np.float32)
 
 
@@ -44,9 +49,10 @@ class Levels:
         """Take a block: all of it for the peak, and ``_LENGTH`` samples a second for the spectrum."""
         peak = max(float(wave.max()), -float(wave.min()))
         self.peak = max(self.peak, peak)
-        if len(wave) < _LENGTH or not _QUIETEST <= peak < np.inf:
+        if len(wave) < _LENGTH or not QUIETEST <= peak < np.inf:
             return
-        looks = np.lib.stride_tricks.sliding_window_view(wave, _LENGTH)[:: self._rate]
+        step = max(self._rate, len(wave) // _MOST)
+        looks = np.lib.stride_tricks.sliding_window_view(wave, _LENGTH)[::step]
         with np.errstate(all="ignore"):
             spectrum = np.fft.rfft(looks * _WINDOW)
             self._power += (np.abs(spectrum) ** 2).sum(axis=0, dtype=np.float64)
@@ -72,9 +78,42 @@ class Levels:
                 f"sampled at {source_rate} Hz: there is nothing above {source_rate // 2} Hz, and the model's "
                 f"input reaches up to {self._rate // 2} Hz"
             )
-        elif self.reach < min(NARROW, 0.9 * self._rate / 2):
+        elif NARROW[0] < self.reach < min(NARROW[1], 0.9 * self._rate / 2):
             notes.append(
                 f"nothing above {self.reach:.0f} Hz, as in a telephone's sound, though it is sampled at "
                 f"{source_rate} Hz; the model's input reaches up to {self._rate // 2} Hz"
             )
         return notes
+
+
+class SoundingMean:
+    """The mean of something over the segments that hold sound; over all of them where none does.
+
+    A network has scores for silence too, and they say nothing of the music around it.
+
+    Parameters
+    ----------
+    width
+        Numbers that a segment has.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._sounding, self._all = np.zeros(width), np.zeros(width)
+        self._loud = self._count = 0
+
+    def add(self, segments: Sequence[Segment], values: NDArray[np.floating[Any]]) -> None:
+        """Take ``(segments, width)``."""
+        loud = np.array([segment.peak >= QUIETEST for segment in segments])
+        self._all += values.sum(axis=0, dtype=np.float64)
+        self._sounding += values[loud].sum(axis=0, dtype=np.float64)
+        self._loud += int(loud.sum())
+        self._count += len(segments)
+
+    @property
+    def silent(self) -> float:
+        """Share of the segments that were left out."""
+        return 1 - self._loud / self._count if self._loud else 0.0
+
+    def value(self) -> NDArray[np.float64]:
+        """Return the mean ``(width,)``."""
+        return self._sounding / self._loud if self._loud else self._all / self._count

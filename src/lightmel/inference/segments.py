@@ -20,6 +20,11 @@ class Segment:
     sounding: int
     wave: Waves
 
+    @property
+    def peak(self) -> float:
+        """The largest sample, whatever its sign."""
+        return max(float(self.wave.max()), -float(self.wave.min()))
+
 
 def cut(blocks: Iterable[Waves], length: int, hop: int) -> Iterator[Segment]:
     """Yield segments of `length` samples every `hop`; the last one ends where the sound ends.

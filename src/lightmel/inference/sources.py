@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
 from .._each import printable
 from ..errors import AudioError, ConfigError, ShapeError
+from .levels import Levels
 from .segments import Waves
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Sound:
         Hz, of the source.
     samples
         Of all of it, at `rate`; known when it has been read.
-    peak
+    levels
         Of what was read.
 
     Raises
@@ -65,7 +65,8 @@ class Sound:
     """
 
     def __init__(self, source: Source, sr: int | None, rate: int, notes: list[str] | None = None) -> None:
-        self.rate, self.samples, self.peak = rate, 0, 0.0
+        self.rate, self.samples = rate, 0
+        self.levels = Levels(rate)
         self._notes = notes
         self._file: str | os.PathLike[str] | BinaryIO | None = None
         self._wave: Waves | None = None
@@ -88,7 +89,7 @@ class Sound:
         self.source_rate = audio.info(self._file, notes=notes).sr
 
     def blocks(self) -> Iterator[Waves]:
-        """Yield all of it in blocks, counting samples and noting the peak.
+        """Yield all of it in blocks, counting samples and noting levels.
 
         Raises
         ------
@@ -133,7 +134,7 @@ class Sound:
             yield self._seen(wave)
 
     def _seen(self, wave: Waves) -> Waves:
-        self.peak = max(self.peak, float(np.abs(wave).max()))
+        self.levels.add(wave)
         return wave
 
 

@@ -23,6 +23,7 @@ from .._steady import steady
 from ..checkpoint import Description
 from ..errors import AudioError, ConfigError, LightmelError, ShapeError, WeightsError
 from ..frontends import FrontendConfig
+from .levels import FULL_SCALE, SoundingMean
 from .parts import NO_MUSIC, SHORTEST, Part, PartFinder
 from .results import Tagging, Taggram
 from .runtimes import Output, Runtime
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 Segments: TypeAlias = "Literal['all', 'center'] | int"
 
 _MOST_SEGMENTS = 10_000
-_LOUDEST = 8.0
-"""A peak above this is no overloaded recording: the samples are scaled for something else."""
+MOSTLY = 0.5
+"""Share of a sound above which it is mostly that."""
 
 
 class Tagger:
@@ -341,7 +342,7 @@ class Tagger:
         Returns
         -------
         Tagging
-            Means over the segments' scores, best first.
+            Means over the scores of the segments that hold sound, best first.
 
         Raises
         ------
@@ -352,24 +353,25 @@ class Tagger:
         """
         notes: list[str] = []
         sound = Sound(source, sr, self.config.sr, notes)
-        total = np.zeros(len(self.tags))
+        mean = SoundingMean(len(self.tags))
         count, shortest = 0, self.segment_samples
         adjoin = segments == "all"
         apart = max(self.segment_seconds, SHORTEST)  # others count each for itself, not with its neighbors
         finder = PartFinder(self.tags, self.description.thresholds, self.segment_seconds if adjoin else apart)
         for batch, output in self._outputs(sound, self._segments(sound, segments)):
-            total += output.scores.sum(axis=0)
+            mean.add(batch, output.scores)
             for i, s in enumerate(batch):
                 start, seconds = s.start / self.config.sr, s.sounding / self.config.sr
                 if not adjoin:
                     start, seconds = (count + i) * apart, apart
-                peak = max(float(s.wave.max()), -float(s.wave.min()))
-                finder.add(start, start + seconds, peak, output.scores[i])
+                finder.add(start, start + seconds, s.peak, output.scores[i])
             count += len(batch)
             shortest = min(shortest, batch[0].sounding)
         kind, parts = finder.finish()
         padded = shortest < self.segment_samples
-        return self._tagging(total / count, sound, notes, padded, kind, parts if adjoin else ())
+        if mean.silent > MOSTLY:
+            notes.append(f"{mean.silent:.0%} of it is silence, which the scores leave out")
+        return self._tagging(mean.value(), sound, notes, padded, kind, parts if adjoin else ())
 
     @overload
     def tag_many(
@@ -455,7 +457,7 @@ class Tagger:
 
     @steady
     def embed(self, source: Source, sr: int | None = None) -> NDArray[np.float32]:
-        """Return the mean over the segments of what the network's head sees, ``(embed_dim,)``.
+        """Return the mean of what the network's head sees of the segments that hold sound, ``(embed_dim,)``.
 
         Raises
         ------
@@ -463,12 +465,11 @@ class Tagger:
             If the sound cannot be read or used.
         """
         sound = Sound(source, sr, self.config.sr)
-        total, count = np.zeros(self.runtime.embed_dim), 0
+        mean = SoundingMean(self.runtime.embed_dim)
         for batch, output in self._outputs(sound, self._segments(sound, "all")):
-            total += output.embedding.sum(axis=0, dtype=np.float64)
-            count += len(batch)
-        mean: NDArray[np.float32] = (total / count).astype(np.float32)
-        return mean
+            mean.add(batch, output.embedding)
+        found: NDArray[np.float32] = mean.value().astype(np.float32)
+        return found
 
     @steady
     def embed_segments(self, source: Source, sr: int | None = None) -> NDArray[np.float32]:
@@ -513,10 +514,10 @@ class Tagger:
                         f"{(len(batch), width)}, a row for each segment."
                     )
                 if not np.isfinite(given).all():
-                    peak = max(float(np.abs(s.wave).max()) for s in batch)
+                    peak = max(s.peak for s in batch)
                     raise AudioError(
                         f"{sound.label}: {self.name} gives {what} that are not finite for samples up to "
-                        f"{peak:.3g}" + (": scale them to ±1." if peak > _LOUDEST else ".")
+                        f"{peak:.3g}" + (": scale them to ±1." if peak > FULL_SCALE else ".")
                     )
             yield batch, output
 
@@ -538,15 +539,7 @@ class Tagger:
                 f"only {seconds:.2f} s of sound: repeated to fill the model's segment of "
                 f"{self.segment_seconds:g} s"
             )
-        if sound.peak > _LOUDEST:
-            notes.append(
-                f"samples up to {sound.peak:.0f}, where full scale is 1: 16-bit samples are divided by 32768"
-            )
-        if sound.source_rate < self.config.sr:
-            notes.append(
-                f"sampled at {sound.source_rate} Hz: there is nothing above {sound.source_rate // 2} Hz, and "
-                f"the model's input reaches up to {self.config.sr // 2} Hz"
-            )
+        notes += sound.levels.notes(sound.source_rate)
         order = np.argsort(-scores, kind="stable")
         limits, verified = self.description.thresholds, self.description.verified
         return Tagging(
