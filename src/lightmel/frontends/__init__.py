@@ -8,7 +8,9 @@ from .._lazy import lazily
 from .base import FrontendConfig, StorageType
 from .mel import BASE_HOP, CLIP_SECONDS, N_FFT, PAPER_CONFIGS, MelConfig
 from .registry import (
+    ArrayFrontend,
     FrontendKind,
+    build_arrays,
     build_frontend,
     config_class,
     config_from_dict,
@@ -30,6 +32,7 @@ __all__ = [
     "CLIP_SECONDS",
     "N_FFT",
     "PAPER_CONFIGS",
+    "ArrayFrontend",
     "Frontend",
     "FrontendConfig",
     "FrontendKind",
@@ -40,6 +43,7 @@ __all__ = [
     "MelFrontend",
     "MelStream",
     "StorageType",
+    "build_arrays",
     "build_frontend",
     "config_class",
     "config_from_dict",
