@@ -24,6 +24,7 @@ from .registry import (
 if TYPE_CHECKING:
     from .kaldi_mel import KaldiMelConfig
     from .kaldi_mel_torch import KaldiMelFrontend
+    from .matrix import MatrixFrontend
     from .mel_torch import MelFrontend, MelStream, mel_filter_bank, rescaled
     from .module import Frontend, FrontendStream
 
@@ -39,6 +40,7 @@ __all__ = [
     "FrontendStream",
     "KaldiMelConfig",
     "KaldiMelFrontend",
+    "MatrixFrontend",
     "MelConfig",
     "MelFrontend",
     "MelStream",
@@ -61,6 +63,7 @@ __getattr__, __dir__ = lazily(
     {
         "KaldiMelConfig": "kaldi_mel",
         "KaldiMelFrontend": "kaldi_mel_torch",
+        "MatrixFrontend": "matrix",
         **dict.fromkeys(("MelFrontend", "MelStream", "mel_filter_bank", "rescaled"), "mel_torch"),
         **dict.fromkeys(("Frontend", "FrontendStream"), "module"),
     },

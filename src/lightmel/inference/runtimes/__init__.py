@@ -9,9 +9,11 @@ from .base import Output, Runtime
 
 if TYPE_CHECKING:
     from .devices import available_devices, check_precision, native_precisions, resolve_device
+    from .onnx import OnnxRuntime
     from .torch import TorchRuntime
 
 __all__ = [
+    "OnnxRuntime",
     "Output",
     "Runtime",
     "TorchRuntime",
@@ -27,6 +29,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(
             ("available_devices", "check_precision", "native_precisions", "resolve_device"), "devices"
         ),
+        "OnnxRuntime": "onnx",
         "TorchRuntime": "torch",
     },
 )
