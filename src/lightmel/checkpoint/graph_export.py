@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .._files import write_whole
-from ..errors import MissingExtraError, WeightsError
+from ..errors import ConfigError, MissingExtraError, WeightsError
 from ..frontends import build_frontend
 from ..models import TaggingNetwork
 from .description import KEY, Description, to_document
