@@ -14,18 +14,21 @@ from .description import (
     read_network,
     to_document,
 )
-from .graph import GRAPH_SUFFIX, Graph, read_graph, read_tensors
+from .graph import FEATURES, GRAPH_SUFFIX, WAVE, Graph, Input, read_graph, read_tensors
 
 if TYPE_CHECKING:
     from .graph_export import export, golden
     from .safetensors import read, save, weights_sha256
 
 __all__ = [
+    "FEATURES",
     "FORMAT",
     "GRAPH_SUFFIX",
     "PUBLISHED_SUFFIXES",
+    "WAVE",
     "Description",
     "Graph",
+    "Input",
     "check_path",
     "export",
     "golden",

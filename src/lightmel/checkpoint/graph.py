@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Input = Literal["features", "wave"]
+FEATURES: Input = "features"
+WAVE: Input = "wave"
 GRAPH_SUFFIX = ".onnx"
 INPUT_KEY, WEIGHTS_KEY = "lightmel_input", "weights_sha256"
 """Entries of the metadata: what the graph takes, and the digest of its weights (`weights_sha256`)."""
@@ -83,7 +85,7 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
         options.add_external_initializers(list(tensors), values)
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has no parent of its errors
+    except (*_refusals(), RuntimeError) as error:
         if ELSEWHERE.encode() in data and tensors is None:
             raise WeightsError(
                 f"{path} is a graph without weights, which belongs to a .safetensors file: load that."
@@ -92,7 +94,7 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
     found = dict(session.get_modelmeta().custom_metadata_map)
     description, network = parse(found, path)
     takes = found.get(INPUT_KEY, "")
-    if takes not in ("features", "wave"):
+    if takes not in (FEATURES, WAVE):
         raise WeightsError(f"{path} does not say what it takes: its metadata lacks {INPUT_KEY!r}.")
     weights = found.get(WEIGHTS_KEY, "") if tensors is None else digest(tensors.items())
     return Graph(session, description, network, takes, weights)
@@ -123,6 +125,14 @@ def digest(tensors: Iterable[tuple[str, NDArray[Any]]]) -> str:
         found.update(f"{name} torch.{tensor.dtype} {tensor.shape}\n".encode())
         found.update(np.ascontiguousarray(tensor).tobytes())
     return found.hexdigest()
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return the errors of onnxruntime, which have no parent of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented")
+    return tuple(getattr(state, name) for name in (*names, "NoSuchFile", "RuntimeException"))
 
 
 def _first_line(error: Exception) -> str:

@@ -20,7 +20,7 @@ from ..errors import ConfigError, MissingExtraError, WeightsError
 from ..frontends import build_frontend
 from ..models import TaggingNetwork
 from .description import KEY, Description, to_document
-from .graph import ELSEWHERE, INPUT_KEY, WEIGHTS_KEY, Input
+from .graph import ELSEWHERE, FEATURES, INPUT_KEY, WAVE, WEIGHTS_KEY, Input
 from .safetensors import stored_tensors, weights_sha256
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 OPSET = 18
 OUTPUTS: dict[Input, tuple[str, str]] = {
-    "features": ("logits", "embedding"),
-    "wave": ("scores", "embedding"),
+    FEATURES: ("logits", "embedding"),
+    WAVE: ("scores", "embedding"),
 }
 _SEED = 0
 _SMALL = 1_024
@@ -54,7 +54,7 @@ def export(
     path: str | os.PathLike[str],
     network: TaggingNetwork,
     description: Description,
-    takes: Input = "features",
+    takes: Input = FEATURES,
     *,
     weights: bool = True,
 ) -> None:
@@ -82,7 +82,7 @@ def export(
     ConfigError
         For waves, if the front end is not known as a matrix product, or without weights.
     """
-    if takes == "wave" and not weights:
+    if takes == WAVE and not weights:
         raise ConfigError("A graph that takes waves holds its weights: it is for where nothing else is.")
     onnx = _onnx()
     model = _graph(network, description, takes)
@@ -140,7 +140,7 @@ def _onnx() -> Any:
 def _graph(network: TaggingNetwork, description: Description, takes: Input) -> onnx.ModelProto:
     frontend: nn.Module | None = None
     shape: Sequence[int] = network.input_shape
-    if takes == "wave":
+    if takes == WAVE:
         from ..frontends import MatrixFrontend
 
         frontend = MatrixFrontend(description.config, description.segment_samples)
@@ -174,8 +174,7 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(io.StringIO()):
             yield
     finally:
         logger.setLevel(level)

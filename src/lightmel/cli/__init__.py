@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import calibrate, cost, distill, evaluate, features, finetune, models, release, tag, train
+from . import calibrate, cost, distill, evaluate, export, features, finetune, models, release, tag, train
 
 __all__ = ["app", "main"]
 
@@ -45,6 +45,7 @@ app.command(
 app.command("release", no_args_is_help=True, short_help="Make a tagger ready for the Hugging Face Hub.")(
     release.release
 )
+app.command("export", no_args_is_help=True, short_help="Write a tagger as ONNX.")(export.export)
 
 
 def _show_version(wanted: bool) -> None:

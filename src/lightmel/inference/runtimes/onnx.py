@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checkpoint import Graph
+from ...checkpoint import FEATURES, WAVE, Graph
 from ...errors import ConfigError
 from ...frontends import build_arrays
 from .base import CPU_BATCH_SECONDS, Output
@@ -37,7 +37,7 @@ class OnnxRuntime:
 
     def __init__(self, graph: Graph, source: Path | None = None) -> None:
         self._session, self._takes, self._source = graph.session, graph.takes, source
-        self._frontend = build_arrays(graph.description.config) if graph.takes == "features" else None
+        self._frontend = build_arrays(graph.description.config) if graph.takes == FEATURES else None
         self.weights = graph.weights
         self.n_tags, self.embed_dim = (int(output.shape[1]) for output in graph.session.get_outputs())
 
@@ -60,9 +60,13 @@ class OnnxRuntime:
 
     def run(self, waves: NDArray[np.float32]) -> Output:
         """Return scores and embeddings of waves ``(batch, segment_samples)``."""
-        given = np.ascontiguousarray(waves) if self._frontend is None else self._frontend(waves)
+        return self.of_input(np.ascontiguousarray(waves) if self._frontend is None else self._frontend(waves))
+
+    def of_input(self, given: NDArray[np.float32]) -> Output:
+        """Return scores and embeddings of what the graph takes: features or waves."""
         found, embedding = self._session.run(None, {self._takes: given})
-        if self._takes == "wave":
-            return Output(found.astype(np.float64), embedding)
-        with np.errstate(all="ignore"):
-            return Output(1 / (1 + np.exp(-found.astype(np.float64))), embedding)
+        scores = found.astype(np.float64)
+        if self._takes != WAVE:
+            with np.errstate(all="ignore"):
+                scores = 1 / (1 + np.exp(-scores))
+        return Output(scores, embedding)
