@@ -85,7 +85,7 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
         options.add_external_initializers(list(tensors), values)
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except (*_refusals(), RuntimeError) as error:
+    except _refusals() as error:
         if ELSEWHERE.encode() in data and tensors is None:
             raise WeightsError(
                 f"{path} is a graph without weights, which belongs to a .safetensors file: load that."
@@ -132,7 +132,7 @@ def _refusals() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented")
-    return tuple(getattr(state, name) for name in (*names, "NoSuchFile", "RuntimeException"))
+    return RuntimeError, *(getattr(state, name) for name in (*names, "NoSuchFile", "RuntimeException"))
 
 
 def _first_line(error: Exception) -> str:

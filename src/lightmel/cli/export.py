@@ -32,10 +32,8 @@ def export(
     except LightmelError as error:
         show.failure("lightmel export", error)
         raise typer.Exit(1) from None
-    config = tagger.config
-    typer.echo(
-        f"{made.features}: {config.slug} features of {tagger.segment_seconds:g} s -> logits, embedding"
-    )
+    config, length = tagger.config, f"{tagger.segment_seconds:g} s"
+    typer.echo(f"{made.features}: {config.slug} features of {length} -> logits, embedding")
     typer.echo(f"{made.wave}: {tagger.segment_samples} samples at {config.sr} Hz -> scores, embedding")
     typer.echo(f"{made.golden}: what they give; their scores differ by at most {made.difference:.1g}")
     typer.echo(f"Try: lightmel tag song.mp3 --model {made.features}")
