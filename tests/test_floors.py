@@ -177,7 +177,10 @@ def test_what_a_library_never_does(path: Path) -> None:
         if isinstance(node, ast.ExceptHandler):
             broad = node.type is None or dotted(node.type) in ("Exception", "BaseException")
             again = any(isinstance(n, ast.Raise) and n.exc is None for n in node.body)
-            assert not broad or again, f"{path}:{node.lineno}: what is not expected must not be swallowed"
+            # `attempt` alone is there for it: one of many files, and the others go on.
+            assert not broad or again or module(path) == "_each", (
+                f"{path}:{node.lineno}: what is not expected must not be swallowed"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)

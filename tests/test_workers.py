@@ -127,7 +127,12 @@ def test_tasks_are_taken_as_they_can_be_done_and_not_all_at_once(work: Work) -> 
 
 def test_what_a_child_logs_comes_back_with_its_task(work: Work, caplog: pytest.LogCaptureFixture) -> None:
     done = do_all(work, [1, "log the first", "log the second", 2], 1)
-    assert [one.notes for one in done] == [(), ("look at the first",), ("look at the second",), ()]
+    assert [one.notes for one in done] == [
+        (),
+        ((logging.WARNING, "look at the first"),),
+        ((logging.WARNING, "look at the second"),),
+        (),
+    ]
     assert caplog.records == []  # it is for the caller to say
     with caplog.at_level(logging.WARNING, "lightmel"):
         here = do_all(work, ["log the third"], 0)

@@ -42,6 +42,10 @@ class StoppedError(TrainingError):
     """Work that was stopped before its end; what is done is kept where the message says."""
 
 
+class UnexpectedError(LightmelError):
+    """A bug of lightmel's that one of many files has met; others go on. Its cause is what was raised."""
+
+
 class UnknownModelError(LightmelError, LookupError):
     """A model name that nobody knows; the message suggests the nearest one."""
 

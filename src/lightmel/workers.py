@@ -70,12 +70,12 @@ class Work:
 
 @dataclass(frozen=True)
 class Done:
-    """The result of a task: answer and bytes, or how the child crashed; and warnings logged meanwhile."""
+    """The result of a task: answer and bytes, or how the child crashed; and what was logged meanwhile."""
 
     answer: Mapping[str, Any]
     data: bytes = b""
     crash: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[tuple[int, str], ...] = ()
 
 
 def cores() -> int:
@@ -189,7 +189,11 @@ class Child:
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # its end is noticed below
             if not self._ready:
-                order = {"function": self._work.function, "settings": self._work.settings}
+                order = {
+                    "function": self._work.function,
+                    "settings": self._work.settings,
+                    "debug": log.isEnabledFor(logging.DEBUG),
+                }
                 self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.write(json.dumps(task).encode() + b"\n")
             self._process.stdin.flush()
@@ -201,7 +205,7 @@ class Child:
             said = json.loads(header)
             data = self._process.stdout.read(said["bytes"])
             if len(data) == said["bytes"]:
-                return Done(said["answer"], data, notes=tuple(said["notes"]))
+                return Done(said["answer"], data, notes=tuple((level, text) for level, text in said["notes"]))
         return self._ended(task)
 
     @property
@@ -236,14 +240,14 @@ class Child:
 
 
 class _Notes(logging.Handler):
-    """Keeps warnings for the parent process, which shows them."""
+    """Keeps warnings, and all else where the parent process wants it, which shows them."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.kept: list[str] = []
+    def __init__(self, debug: bool) -> None:
+        super().__init__(logging.DEBUG if debug else logging.WARNING)
+        self.kept: list[tuple[int, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.kept.append(record.getMessage())
+        self.kept.append((record.levelno, self.format(record)))  # with its traceback, if it has one
 
 
 def main() -> None:
@@ -251,9 +255,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes Ctrl-C
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keeps what a C library prints out of the answers
-    notes = _Notes()
-    log.addHandler(notes)
     order = json.loads(sys.stdin.buffer.readline())
+    notes = _Notes(order["debug"])
+    log.addHandler(notes)
+    if order["debug"]:
+        log.setLevel(logging.DEBUG)
     handler = Work(order["function"], order["settings"], LightmelError).start()
     answers.write(_READY)
     answers.flush()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -116,8 +117,44 @@ def test_the_first_sample_that_is_not_finite_is_named(bad: float, kind: Callable
 
 def test_samples_too_large_for_float32() -> None:
     for wave in (np.full(100, 1e300), np.full((2, 100), 3e38, np.float32)):
-        with pytest.raises(AudioError, match="do not fit float32"):
+        with pytest.raises(AudioError, match="cannot be computed with"):
             audio.from_array(wave, 16_000, 16_000)
+
+
+def test_tensors_of_odd_kinds_are_the_sound_that_they_stand_for() -> None:
+    wave = torch.sin(torch.arange(1_600) / 10)
+    wanted = audio.from_array(wave, 16_000, 16_000)
+    for kind in (
+        wave.to_sparse(),
+        wave[None].to_sparse_csr(),
+        torch._neg_view(-wave),  # negated when it is looked at
+        torch.complex(wave, -wave).conj().imag,
+        wave.clone().requires_grad_(),
+        wave.double().to_sparse().requires_grad_(),
+    ):
+        np.testing.assert_array_equal(audio.from_array(kind, 16_000, 16_000), wanted)
+
+
+@pytest.mark.parametrize(
+    ("wave", "said"),
+    [
+        (
+            torch.zeros(9, device="meta"),
+            "A tensor on the device 'meta' has a shape, and no samples: give those.",
+        ),
+        (torch.zeros(9, dtype=torch.complex64).conj(), "A wave of complex64 is no sound: take the real part"),
+        (b"x" * 3_000_000, "3,000,000 bytes are no array: a file's go into io.BytesIO"),
+        (bytearray(3_000_000), "3,000,000 bytes are no array: a file's go into io.BytesIO"),
+        (io.BytesIO(b"RIFF"), "A BytesIO is no array: audio.load reads open files."),
+        ("x" * 3_000_000, "'xxx"),
+    ],
+    ids=["meta", "conjugated", "bytes", "bytearray", "open file", "path"],
+)
+def test_what_is_no_array_is_a_sentence(wave: object, said: str) -> None:
+    with pytest.raises(ShapeError) as refused:
+        audio.from_array(wave, 16_000, 16_000)
+    assert str(refused.value).startswith(said)
+    assert len(str(refused.value)) < 300
 
 
 def test_one_sample_of_an_array() -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import AudioError, ShapeError
 from ._decoders import mean_of_channels
-from ._read import MAX_SOURCE_SR, MIN_SOURCE_SR, Wave, rate_in_hz, resampled, too_short
+from ._read import LARGEST, MAX_SOURCE_SR, MIN_SOURCE_SR, Wave, rate_in_hz, resampled, too_short
 
 MAX_CHANNELS = 64
 _FULL_SCALE = {"int8": 2.0**7, "uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
@@ -59,8 +59,10 @@ def from_array(wave: Any, sr_in: int | None, sr: int) -> Wave:
             floats -= 128
         floats *= scale
     mono = mean_of_channels(floats)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"Samples up to {np.abs(array).max():.3g} do not fit float32: scale them to ±1.")
+    if not np.abs(mono).max() <= LARGEST:
+        raise AudioError(
+            f"Samples up to {np.abs(array).max():.3g} cannot be computed with: scale them to ±1."
+        )
     out = np.concatenate([np.empty(0, np.float32), *resampled([mono], sr_in, sr)])
     if not len(out):
         raise AudioError(too_short("The array", mono.size, sr_in, sr))
@@ -69,18 +71,22 @@ def from_array(wave: Any, sr_in: int | None, sr: int) -> Wave:
 
 def _as_numpy(wave: Any) -> npt.NDArray[Any]:
     """Return an array of a type that sound comes in; what has a ``detach`` is a tensor."""
-    if isinstance(wave, (str, bytes, os.PathLike)):
-        raise ShapeError(f"{wave!r} is no array: audio.load reads files.")
-    if hasattr(wave, "detach"):
-        wave = wave.detach().cpu()
-        try:
-            wave = wave.numpy()
-        except TypeError:  # bfloat16 has no counterpart in NumPy
-            wave = wave.float().numpy()
+    if isinstance(wave, (str, os.PathLike)):
+        raise ShapeError(f"{os.fspath(wave)[:200]!r} is no array: audio.load reads files.")
+    if isinstance(wave, (bytes, bytearray)):
+        raise ShapeError(
+            f"{len(wave):,} bytes are no array: a file's go into io.BytesIO and to audio.load, raw samples "
+            "through numpy.frombuffer, which is told their type."
+        )
+    if hasattr(wave, "read"):  # which may have a detach, too
+        raise ShapeError(f"A {type(wave).__name__} is no array: audio.load reads open files.")
+    if getattr(wave, "is_meta", False):
+        raise ShapeError("A tensor on the device 'meta' has a shape, and no samples: give those.")
     try:
-        array = np.asarray(wave)
-    except (TypeError, ValueError) as error:  # ragged lists
-        raise ShapeError(f"The wave is no regular array ({error}): give (samples,).") from None
+        array = np.asarray(_of_tensor(wave) if hasattr(wave, "detach") else wave)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, or tensors of an odd kind
+        why = " ".join(str(error).split())[:200]
+        raise ShapeError(f"The wave is no regular array ({why}): give (samples,).") from None
     if array.size and array.dtype.kind != "f" and array.dtype.name not in _FULL_SCALE:
         unscaled = "its full scale is not agreed on: give the type it was recorded in, int16 say, or floats"
         hint = {
@@ -92,6 +98,20 @@ def _as_numpy(wave: Any) -> npt.NDArray[Any]:
         raise ShapeError(
             f"A wave of {array.dtype} is no sound: {hint}. Floats, int8, int16, int32 and uint8 are."
         )
+    return array
+
+
+def _of_tensor(wave: Any) -> npt.NDArray[Any]:
+    """Return the numbers of a tensor of PyTorch, which this room does not import."""
+    wave = wave.detach()
+    if wave.is_quantized:
+        wave = wave.dequantize()
+    # What is sparse, or conjugated or negated when it is looked at, has no memory that NumPy could share.
+    wave = wave.to_dense().cpu().resolve_conj().resolve_neg()
+    try:
+        array: npt.NDArray[Any] = wave.numpy()
+    except TypeError:  # bfloat16 has no counterpart in NumPy
+        array = wave.float().numpy()
     return array
 
 

@@ -21,6 +21,8 @@ from ._rates import MAX_SR, MIN_SR
 Wave: TypeAlias = npt.NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 
+LARGEST = 1e35
+"""What follows, from resampling on, would overflow for larger samples."""
 MIN_SOURCE_SR, MAX_SOURCE_SR = 1_000, 768_000
 """Rates in Hz outside of which a rate is taken for a mistake (kHz for Hz, say)."""
 
@@ -133,6 +135,11 @@ def _finite(decoder: Decoder, first: int, most: int | None) -> Iterator[Wave]:
             raise AudioError(
                 f"{decoder.label}: NaN or infinite samples from {seconds:.3f} s on. Write the file anew "
                 "without them."
+            )
+        peak = max(float(block.max(initial=0)), -float(block.min(initial=0)))
+        if peak > LARGEST:
+            raise AudioError(
+                f"{decoder.label}: samples up to {peak:.3g} cannot be computed with: scale them to ±1."
             )
         yield block
         position += len(block)

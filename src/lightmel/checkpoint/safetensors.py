@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from .._files import write_whole
+from .._steady import steady
 from ..errors import ConfigError, LightmelError, WeightsError
 from ..models import TaggingNetwork, build
 from .description import KEY, Description, check_path, parse, read_header, to_document
@@ -28,6 +29,7 @@ _SMALL = 4096
 """As many numbers of one parameter stay float32 in any file."""
 
 
+@steady
 def save(
     path: str | os.PathLike[str],
     network: TaggingNetwork,
@@ -70,6 +72,7 @@ def save(
     write_whole(path, to_bytes(tensors, metadata={KEY: text}), WeightsError)
 
 
+@steady
 def read(path: str | os.PathLike[str]) -> tuple[TaggingNetwork, Description]:
     """Read a tagger: its network, in evaluation mode on the CPU, and its description.
 
@@ -98,6 +101,7 @@ def read(path: str | os.PathLike[str]) -> tuple[TaggingNetwork, Description]:
     return network.eval(), description
 
 
+@steady
 def weights_sha256(network: TaggingNetwork) -> str:
     """Return the SHA-256 over every stored tensor of a network: names, types, shapes, bytes.
 

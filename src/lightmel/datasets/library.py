@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import AudioError, DataError, MissingExtraError
+from .._each import attempt, reason
+from ..errors import AudioError, DataError, LightmelError, MissingExtraError
 from ..vocabularies import folded
 from .dataset import Dataset
 from .table import SHARES, Clips, dataset_of
@@ -101,10 +102,9 @@ def load_library(
     bare: list[str] = []
     for track in tracks:
         path = track.path.relative_to(place).as_posix()
-        try:
-            genres = split_genres(read(track.path))
-        except ValueError as error:
-            odd[path] = str(error)
+        genres = attempt(track.path, lambda file: split_genres(read(file)), track.path)
+        if isinstance(genres, LightmelError):
+            odd[path] = reason(genres, track.path)
             continue
         if genres:
             paths.append(path)
@@ -139,7 +139,7 @@ def split_genres(values: Sequence[str]) -> frozenset[str]:
 
     Raises
     ------
-    ValueError
+    DataError
         If they are too many or too long for genres; the message says which.
     """
     known = [value for value in values if folded(value) not in NO_GENRE]  # "n/a" is no "n" and "a"
@@ -147,9 +147,9 @@ def split_genres(values: Sequence[str]) -> frozenset[str]:
     found = dict.fromkeys(name for text in texts if (name := folded(text)) not in NO_GENRE)
     if len(found) > MOST_GENRES:
         some = ", ".join(list(found)[:3])
-        raise ValueError(f"its genre field holds {len(found)} genres, {some} among them")
+        raise DataError(f"its genre field holds {len(found)} genres, {some} among them")
     if long := [name for name in found if len(name) > LONGEST]:
-        raise ValueError(f"its genre field holds no genre, but {long[0][:LONGEST]!r}...")
+        raise DataError(f"its genre field holds no genre, but {long[0][:LONGEST]!r}...")
     return frozenset(found)
 
 
@@ -175,11 +175,11 @@ class _Reader:
         self._failures = mutagen.MutagenError, OSError, LookupError, ValueError
 
     def __call__(self, path: Path) -> list[str]:
-        """Return them, with the numbers of ID3v1 as words; `ValueError` where the file cannot be read."""
+        """Return them, with the numbers of ID3v1 as words; `AudioError` where the file cannot be read."""
         try:
             tags: Any = getattr(self._open(path), "tags", None)
         except self._failures as error:
-            raise ValueError(f"its fields cannot be read ({error})") from None
+            raise AudioError(f"its fields cannot be read ({error})") from None
         if tags is None:
             return []
         if hasattr(tags, "getall"):  # ID3

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from .. import audio
+from .._each import attempt
 from ..datasets import Track, hold_out
-from ..errors import AudioError
+from ..errors import AudioError, LightmelError
 from .config import DistillConfig
 
 log = logging.getLogger("lightmel")
@@ -82,19 +83,21 @@ def read_corpus(
 
     def versions(track: Track, seed: int) -> list[tuple[Wave, Wave]]:
         own = np.random.default_rng(seed)
-        try:
-            wave = audio.middle(track.path, sr, config.excerpt_seconds)
-        except AudioError as error:
-            log.warning("left out: %s", error)
-            return []
+        wave = audio.middle(track.path, sr, config.excerpt_seconds)
         speeds = np.exp(own.uniform(np.log(config.slowest), np.log(config.fastest), config.speeds))
         clean = [to_int16(wave), *(to_int16(audio.at_speed(wave, sr, float(speed))) for speed in speeds)]
         return [(c, audio.as_mp3(c, sr, own.choice(audio.MP3_LEVELS))) for c in clean]
 
+    def tried(track: Track, seed: int) -> list[tuple[Wave, Wave]] | LightmelError:
+        return attempt(track.path, versions, track, seed)
+
     with ThreadPoolExecutor(2) as pool:
         read = []
-        for done, found in enumerate(pool.map(versions, tracks, seeds), 1):
-            read += [found] if found else []
+        for done, found in enumerate(pool.map(tried, tracks, seeds), 1):
+            if isinstance(found, LightmelError):
+                log.warning("left out: %s", found)
+            else:
+                read.append(found)
             if progress is not None:
                 progress("reading", done, len(tracks))
     if not read:

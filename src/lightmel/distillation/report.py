@@ -6,14 +6,16 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
+from .._each import attempt
 from ..datasets import TRUE_SHARE, HumanAnnotations, Track, shares_of, whole_path
-from ..errors import AudioError
+from ..errors import AudioError, LightmelError
 from ..evaluation import correlation, roc_auc, shared_top
 from ..inference import Tagger
 from .corpus import to_int16
@@ -81,17 +83,23 @@ def compare_with_teacher(
     rows: dict[str, list[NDArray[np.float64]]] = {"s": [], "t": [], "s_mp3": [], "t_mp3": []}
     tags = [tag for tag in student.tags if tag in teacher.tags]
     sr = audio.mp3_rate(max(student.config.sr, teacher.config.sr))
-    for track in tracks:
-        try:
-            wave = audio.middle(track.path, sr, excerpt_seconds)
-        except AudioError as error:
-            log.warning("left out: %s", error)
-            continue
+
+    def scored(path: Path) -> dict[str, NDArray[np.float64]]:
+        wave = audio.middle(path, sr, excerpt_seconds)
         coded = audio.as_mp3(to_int16(wave), sr, audio.MP3_32K)
+        both = (("s", student), ("t", teacher))
+        return {who: _scores(tagger, wave, sr, tags) for who, tagger in both} | {
+            f"{who}_mp3": _scores(tagger, coded, sr, tags) for who, tagger in both
+        }
+
+    for track in tracks:
+        found = attempt(track.path, scored, track.path)
+        if isinstance(found, LightmelError):
+            log.warning("left out: %s", found)
+            continue
         kept.append(track)
-        for who, tagger in (("s", student), ("t", teacher)):
-            rows[who].append(_scores(tagger, wave, sr, tags))
-            rows[f"{who}_mp3"].append(_scores(tagger, coded, sr, tags))
+        for who, own_scores in found.items():
+            rows[who].append(own_scores)
     if not kept:
         raise AudioError("None of the held-out tracks could be read.")
     s, t, s_mp3, t_mp3 = (np.stack(rows[k]) for k in ("s", "t", "s_mp3", "t_mp3"))

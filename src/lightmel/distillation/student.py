@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from .. import audio
+from .._steady import steady
 from ..checkpoint import Description
 from ..datasets import Track, find_tracks
 from ..errors import ConfigError
@@ -136,6 +137,7 @@ class CorpusExamples:
         return torch.lerp(before, after, share).mean(dim=1)
 
 
+@steady
 def distill(
     teachers: Tagger | str | os.PathLike[str] | Sequence[Tagger | str | os.PathLike[str]],
     tracks: str | os.PathLike[str] | Sequence[Track],

@@ -101,7 +101,7 @@ def blend(
     """
     mean, spread = logits.mean(dim=0), logits.std(dim=0, correction=0)
     standard = (logits - mean) / spread.clamp(min=1e-6)
-    targets = torch.empty(len(logits), len(tags))
+    targets = torch.empty(len(logits), len(tags), dtype=torch.float32)
     for i, (by_name, by_concept) in enumerate(columns_of(teachers, tags, concept_share > 0)):
         share = concept_share if by_concept else 0.0
         mixed = (1 - share) * _mean_column(standard, by_name)
@@ -157,7 +157,9 @@ def of_waves(targets: torch.Tensor, windows: NDArray[np.void], share: float) -> 
     if not share:
         return targets
     wave = torch.from_numpy(windows["wave"].astype(np.int64))
-    sums = torch.zeros(int(wave.max()) + 1, targets.shape[1]).index_add_(0, wave, targets)
+    sums = torch.zeros(int(wave.max()) + 1, targets.shape[1], dtype=targets.dtype).index_add_(
+        0, wave, targets
+    )
     counts = torch.bincount(wave, minlength=len(sums)).clamp(min=1)
     return (1 - share) * targets + share * (sums / counts[:, None])[wave]
 

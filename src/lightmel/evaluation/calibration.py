@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from .. import audio
+from .._each import attempt, printable, reason
+from .._steady import steady
 from ..datasets import (
     TRUE_SHARE,
     HumanAnnotations,
@@ -31,7 +33,7 @@ from ..datasets import (
     tag_columns,
     whole_path,
 )
-from ..errors import AudioError, ConfigError, DataError
+from ..errors import AudioError, ConfigError, DataError, LightmelError
 from ..inference import LIMITS, NOT_MUSIC, SPEECH, Tagger, load, neighbours, sound_columns
 from ..models import TaggingNetwork
 from ..vocabularies import MUSIC, category, known_as
@@ -59,6 +61,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 DEFAULT_CALIBRATION = CalibrationConfig()
 
 
+@steady
 def calibrate(
     tagger: Tagger | Place,
     music: Place | Sequence[Track],
@@ -349,12 +352,13 @@ class _Read:
         rows: list[int] = []
         scores: list[NDArray[np.float64]] = []
         for row, track in enumerate(tracks):
-            try:
-                scores.append(self._scores(track.path))
+            found = attempt(track.path, self._scores, track.path)
+            if isinstance(found, LightmelError):
+                why = self.failed[str(track.path)] = reason(found, track.path)
+                log.warning("left out: %s: %s", printable(str(track.path)), why)
+            else:
+                scores.append(found)
                 rows.append(row)
-            except AudioError as error:
-                log.warning("left out: %s", error)
-                self.failed[str(track.path)] = str(error)
             if self.on_clip is not None:
                 self.on_clip(f"scoring {what}", row + 1, len(tracks))
         if not rows:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._steady import steady
 from ..checkpoint import weights_sha256
 from ..datasets import Dataset
 from ..errors import ConfigError, DataError, ShapeError
@@ -50,6 +51,7 @@ class ClipSet:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
+@steady
 def evaluate(
     tagger: Tagger | str | os.PathLike[str],
     data: Dataset,
@@ -128,6 +130,7 @@ def evaluate(
     )
 
 
+@steady
 def evaluate_examples(
     model: Tagger | TaggingNetwork,
     examples: FeatureExamples,

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .._steady import steady
 from ..features import FeatureExamples
 from ..models import TaggingNetwork
 
@@ -13,6 +14,7 @@ _SEGMENTS = 64
 """Segments in one pass of the network."""
 
 
+@steady
 @torch.inference_mode()
 def score_clips(network: TaggingNetwork, examples: FeatureExamples) -> NDArray[np.float64]:
     """Return the scores of whole clips, ``(clips, tags)``: means over the scores of their segments.

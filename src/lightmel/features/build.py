@@ -96,8 +96,8 @@ def build_store(
         work = Work("lightmel.features.worker:serve", settings_for(description), DataError)
         with Pool(work, n_workers) as pool:
             for (key, path), done in zip(todo.items(), pool.map(map(str, todo.values())), strict=True):
-                for note in done.notes:
-                    log.warning("%s", note)
+                for level, note in done.notes:
+                    log.log(level, "%s", note)
                 failed = _failure(done)
                 if failed is None:
                     store.add(key, done.answer["frames"], done.data, origins[key])
@@ -113,7 +113,7 @@ def _origin(path: Path) -> Origin | None:
     """Return size and modification time of a file, or None where there is no file."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return None
     return status.st_size, status.st_mtime_ns
 

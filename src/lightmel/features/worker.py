@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
-from ..errors import LightmelError, ShapeError
+from .._each import attempt, reason
+from .._steady import steady
+from ..errors import AudioError, LightmelError, ShapeError
 from ..frontends import build_frontend, known_kinds, make_known
 from ..workers import Handler
 from .journal import Description
@@ -35,23 +37,28 @@ def serve(settings: Mapping[str, Any]) -> Handler:
 class FeatureMaker:
     """Computes the clips of files for a store."""
 
+    @steady
     def __init__(self, description: Description) -> None:
         self._description = description
         self._layout = description.layout
         self._frontend = build_frontend(description.config)
 
+    @steady
     def clip(self, path: Path) -> tuple[dict[str, Any], bytes]:
         """Return the number of frames and the bytes of a file's clip, or the reason why there is none."""
-        try:
-            features = self._features(path)
-        except (LightmelError, OSError) as error:
-            return {"frames": 0, "failed": str(error).removeprefix(f"{path}: ")}, b""
+        made = attempt(path, self._packed, path)
+        if isinstance(made, LightmelError):
+            return {"frames": 0, "failed": reason(made, path)}, b""
+        frames, data = made
+        return {"frames": frames, "failed": None}, data
+
+    def _packed(self, path: Path) -> tuple[int, bytes]:
+        features = self._features(path)
         if not features.shape[1]:
-            return {"frames": 0, "failed": f"{self._description.config.slug} makes no frames of it."}, b""
+            raise AudioError(f"{self._description.config.slug} makes no frames of it.")
         if not np.isfinite(features).all():
-            why = "its samples are so large that the features are not finite: scale them to ±1."
-            return {"frames": 0, "failed": why}, b""
-        return {"frames": features.shape[1], "failed": None}, self._layout.pack(features)
+            raise AudioError("its samples are so large that the features are not finite: scale them to ±1.")
+        return features.shape[1], self._layout.pack(features)
 
     def _features(self, path: Path) -> NDArray[np.float32]:
         import torch

@@ -40,9 +40,11 @@ def _read(data: bytes, path: Path, record: PublicCheckpoint) -> State:
         if name in state and state[name].shape[:1] == (N_CLASSES,):  # else it does not fit, and is refused
             state[name] = state[name][kept].clone()
     bands = record.network["input_shape"][0]
-    state |= {f"input_norm.{leaf}": torch.zeros(bands) for leaf in ("bias", "running_mean")}
-    state["input_norm.running_var"] = torch.ones(bands)
-    state["input_norm.weight"] = torch.full((bands,), (1 + EPSILON) ** 0.5)
+    state |= {
+        f"input_norm.{leaf}": torch.zeros(bands, dtype=torch.float32) for leaf in ("bias", "running_mean")
+    }
+    state["input_norm.running_var"] = torch.ones(bands, dtype=torch.float32)
+    state["input_norm.weight"] = torch.full((bands,), (1 + EPSILON) ** 0.5, dtype=torch.float32)
     return state
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import hub
+from .._steady import steady
 from ..errors import ConfigError
 from .results import Tagging
 from .sources import Source
@@ -20,6 +21,18 @@ _locks: dict[tuple[str, str, str], threading.Lock] = {}
 _lock = threading.Lock()
 
 
+def _unlock() -> None:
+    """Let go, in a forked child, of what threads held that it does not have."""
+    global _lock
+    _lock = threading.Lock()
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
+
+
+@steady
 def load(
     name: str | os.PathLike[str] = "default", *, device: str = "auto", precision: str = "float32"
 ) -> Tagger:

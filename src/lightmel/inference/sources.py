@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
+from .._each import printable
 from ..errors import AudioError, ConfigError, ShapeError
 from .segments import Waves
 
@@ -22,6 +23,8 @@ _File: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Bi
 Source: TypeAlias = "_File | NDArray[Any] | torch.Tensor | Sequence[float]"
 """A path, the bytes of a file, an open binary file, or a wave ``(samples,)`` or ``(channels, samples)`` whose
 rate is given beside it."""
+_LONGEST = 4096
+"""Characters of a path, from which on it is none."""
 
 
 class Sound:
@@ -29,6 +32,8 @@ class Sound:
 
     Attributes
     ----------
+    label
+        What messages call it.
     rate
         Hz, of all that is read.
     source_rate
@@ -52,20 +57,22 @@ class Sound:
         self.rate, self.samples, self.peak = rate, 0, 0.0
         self._file: str | os.PathLike[str] | BinaryIO | None = None
         self._wave: Waves | None = None
+        self.label = named(source)
         if isinstance(source, (bytes, bytearray, memoryview)):
-            self._file, label = io.BytesIO(source), "A file's bytes"
+            self._file = io.BytesIO(source)
         elif isinstance(source, (str, os.PathLike)):
             self._file = Path(source)
-            label = str(self._file)
         elif hasattr(source, "read"):
-            self._file, label = source, "An open file"  # type: ignore[assignment]
+            self._file = source  # type: ignore[assignment]
         if self._file is None:
             _check_one_wave(source)
             self._wave = audio.from_array(source, sr, rate)
             self.source_rate = int(sr) if sr is not None else rate
             return
         if sr is not None:
-            raise ConfigError(f"{label} knows its own sample rate: sr is for arrays only.")
+            raw = isinstance(self._file, io.BytesIO)
+            hint = " Raw samples become one by numpy.frombuffer, which is told their type." if raw else ""
+            raise ConfigError(f"{self.label} knows its own sample rate: sr is for arrays only.{hint}")
         self.source_rate = audio.info(self._file).sr
 
     def blocks(self) -> Iterator[Waves]:
@@ -116,12 +123,26 @@ class Sound:
         return wave
 
 
+def named(source: Source) -> str:
+    """Return what messages call a source."""
+    if isinstance(source, (str, os.PathLike)):
+        text = printable(str(Path(source)))
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "A file's bytes"
+    return "An open file" if hasattr(source, "read") else "A wave"
+
+
 def _check_one_wave(source: object) -> None:
     """Refuse what can be neither an array nor a list of samples."""
-    if isinstance(source, (list, tuple)) and any(isinstance(item, (str, os.PathLike)) for item in source):
+    if isinstance(source, (list, tuple)) and any(_is_source(item) for item in source[:1]):
         raise ShapeError("This is several sources: tag_many takes these, tag takes one.")
     if not (isinstance(source, Sequence) or hasattr(source, "__array__") or hasattr(source, "detach")):
         raise ShapeError(
             f"A {type(source).__name__} is no sound: give a path, the bytes of a sound file, an open binary "
             "file, or a wave with its sample rate."
         )
+
+
+def _is_source(item: object) -> bool:
+    return isinstance(item, (str, os.PathLike, bytes, bytearray, memoryview)) or hasattr(item, "read")

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._each import attempt
+from .._steady import steady
 from ..checkpoint import Description
 from ..errors import AudioError, ConfigError, LightmelError, ShapeError, WeightsError
 from ..frontends import FrontendConfig
@@ -25,7 +27,7 @@ from .parts import NO_MUSIC, SHORTEST, Part, PartFinder
 from .results import Tagging, Taggram
 from .runtimes import Output, Runtime
 from .segments import Segment, cut
-from .sources import Sound, Source
+from .sources import Sound, Source, named
 
 if TYPE_CHECKING:
     import torch
@@ -93,6 +95,7 @@ class Tagger:
             )
 
     @classmethod
+    @steady
     def from_pretrained(
         cls,
         repo_or_name: str | os.PathLike[str],
@@ -290,6 +293,7 @@ class Tagger:
             self.save(file, dtype)
             hub.write_release(file, folder, repository=repository)
 
+    @steady
     def with_tags(self, tags: Sequence[str], generator: torch.Generator | None = None) -> Tagger:
         """Return a tagger with the same body and a fresh head for other tags; this one stays as it is.
 
@@ -318,6 +322,7 @@ class Tagger:
         )
         return Tagger(self.network.with_head(len(description.tags), generator), description)
 
+    @steady
     def tag(self, source: Source, sr: int | None = None, *, segments: Segments = "all") -> Tagging:
         """Tag one piece of sound.
 
@@ -351,7 +356,7 @@ class Tagger:
         adjoin = segments == "all"
         apart = max(self.segment_seconds, SHORTEST)  # others count each for itself, not with its neighbors
         finder = PartFinder(self.tags, self.description.thresholds, self.segment_seconds if adjoin else apart)
-        for batch, output in self._outputs(self._segments(sound, segments)):
+        for batch, output in self._outputs(sound, self._segments(sound, segments)):
             total += output.scores.sum(axis=0)
             for i, s in enumerate(batch):
                 start, seconds = s.start / self.config.sr, s.sounding / self.config.sr
@@ -365,6 +370,26 @@ class Tagger:
         padded = shortest < self.segment_samples
         return self._tagging(total / count, sound, padded, kind, parts if adjoin else ())
 
+    @overload
+    def tag_many(
+        self,
+        sources: Iterable[Source],
+        sr: int | None = None,
+        *,
+        segments: Segments = "all",
+        errors: Literal["raise"] = "raise",
+    ) -> Iterator[Tagging]: ...
+
+    @overload
+    def tag_many(
+        self,
+        sources: Iterable[Source],
+        sr: int | None = None,
+        *,
+        segments: Segments = "all",
+        errors: Literal["raise", "return"],
+    ) -> Iterator[Tagging | LightmelError]: ...
+
     def tag_many(
         self,
         sources: Iterable[Source],
@@ -376,7 +401,8 @@ class Tagger:
         """Yield the tagging of each source, in order and one at a time.
 
         Each source is scored by itself, so that neither its place nor its neighbours change its scores.
-        With ``errors="return"`` a source that cannot be tagged yields its error, and the rest go on.
+        With ``errors="return"`` a source that cannot be tagged yields its error, and the rest go on: whatever
+        was raised, which is an `UnexpectedError` where it is no other error of ours.
 
         Raises
         ------
@@ -395,13 +421,12 @@ class Tagger:
         self, sources: Iterable[Source], sr: int | None, segments: Segments, strict: bool
     ) -> Iterator[Tagging | LightmelError]:
         for source in sources:
-            try:
+            if strict:
                 yield self.tag(source, sr, segments=segments)
-            except LightmelError as error:
-                if strict:
-                    raise
-                yield error
+            else:
+                yield attempt(named(source), self.tag, source, sr, segments=segments)
 
+    @steady
     def taggram(self, source: Source, sr: int | None = None, *, hop: float | None = None) -> Taggram:
         """Return scores over time, a segment every `hop` seconds (back to back without one).
 
@@ -422,11 +447,12 @@ class Tagger:
             raise ConfigError(f"hop is the seconds from one segment to the next, above 0, not {hop!r}.")
         sound = Sound(source, sr, self.config.sr)
         times, parts = [], []
-        for batch, output in self._outputs(cut(sound.blocks(), self.segment_samples, step)):
+        for batch, output in self._outputs(sound, cut(sound.blocks(), self.segment_samples, step)):
             times += [(s.start, s.start + s.sounding) for s in batch]  # and let go of the waves
             parts.append(output.scores)
         return Taggram(self.tags, np.array(times) / self.config.sr, np.concatenate(parts))
 
+    @steady
     def embed(self, source: Source, sr: int | None = None) -> NDArray[np.float32]:
         """Return the mean over the segments of what the network's head sees, ``(embed_dim,)``.
 
@@ -437,12 +463,13 @@ class Tagger:
         """
         sound = Sound(source, sr, self.config.sr)
         total, count = np.zeros(self.runtime.embed_dim), 0
-        for batch, output in self._outputs(self._segments(sound, "all")):
+        for batch, output in self._outputs(sound, self._segments(sound, "all")):
             total += output.embedding.sum(axis=0, dtype=np.float64)
             count += len(batch)
         mean: NDArray[np.float32] = (total / count).astype(np.float32)
         return mean
 
+    @steady
     def embed_segments(self, source: Source, sr: int | None = None) -> NDArray[np.float32]:
         """Return what the network's head sees of each segment, ``(segments, embed_dim)``, back to back.
 
@@ -451,8 +478,9 @@ class Tagger:
         AudioError
             If the sound cannot be read or used.
         """
-        segments = self._segments(Sound(source, sr, self.config.sr), "all")
-        return np.concatenate([output.embedding for _, output in self._outputs(segments)])
+        sound = Sound(source, sr, self.config.sr)
+        outputs = self._outputs(sound, self._segments(sound, "all"))
+        return np.concatenate([output.embedding for _, output in outputs])
 
     def _segments(self, sound: Sound, segments: Segments) -> Iterator[Segment]:
         length = self.segment_samples
@@ -470,7 +498,7 @@ class Tagger:
             )
         return cut(sound.evenly(length, segments), length, length)
 
-    def _outputs(self, segments: Iterator[Segment]) -> Iterator[tuple[list[Segment], Output]]:
+    def _outputs(self, sound: Sound, segments: Iterator[Segment]) -> Iterator[tuple[list[Segment], Output]]:
         size = max(1, int(self.runtime.batch_seconds / self.segment_seconds))
         while batch := list(islice(segments, size)):
             output = self.runtime.run(np.stack([s.wave for s in batch]))
@@ -486,8 +514,8 @@ class Tagger:
                 if not np.isfinite(given).all():
                     peak = max(float(np.abs(s.wave).max()) for s in batch)
                     raise AudioError(
-                        f"{self.name} gives {what} that are not finite for samples up to {peak:.3g}"
-                        + (": scale them to ±1." if peak > _LOUDEST else ".")
+                        f"{sound.label}: {self.name} gives {what} that are not finite for samples up to "
+                        f"{peak:.3g}" + (": scale them to ±1." if peak > _LOUDEST else ".")
                     )
             yield batch, output
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import nn
 
+from .._steady import steady
 from ..errors import ConfigError, ShapeError
 
 EPS = 1e-5
@@ -86,6 +87,7 @@ class TaggingNetwork(nn.Module):
             if parameter.ndim == 4:
                 parameter.data = parameter.data.to(memory_format=memory_format)
 
+    @steady
     def with_head(self, n_tags: int, generator: torch.Generator | None = None) -> TaggingNetwork:
         """Return a copy with the same body and a fresh head for `n_tags` other tags.
 
@@ -95,8 +97,10 @@ class TaggingNetwork(nn.Module):
             raise ShapeError(f"A tagger needs at least one tag, not {n_tags}.")
         model = copy.deepcopy(self)
         model.n_tags = int(n_tags)
-        head = nn.Linear(self.embed_dim, model.n_tags, device="meta")  # elsewhere it would draw weights
-        model.head = head.to_empty(device=self.head.weight.device)
+        weight = self.head.weight
+        # Elsewhere than on "meta" it would draw weights.
+        head = nn.Linear(self.embed_dim, model.n_tags, device="meta", dtype=weight.dtype)
+        model.head = head.to_empty(device=weight.device)
         initialize(model.head, generator)
         return model
 
@@ -143,11 +147,17 @@ def check_eps(eps: float) -> None:
 def drawn(make: Callable[[], Network], generator: torch.Generator | None) -> Network:
     """Return the network that `make` builds, with weights that `generator` alone has drawn.
 
-    It is built without memory first: the layers' own initialization would draw from the global generator.
+    It is built without memory first: the layers' own initialization would draw from the global generator. It
+    lies on the default device, as any module, and has parameters that can learn, in float32, whatever else is
+    set.
     """
-    device = torch.get_default_device()
+    return _drawn(make, generator, torch.get_default_device())
+
+
+@steady
+def _drawn(make: Callable[[], Network], generator: torch.Generator | None, device: torch.device) -> Network:
     with torch.device("meta"):
-        model = make()
+        model = make().float()
     model.to_empty(device=device)
     for layer in model.modules():
         if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):

@@ -49,7 +49,7 @@ class WaveDomain:
 
     def __init__(self, sr: int) -> None:
         # The amplitude is smooth: drawn on a coarse grid and interpolated, it costs nothing.
-        self.frequencies = torch.linspace(0, sr / 2, 513)
+        self.frequencies = torch.linspace(0, sr / 2, 513, dtype=torch.float32)
 
     def response(self, amplitude: torch.Tensor) -> torch.Tensor:
         """Return the amplitude: it multiplies the spectrum."""
@@ -83,7 +83,7 @@ class MelDomain:
                 "augmentation (augment=False)."
             )
         self._log = config.log
-        self.frequencies = torch.tensor(config.band_edges()[1:-1])
+        self.frequencies = torch.tensor(config.band_edges()[1:-1], dtype=torch.float32)
 
     def response(self, amplitude: torch.Tensor) -> torch.Tensor:
         """Return the power: it multiplies that of the bands."""
@@ -95,7 +95,7 @@ class MelDomain:
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator)
+    return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float32)
 
 
 def _amplitude(decibel: torch.Tensor) -> torch.Tensor:
@@ -123,7 +123,9 @@ class Augmentation(nn.Module):
 
     def chosen(self, batch: int, generator: torch.Generator) -> torch.Tensor | None:
         """Draw which rows are changed, ``(batch, 1)``; None where all are, and nothing is drawn."""
-        return torch.rand((batch, 1), generator=generator) < self.p if self.p < 1 else None
+        return (
+            torch.rand((batch, 1), generator=generator, dtype=torch.float32) < self.p if self.p < 1 else None
+        )
 
     @property
     def identity(self) -> str:
@@ -149,7 +151,7 @@ class Filter(Augmentation):
         """Draw amplitudes ``(batch, bins)`` for the domain's frequencies; 1 where nothing is changed."""
         drawn = self.draw(batch, self.domain.frequencies, generator)
         chosen = self.chosen(batch, generator)
-        return drawn if chosen is None else torch.where(chosen, drawn, torch.ones(()))
+        return drawn if chosen is None else torch.where(chosen, drawn, 1.0)
 
     def forward(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return self.domain.filtered(x, self.domain.response(self.amplitude(len(x), generator)))
@@ -221,7 +223,7 @@ class Noise(Augmentation):
         chosen = self.chosen(len(x), generator)
         if chosen is not None:
             level = level * chosen
-        return x + level * torch.randn(x.shape, generator=generator)
+        return x + level * torch.randn(x.shape, generator=generator, dtype=x.dtype)
 
 
 class Chain(Augmentation):
@@ -237,7 +239,7 @@ class Chain(Augmentation):
                 for step in run:
                     x = step(x, generator)
                 continue
-            response = torch.ones(len(x), len(domain.frequencies))
+            response = torch.ones(len(x), len(domain.frequencies), dtype=x.dtype)
             for step in run:
                 assert isinstance(step, Filter)
                 response = response * domain.response(step.amplitude(len(x), generator))

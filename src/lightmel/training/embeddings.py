@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from .._each import attempt, reason
+from .._steady import steady
 from ..checkpoint import weights_sha256
 from ..datasets import Dataset
-from ..errors import AudioError, DataError
+from ..errors import AudioError, DataError, LightmelError
 from ..features import FeatureExamples, FeatureStore, nothing_readable
 from ..inference import Tagger
 from .config import Callbacks, ClassWeights
@@ -210,6 +212,7 @@ def fit_head(
     return torch.from_numpy(weights).float(), torch.from_numpy(biases).float()
 
 
+@steady
 @torch.inference_mode()
 def score_embeddings(
     found: Embeddings, keys: Sequence[str], weight: torch.Tensor, bias: torch.Tensor
@@ -288,11 +291,15 @@ def _compute(found: Embeddings, sources: Mapping[str, _Source], callbacks: Callb
     failed = found.failed()  # they are tried again: what they lacked may be there now
     todo = [key for key, source in sources.items() if key in failed or known.get(key) != source.origin]
     for done, key in enumerate(todo, len(sources) - len(todo) + 1):
-        try:
-            found.add(key, sources[key].origin, sources[key].embed())
-        except AudioError as error:
-            log.info("%s: %s", key, error)
-            found.add(key, sources[key].origin, str(error))
+        embedded = attempt(key, sources[key].embed)
+        if isinstance(embedded, DataError):  # of the store
+            raise embedded
+        if isinstance(embedded, LightmelError):
+            why = reason(embedded, key)
+            log.info("%s: %s", key, why)
+            found.add(key, sources[key].origin, why)
+        else:
+            found.add(key, sources[key].origin, embedded)
         callbacks.progress("computing embeddings", done, len(sources))
 
 

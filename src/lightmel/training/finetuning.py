@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .._steady import steady
 from ..datasets import Dataset
 from ..errors import ConfigError
 from ..features import FeatureStore, label_features
@@ -35,6 +36,7 @@ from .supervised import (
 from .trainer import Trainer
 
 
+@steady
 def finetune(
     base: Tagger | str | os.PathLike[str],
     data: Dataset,

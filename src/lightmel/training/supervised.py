@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from .._files import beside, write_whole
+from .._steady import steady
 from ..checkpoint import Description
 from ..datasets import Dataset
 from ..errors import ConfigError, DataError, StoppedError, TrainingError
@@ -91,6 +92,7 @@ class Trained:
             write_whole(beside(path, ".md"), table, TrainingError)
 
 
+@steady
 def train_tagger(
     data: Dataset,
     features: FeatureStore | None = None,

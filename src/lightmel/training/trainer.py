@@ -13,6 +13,7 @@ from typing import Generic, cast
 import torch
 
 from .._files import check_target
+from .._steady import steady
 from ..checkpoint import weights_sha256
 from ..errors import ConfigError, TrainingError
 from ..evaluation import rankable
@@ -76,6 +77,7 @@ class Trainer(Generic[Network]):
         """End a running `fit` after its step, with a checkpoint; a signal handler or a thread may call it."""
         self._stop.set()
 
+    @steady
     def fit(
         self,
         train: Examples,

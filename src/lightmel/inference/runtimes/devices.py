@@ -31,10 +31,13 @@ def resolve_device(name: str = "auto") -> str:
     Raises
     ------
     ConfigError
-        If it is no device, or this machine has none such; the message says which it has.
+        If it is no device, or this machine has none such, and the message says which it has; or if it is a
+        CUDA device, and this process was forked from one that had used CUDA.
     """
     if name == "auto":
-        return "cuda:0" if "cuda:0" in available_devices() else "cpu"
+        found = "cuda:0" if "cuda:0" in available_devices() else "cpu"
+        check_process(found)
+        return found
     match = _DEVICE.fullmatch(str(name))
     if match is None:
         words = ("auto", "cpu", "cuda", "cuda:1", "mps")
@@ -42,6 +45,8 @@ def resolve_device(name: str = "auto") -> str:
         raise ConfigError(f"device is one of {', '.join(words)}, not {name!r}.{hint}")
     kind, index = match["kind"], match["index"]
     there = available_devices()
+    if kind == "cuda" and "cuda:0" in there:
+        check_process(name)
     if kind == "cuda" and index is None:
         index = str(torch.cuda.current_device()) if "cuda:0" in there else "0"
     found = f"cuda:{index}" if kind == "cuda" else kind
@@ -51,6 +56,16 @@ def resolve_device(name: str = "auto") -> str:
             f"{'is' if len(there) == 1 else 'are'} {', '.join(there)}."
         )
     return found
+
+
+def check_process(device: str) -> None:
+    """Raise `ConfigError` where a device cannot be used: CUDA, after a fork of a process that has used it."""
+    if device.startswith("cuda") and torch.cuda._is_in_bad_fork():
+        raise ConfigError(
+            f"{device} cannot be used in this process, which was forked from one that had used CUDA: load "
+            "taggers after the fork and not before it, start processes with multiprocessing's 'spawn', or "
+            "take device='cpu'."
+        )
 
 
 def available_devices() -> tuple[str, ...]:

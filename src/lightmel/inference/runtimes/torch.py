@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..._steady import steady
 from ...checkpoint import weights_sha256
 from ...frontends import FrontendConfig, build_frontend
 from ...models import TaggingNetwork
@@ -40,6 +41,7 @@ class TorchRuntime:
         If there is no such device, or it does not have that precision.
     """
 
+    @steady
     def __init__(
         self,
         network: TaggingNetwork,
@@ -60,6 +62,7 @@ class TorchRuntime:
         self._frontend = build_frontend(config).to(self._torch_device)
 
     @property
+    @steady
     def network(self) -> TaggingNetwork:
         """A copy of the network on the processor, whose parameters may learn as the original's could."""
         network = copy.deepcopy(self._network).cpu()
@@ -72,12 +75,15 @@ class TorchRuntime:
         """Digest of the weights, as `lightmel.checkpoint.weights_sha256` gives it."""
         return weights_sha256(self._network)
 
+    @steady
     def run(self, waves: NDArray[np.float32]) -> Output:
         """Return scores and embeddings of waves ``(batch, segment_samples)``."""
+        devices.check_process(self.device)
         logits, embedding = self._forward(torch.from_numpy(waves))
         scores = logits.cpu().double().sigmoid()  # in this order: Apple's GPU has no float64
         return Output(scores.numpy(), embedding.float().cpu().numpy())
 
+    @steady
     def logits(self, waves: torch.Tensor) -> torch.Tensor:
         """Return the logits ``(batch, tags)`` of waves ``(batch, segment_samples)``: float32, on the CPU."""
         return self._forward(waves)[0].float().cpu()
