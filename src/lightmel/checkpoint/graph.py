@@ -81,8 +81,9 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = SILENT
     if tensors is not None:
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(t) for t in tensors.values()]
-        options.add_external_initializers(list(tensors), values)
+        wanted = [name for name in tensors if _has_tensor(data, name)]
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensors[name]) for name in wanted]
+        options.add_external_initializers(wanted, values)
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except _refusals() as error:
@@ -96,7 +97,9 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
     takes = found.get(INPUT_KEY, "")
     if takes not in (FEATURES, WAVE):
         raise WeightsError(f"{path} does not say what it takes: its metadata lacks {INPUT_KEY!r}.")
-    weights = found.get(WEIGHTS_KEY, "") if tensors is None else digest(tensors.items())
+    weights = found.get(WEIGHTS_KEY, "")
+    if tensors is not None and digest(tensors.items()) != weights:
+        raise WeightsError(f"{path} is the graph of other weights than those that it was given.")
     return Graph(session, description, network, takes, weights)
 
 
@@ -125,6 +128,15 @@ def digest(tensors: Iterable[tuple[str, NDArray[Any]]]) -> str:
         found.update(f"{name} torch.{tensor.dtype} {tensor.shape}\n".encode())
         found.update(np.ascontiguousarray(tensor).tobytes())
     return found.hexdigest()
+
+
+def _has_tensor(data: bytes, name: str) -> bool:
+    """Return whether a graph has a tensor of that name: onnxruntime refuses one that it has no place for.
+
+    In the bytes of a TensorProto its name is field 8, a text: 0x42, the length, the text.
+    """
+    text = name.encode()
+    return len(text) < 128 and b"\x42" + bytes([len(text)]) + text in data
 
 
 def _refusals() -> tuple[type[Exception], ...]:

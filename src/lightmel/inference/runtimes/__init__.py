@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..._lazy import lazily
 from .base import Output, Runtime
+from .choice import RuntimeName, has_cuda, wants_onnx
 
 if TYPE_CHECKING:
     from .devices import available_devices, check_precision, native_precisions, resolve_device
@@ -16,11 +17,14 @@ __all__ = [
     "OnnxRuntime",
     "Output",
     "Runtime",
+    "RuntimeName",
     "TorchRuntime",
     "available_devices",
     "check_precision",
+    "has_cuda",
     "native_precisions",
     "resolve_device",
+    "wants_onnx",
 ]
 
 __getattr__, __dir__ = lazily(
