@@ -72,5 +72,10 @@ def main() -> None:
         if end.code == 130:  # Ctrl-C: leave the shell's prompt on a line of its own
             typer.echo(err=True)
         raise
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        typer.echo("lightmel: this takes PyTorch, which is not installed: pip install torch", err=True)
+        sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
