@@ -252,9 +252,8 @@ def show(
     some = [e for cells in found.values() for e in cells[largest]]
     tests = [e.clips for e in some]
     seeds = len(some) // len(found)
-    print(
-        f"\nROC AUC, mean of {len(data.tags)} tags; {seeds} seeds, {min(tests)} to {max(tests)} test clips\n"
-    )
+    clips = " to ".join(str(n) for n in dict.fromkeys((min(tests), max(tests))))
+    print(f"\nROC AUC, mean of {len(data.tags)} tags; {seeds} seeds, {clips} test clips each\n")
     rows = [
         *((f"own tags of {name}", *(told(means(es)) for _ in counts)) for name, es in own.items()),
         *((how, *(told(means(cells[n])) for n in counts)) for how, cells in found.items()),

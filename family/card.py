@@ -71,6 +71,20 @@ def figures_table(result: dict[str, Any]) -> str:
     return markdown(("held-out clips", "figure"), rows)
 
 
+def tags_table(result: dict[str, Any], thresholds: Mapping[str, float]) -> str:
+    """Return each annotated tag's figures, the most frequent tag first."""
+    rows = [
+        (
+            tag,
+            str(own["true"]),
+            *(number(own[m]) for m in MEASURES),
+            f"{thresholds[tag]:.2f}" if thresholds else "",
+        )
+        for tag, own in sorted(result["human"]["per_tag"].items(), key=lambda item: -item[1]["true"])
+    ]
+    return markdown(("tag", "clips with it", *MEASURES.values(), "threshold"), rows)
+
+
 def card(path: Path, result: dict[str, Any]) -> str:
     """Return the card of the tagger at `path`."""
     d = read_description(path)
@@ -110,6 +124,10 @@ trained on; the recordings are in MagnaTagATune, from which teachers learned. It
 these clips (below), which moves the order of clips, on which ROC AUC and PR AUC rest, only slightly:
 
 {teachers_table(result)}
+
+Each tag, and how many of the {annotated["clips"]} clips people gave it; with few of them a figure is rough:
+
+{tags_table(result, dict(zip(d.tags, d.thresholds, strict=False)))}
 
 On {agreement["clips"]} clips that it was not trained on:
 
