@@ -6,11 +6,12 @@ import os
 import threading
 from pathlib import Path
 
-from .. import checkpoint, hub
+from .. import hub
 from .._steady import steady
-from ..errors import ConfigError, MissingExtraError
+from ..errors import ConfigError
+from .opening import choose, opened
 from .results import Tagging
-from .runtimes import OnnxRuntime, RuntimeName, wants_onnx
+from .runtimes import RuntimeName
 from .sources import Source
 from .tagger import Segments, Tagger
 
@@ -92,59 +93,8 @@ def load(
     with own:  # one place is read once; nobody waits for another's download
         held = _loaded.get(key)
         if held is None or held[0] != stamp:
-            held = _loaded[key] = stamp, read(hub.fetch(found), where, precision, onnx=onnx)
+            held = _loaded[key] = stamp, Tagger(*opened(hub.fetch(found), where, precision, onnx=onnx))
         return held[1]
-
-
-def choose(found: object, device: str, precision: str, runtime: str) -> tuple[str, bool]:
-    """Return where what `lightmel.hub.locate` found is to run, and whether ONNX Runtime is to run it.
-
-    Raises
-    ------
-    ConfigError, MissingExtraError
-        As `load`.
-    """
-    graph = hub.graph_of(found) if isinstance(found, Path) else None
-    if graph is not None and graph == found and runtime == "auto":
-        runtime = "onnx"  # it has no other
-    onnx = wants_onnx(runtime, device, precision, graph=graph is not None)
-    return ("cpu" if onnx else _torch_device(device, precision)), onnx
-
-
-def read(path: Path, device: str, precision: str, *, onnx: bool) -> Tagger:
-    """Return the tagger in a file, run by ONNX Runtime or by PyTorch."""
-    graph = hub.graph_of(path) if onnx else None
-    if graph is None:
-        try:
-            return Tagger(*hub.read_tagger(path), device=device, precision=precision)
-        except ModuleNotFoundError as error:
-            raise without_torch(error) from None
-    if graph == path:
-        found = checkpoint.read_graph(path)
-        return Tagger(OnnxRuntime(found), found.description)
-    found = checkpoint.read_graph(graph, checkpoint.read_tensors(path))
-    return Tagger(OnnxRuntime(found, source=path), checkpoint.read_description(path))
-
-
-def without_torch(error: ModuleNotFoundError) -> ModuleNotFoundError | MissingExtraError:
-    """Return the error to raise where a module is missing: for torch, with what to do."""
-    if error.name != "torch":
-        return error
-    return MissingExtraError(
-        "This takes PyTorch, which is not installed: pip install torch. Without it there are the taggers in "
-        "the package, and graphs that `lightmel export` has written elsewhere, on a processor."
-    )
-
-
-def _torch_device(device: str, precision: str) -> str:
-    try:
-        from .runtimes import check_precision, resolve_device
-
-        where = resolve_device(device)
-        check_precision(precision, where)
-    except ModuleNotFoundError as error:
-        raise without_torch(error) from None
-    return where
 
 
 def tag(
