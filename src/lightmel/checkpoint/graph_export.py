@@ -256,7 +256,7 @@ class _Scales:
         """Return the name of what is computed for an initializer; None where it is no such product."""
         filters = name.removesuffix("_bias").removesuffix(".bias").removesuffix(".weight") + ".weight"
         if filters not in self._own:
-            return None
+            return self._signed(value)
         own = self._own[filters]
         for norm, (_, scale) in self._norms.items():
             if len(scale) != len(own) or len(scale) != len(value):
@@ -267,6 +267,25 @@ class _Scales:
             shift = self._own[f"{norm}.bias"] - self._own[f"{norm}.running_mean"] * scale
             if name != filters and _close(bias * scale + shift, value):
                 return self._bias(filters, norm)
+        return None
+
+    def _signed(self, value: NDArray[Any]) -> str | None:
+        """Return filters whose sign is that of a normalisation's scale, under whatever name they go."""
+        for filters, own in self._own.items():
+            if own.shape != value.shape or value.ndim < 2:
+                continue
+            for norm in self._norms:
+                weight = self._own[f"{norm}.weight"]
+                axes = [-1, *[1] * (own.ndim - 1)]
+                if len(weight) == len(own) and np.array_equal(own * _sign(weight).reshape(axes), value):
+                    zero, minus, plus = (
+                        self._constant(f"number.{number:g}", np.array(number, np.float32))
+                        for number in (0, -1, 1)
+                    )
+                    below = self._node("Less", f"{norm}.weight", zero)
+                    shape = self._constant(f"axes.{own.ndim}", np.array(axes, np.int64))
+                    sign = self._node("Reshape", self._node("Where", below, minus, plus), shape)
+                    return self._node("Mul", filters, sign)
         return None
 
     def _filters(self, filters: str, norm: str, axes: int) -> str:
@@ -303,6 +322,10 @@ class _Scales:
         made = f"folded.{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [made], name=made))
         return made
+
+
+def _sign(weight: NDArray[Any]) -> NDArray[np.float32]:
+    return np.where(weight < 0, np.float32(-1), np.float32(1))
 
 
 def _close(one: NDArray[Any], other: NDArray[Any]) -> bool:
