@@ -191,6 +191,7 @@ def run_console(block: Block, folder: Path) -> None:
             assert same(shown, done.stdout), f"{command} printed\n{done.stdout}\ninstead of\n{shown}"
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")  # that page is about it
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_the_code_of_a_page_runs_and_shows_what_it_says(page: Path, desk: Path) -> None:
     namespace: dict[str, object] = {"__name__": "__main__"}

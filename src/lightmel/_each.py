@@ -65,7 +65,7 @@ def reason(error: Exception, name: str | os.PathLike[str]) -> str:
     given = os.fspath(name)
     plain = os.path.normpath(given) if given else given  # as a Path has it
     for one in (given, plain):
-        for called in (one, printable(one), one.encode("utf-8", "backslashreplace").decode()):
+        for called in (one, printable(one)):
             if called and text.startswith(f"{called}: "):
                 return text[len(called) + 2 :]
     return text

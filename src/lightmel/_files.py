@@ -22,6 +22,11 @@ def beside(path: str | os.PathLike[str], suffix: str) -> Path:
     return target.with_suffix(suffix) if target.suffix in own else target.with_name(target.name + suffix)
 
 
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path whose leading ``~`` is the home folder, if there is one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where there is none
+
+
 def is_folder(name: str | os.PathLike[str]) -> bool:
     """Return whether there is a folder of that name, which may be none that a file could have."""
     try:

@@ -7,7 +7,20 @@ from collections.abc import Iterable
 
 
 class LightmelError(Exception):
-    """Parent of every error that lightmel raises on purpose; its text names the way out."""
+    """Parent of every error that lightmel raises on purpose; its text names the way out.
+
+    Parameters
+    ----------
+    *args
+        The text.
+    names
+        Parameters that the text names by words of English, such as ``epochs``: the command line puts its
+        options in their place. Names with an underscore, and such as ``root=...``, it finds by itself.
+    """
+
+    def __init__(self, *args: object, names: Iterable[str] = ()) -> None:
+        super().__init__(*args)
+        self.names = tuple(names)
 
 
 class ConfigError(LightmelError, ValueError):

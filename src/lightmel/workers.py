@@ -35,7 +35,8 @@ Handler: TypeAlias = Callable[[Any], tuple[dict[str, Any], bytes]]
 
 _AHEAD = 4
 """Tasks of each child that may be done before their turn; their answers are held in memory."""
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""What is set for a process that is ours, so that it computes on one thread."""
 _PROGRAM = "from lightmel.workers import main; main()"
 _READY = b"ready\n"
 _CRASHES = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")}
@@ -166,7 +167,7 @@ class Child:
                     stderr=self._said,
                     env={
                         **os.environ,
-                        **_ONE_THREAD,
+                        **ONE_THREAD,
                         "PYTHONPATH": os.pathsep.join(paths),
                         "PYTHONSAFEPATH": "1",
                     },

@@ -61,6 +61,25 @@ def test_tensors_of_every_kind(tone: Tone) -> None:
     np.testing.assert_array_equal(audio.from_array(turned, 44_100, 16_000), expected)
 
 
+def test_tensors_that_are_not_what_lies_in_memory(tone: Tone) -> None:
+    wave = torch.tensor(tone(0.5)[:, 0])
+    expected = audio.from_array(wave, 16_000, 16_000)
+    negated = torch._neg_view(-wave)
+    assert negated.is_neg()
+    kinds = [negated, torch.complex(wave, -wave).conj().imag, wave.to_sparse()]
+    for tensor in kinds:
+        np.testing.assert_array_equal(audio.from_array(tensor, 16_000, 16_000), expected)
+    with pytest.raises(ShapeError, match="on the device 'meta' has a shape and no samples"):
+        audio.from_array(wave.to("meta"), 16_000, 16_000)
+
+
+def test_bytes_are_refused_in_a_sentence() -> None:
+    for data in (b"x" * 6_000_000, bytearray(6_000_000), memoryview(bytes(6_000_000))):
+        with pytest.raises(ShapeError, match=r"np\.frombuffer") as caught:
+            audio.from_array(data, 16_000, 16_000)
+        assert len(str(caught.value)) < 300
+
+
 def test_the_input_is_left_as_it_was(tone: Tone) -> None:
     wave = tone(0.1, channels=1)[:, 0]
     before = wave.copy()
@@ -126,7 +145,6 @@ def test_tensors_of_odd_kinds_are_the_sound_that_they_stand_for() -> None:
     wanted = audio.from_array(wave, 16_000, 16_000)
     for kind in (
         wave.to_sparse(),
-        wave[None].to_sparse_csr(),
         torch._neg_view(-wave),  # negated when it is looked at
         torch.complex(wave, -wave).conj().imag,
         wave.clone().requires_grad_(),

@@ -180,9 +180,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every opening of a file so far."""
     calls: list[str] = []
 
-    def counted(file: Any) -> Any:
+    def counted(file: Any, notes: Any) -> Any:
         calls.append(str(file))
-        return _excerpts_open(file)
+        return _excerpts_open(file, notes)
 
     _excerpts_open = _excerpts.open_decoder
     monkeypatch.setattr(_excerpts, "open_decoder", counted)

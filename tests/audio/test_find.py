@@ -42,3 +42,24 @@ def test_what_is_no_folder_is_refused(empty: bool, tmp_path: Path) -> None:
     for path in (file, tmp_path / "nowhere"):
         with pytest.raises(AudioError, match=r"no folder .*(song\.wav|nowhere)"):
             audio.find(path, empty=empty)
+
+
+def test_what_systems_leave_in_folders_is_no_music(tmp_path: Path) -> None:
+    music = tmp_path / ".music"  # a hidden folder that is named is searched
+    clutter = (
+        "._a.wav", ".b.wav", ".AppleDouble/a.wav", "@eaDir/a.wav/b.mp3", "@eaDir/d.wav", "c/@eaDir/a.mp3",
+        "__MACOSX/a.wav", "__MACOSX/c/._a.wav", "#recycle/a.mp3", "$RECYCLE.BIN/a.mp3", "lost+found/a.wav",
+        "System Volume Information/a.wav", ".Trash-1000/files/a.wav", "Thumbs.db", ".DS_Store",
+    )  # fmt: skip
+    kept = ("a.wav", "c/a.mp3", "c/_a.wav", "@home/a.wav", "c/a.b.wav")
+    for name in (*clutter, *kept):
+        (music / name).parent.mkdir(parents=True, exist_ok=True)
+        if not (music / name).is_dir():
+            (music / name).touch()
+    assert audio.find(music) == sorted(music / name for name in kept)
+    assert [audio.is_left_out(name) for name in ("@EADIR", "._x", "x._", "thumbs")] == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -12,6 +12,8 @@ import soundfile
 
 from lightmel import audio
 from lightmel.audio import _mp3 as mp3
+from lightmel.audio._layout import Layout, inspect
+from lightmel.audio._pieces import PiecesFile, Stretch
 
 Tone = Callable[..., np.ndarray]
 
@@ -50,12 +52,16 @@ def test_frames_are_counted_at_every_rate(sr: int, channels: int, tone: Tone) ->
     frame = mp3.parse_frame(data[:4])
     assert frame is not None
     assert frame.sr == sr
-    mend = mp3.find_mend(io.BytesIO(without_first_frame(data)))
-    assert mend is not None
+    bare = io.BytesIO(without_first_frame(data))
+    frames = mp3.find_frames(bare)
+    assert frames is not None
+    (run,) = frames.runs
     (count,) = struct.unpack_from(">I", data, 4 + frame.side_bytes + 8)
-    (found,) = struct.unpack_from(">I", mend.head, 4 + frame.side_bytes + 8)
-    assert found == count
-    assert mp3.find_mend(io.BytesIO(data)) is None  # its own count is right: nothing to mend
+    assert run.frames == count
+    head = mp3.playable(bare, run)[0]
+    assert isinstance(head, bytes)
+    assert struct.unpack_from(">I", head, 4 + frame.side_bytes + 8) == (count,)
+    assert inspect(io.BytesIO(data)) == Layout()  # its own count is right: libsndfile gets it as it is
 
 
 def test_a_file_without_a_count_is_read_to_its_end(tmp_path: Path, quiet_then_loud: np.ndarray) -> None:
@@ -114,8 +120,9 @@ def test_tags_at_both_ends_change_nothing(
     assert not caplog.text
 
 
-def test_a_mended_file_reads_as_one() -> None:
-    view = mp3.MendedFile(io.BytesIO(bytes(range(50))), mp3.Mend(b"HEAD", 10))
+def test_pieces_read_as_one_file() -> None:
+    pieces = [b"HEAD", Stretch(10, 30), b"", Stretch(40, 40), Stretch(30, 50)]
+    view = PiecesFile(io.BytesIO(bytes(range(60))), pieces)
     expected = b"HEAD" + bytes(range(10, 50))
     assert view.read() == expected
     assert view.seek(-3, io.SEEK_END) == len(expected) - 3
@@ -140,11 +147,11 @@ def test_a_mended_file_reads_as_one() -> None:
         b"\xff\xfb\x90\x44",
         b"\xff\xf1\x50\x80" * 200,
         b"\xff" * 500,
+        b"\xff\xfb\x00\x44" + bytes(2_000) + (b"\xff\xfb\x90\x44" + bytes(413)) * 5,  # a free bit rate
     ],
 )
-def test_what_is_no_mp3_file_is_not_mended(data: bytes) -> None:
-    mend = mp3.find_mend(io.BytesIO(data))
-    assert mend is None or data == b"\xff\xfb\x90\x44"
+def test_what_is_no_mp3_file_is_left_as_it_is(data: bytes) -> None:
+    assert mp3.find_frames(io.BytesIO(data)) is None
 
 
 @pytest.mark.parametrize(
@@ -174,10 +181,11 @@ def test_a_header() -> None:
         ("OGG", "OPUS"),
     ],
 )
-def test_files_of_other_formats_are_not_mended(kind: str, subtype: str) -> None:
+def test_files_of_other_formats_have_no_frames(kind: str, subtype: str) -> None:
     """Of noise, many hold what looks like a frame and ends where the file ends."""
     for seed in range(40):
         noise = np.random.default_rng(seed).uniform(-1, 1, 3_000 + 160 * seed)
         memory = io.BytesIO()
         soundfile.write(memory, noise, 48_000, format=kind, subtype=subtype)
-        assert mp3.find_mend(memory) is None
+        assert mp3.find_frames(memory) is None
+        assert inspect(memory) == Layout()

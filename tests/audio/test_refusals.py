@@ -13,7 +13,9 @@ import pytest
 import soundfile
 
 from lightmel import audio
-from lightmel.errors import AudioError, LightmelError, MissingExtraError
+from lightmel._each import printable
+from lightmel.audio import _decoders
+from lightmel.errors import AudioError, LightmelError
 
 Tone = Callable[..., np.ndarray]
 Write = Callable[..., Path]
@@ -77,11 +79,123 @@ def test_text_under_another_name(name: str, tmp_path: Path) -> None:
     refused(path, f"{name}: holds text, not sound")
 
 
-@pytest.mark.parametrize("name", ["noise.mp3", "noise", "noise.opus"])
-def test_bytes_that_are_no_sound(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["noise.mp3", "noise", "noise.opus", "noise.m4a", "noise.au", "noise.vox"])
+@pytest.mark.parametrize("seed", range(4))
+def test_bytes_that_are_no_sound(name: str, seed: int, tmp_path: Path) -> None:
     path = tmp_path / name
-    path.write_bytes(b"\x00\x01" + np.random.default_rng(1).bytes(20_000).replace(b"\xff", b"\x00"))
-    refused(path, f"{name}: is no sound that can be read", "libsndfile", "FFmpeg")
+    path.write_bytes(b"\x00\x01" + np.random.default_rng(seed).bytes(20_000 << seed))
+    refused(path, f"{name}: is no sound", "libsndfile")
+    with pytest.raises(AudioError) as caught:
+        audio.info(path)
+    assert "exist" not in str(caught.value)
+    refused(path.read_bytes(), "bytes>: is no sound", "libsndfile")
+
+
+@pytest.mark.parametrize(
+    "name", ["words.au", "words.snd", "words.vox", "words.gsm", "words.raw", "words.wav"]
+)
+@pytest.mark.parametrize("words", ["These are words.\n" * 300, ".snd is how such a file begins.\n" * 300])
+def test_text_is_not_decoded_as_raw_sound(name: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(words)
+    refused(path, f"{name}: holds text, not sound")
+
+
+# Names
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+@pytest.mark.parametrize("suffix", ["m4a", "wav", "mp3", "wma"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("04.23:50.{}", "pipe:0", "pipe:", "http:x.{}", "http://x.{}", "file:x.{}", "concat:a|b.{}", "-"),
+        *(
+            "data:,x.{}",
+            "fd:0",
+            "crypto:x.{}",
+            "subfile,,start,0,end,9,,:x.{}",
+            "a\nb.{}",
+            "a\tb.{}",
+            "%03d.{}",
+        ),
+        "caf\udce9.{}",
+    ],
+)
+def test_every_name_is_that_of_a_file(name: str, suffix: str, files: dict[str, Path], here: Path) -> None:
+    wanted = audio.load(files[suffix], 16_000)
+    path = Path(name.format(suffix))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.write_bytes(files[suffix].read_bytes())
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    np.testing.assert_array_equal(audio.load(str(path), 16_000), wanted)
+    np.testing.assert_array_equal(audio.load(here / path, 16_000), wanted)
+    assert audio.info(str(path)).path == printable(str(path))
+    path.write_bytes(b"")
+    refused(str(path), "is empty")  # on one line, whatever is in the name
+
+
+def test_a_link_that_leads_nowhere_names_where_to(here: Path) -> None:
+    link = here / "song.mp3"
+    try:
+        link.symlink_to("gone.mp3")
+    except OSError:
+        pytest.skip("no links here")
+    refused(link, "song.mp3: is a link to gone.mp3, and there is no such file.")
+    link.with_name("other.mp3").touch()
+    with pytest.raises(AudioError) as caught:
+        audio.load(link, 16_000)
+    assert "Did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "m4a"])
+def test_a_file_that_vanishes_is_missed_and_no_package(
+    suffix: str, files: dict[str, Path], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = here / f"song.{suffix}"
+    real = _decoders._inspected
+
+    def vanishing(*given: Any) -> Any:
+        layout = real(*given)
+        path.unlink()
+        return layout
+
+    monkeypatch.setattr(_decoders, "_inspected", vanishing)
+    path.write_bytes(files[suffix].read_bytes())
+    with pytest.raises(AudioError, match=rf"song\.{suffix}: no such file") as caught:
+        audio.load(path, 16_000)
+    assert "pip" not in str(caught.value)
+
+
+# What a file may not make FFmpeg open
+
+PLAYLISTS = {
+    "concat": b"ffconcat version 1.0\nfile '%s'\n",
+    "hls": b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:9\n#EXTINF:6,\n%s\n#EXT-X-ENDLIST\n",
+    "hls over http": b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:6,\nhttp://127.0.0.1:9%s\n#EXT-X-ENDLIST\n",
+    "sdp": b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=%s\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 49170 RTP/AVP 0\n",
+    "dash": b'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period>'
+    b'<AdaptationSet mimeType="audio/mp4"><Representation id="1" bandwidth="1"><BaseURL>%s</BaseURL>'
+    b"</Representation></AdaptationSet></Period></MPD>",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+def test_no_file_leads_to_another(kind: str, files: dict[str, Path], here: Path) -> None:
+    """What follows is no text, so that FFmpeg is asked."""
+    data = PLAYLISTS[kind] % os.fsencode(files["wav"]) + b"\n#\xff\xfe"
+    path = here / "list.m4a"
+    path.write_bytes(data)
+    refused(path, "list.m4a: is no sound that can be read", "FFmpeg")
+    refused(data, "is no sound that can be read", "FFmpeg")
 
 
 def test_a_picture_has_no_sound(tmp_path: Path) -> None:
@@ -128,20 +242,21 @@ def test_samples_that_are_not_finite(bad: float, tmp_path: Path, tone: Tone, wri
     assert np.isfinite(audio.load(huge, 16_000)).all()
 
 
-def test_without_pyav_the_extra_is_named(
+def test_pyav_is_imported_for_what_libsndfile_refuses_only(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    refused(files["m4a"], "tone.m4a", 'pip install "lightmel[ffmpeg]"', kind=MissingExtraError)
     assert len(audio.load(files["mp3"], 16_000)) == 96_000
     text = tmp_path / "text.mp3"
     text.write_text("no sound")
     refused(text, "holds text")
+    refused(tmp_path / "nothing.m4a", "no such file")
+    with pytest.raises(ImportError):
+        audio.load(files["m4a"], 16_000)
 
 
 def test_objects_that_are_no_files(files: dict[str, Path]) -> None:
     refused(np.zeros(16_000), "A ndarray is no file", "audio.from_array")
-    refused(files["wav"].read_bytes(), "A bytes is no file", "io.BytesIO")
     refused(None, "A NoneType is no file")
     refused(io.StringIO("text"), "gives text")
     reader, writer = os.pipe()

@@ -27,7 +27,8 @@ class FakeTagger:
     """For what the command line itself does; what it says about real sound is tested with real taggers."""
 
     name = "a-model"
-    description = SimpleNamespace(thresholds=())
+    device = "cpu"
+    description = SimpleNamespace(thresholds=(), exclusive=False)
 
     def __init__(self, answers: dict[str, Tagging | LightmelError]) -> None:
         self.answers = answers

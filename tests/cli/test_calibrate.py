@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 import lightmel
 from lightmel.checkpoint import read_description, weights_sha256
 from lightmel.cli import app
+from lightmel.errors import DataError
+from lightmel.evaluation import Evaluation
 
 SR = 16_000
 
@@ -111,7 +113,7 @@ def test_the_tagger_that_is_read_is_not_written(
         (["none.csv"], "There is no table"),
         ([".", "--annotations", "none.csv"], "There is no table"),
         (["labels.csv", "--min-positives", "7"], "no tag has 7 clips that are true and 7 that are false"),
-        (["labels.csv", "--min-positives", "0"], "min_positives is at least 1, not 0"),
+        (["labels.csv", "--min-positives", "0"], "--min-positives is at least 1, not 0"),
         ([".", "--not-music", "."], "small has no tag 'music'"),
         (["empty"], "empty"),
     ],
@@ -142,3 +144,23 @@ def test_a_tagger_that_is_none(runner: CliRunner, music: Path, tmp_path: Path) -
         result = runner.invoke(app, ["calibrate", name, str(music), "--out", str(tmp_path / "new")])
         assert result.exit_code == 1
         assert why in result.stderr
+
+
+def test_its_figures_are_an_evaluation(
+    runner: CliRunner, music: Path, small_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "new.safetensors"
+    command = ["calibrate", str(small_model), str(music / "groups.csv"), "--out", str(out)]
+    labels = ["--annotations", str(music / "labels.csv"), "--min-positives", "2"]
+    result = runner.invoke(app, [*command, *labels])
+    assert result.exit_code == 0, result.output
+    found = Evaluation.load(tmp_path / "new.json")
+    assert (found.dataset, found.positives) == ("labels.csv", {"guitar": 6, "drums": 4})
+    assert set(found.roc_auc) == {"guitar", "drums"}
+    assert found.clips == 12
+    assert "labels of other groups, 4 parts" in found.protocol
+    assert found.weights == weights_sha256(lightmel.load(out).network)
+    bare = runner.invoke(app, ["calibrate", str(small_model), str(music), "--out", str(tmp_path / "bare")])
+    assert bare.exit_code == 0, bare.output
+    with pytest.raises(DataError, match=r"bare\.json: It holds no evaluation"):
+        Evaluation.load(tmp_path / "bare.json")

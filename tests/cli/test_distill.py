@@ -19,6 +19,8 @@ import lightmel
 from lightmel.checkpoint import weights_sha256
 from lightmel.cli import app
 from lightmel.distillation import DISTILL_TRAINING, DistillConfig, MusicConfig
+from lightmel.errors import DataError
+from lightmel.evaluation import Evaluation
 from lightmel.training import Signature
 
 SR = 16_000
@@ -244,3 +246,39 @@ def test_ctrl_c_in_mid_training_says_how_to_go_on_and_the_same_command_does(
     assert runner.invoke(app, whole_command).exit_code == 0
     whole = lightmel.load(tmp_path / "whole.safetensors").network.state_dict()
     assert all(np.array_equal(resumed[k], whole[k]) for k in whole)
+
+
+def test_its_figures_are_an_evaluation_where_there_are_human_annotations(
+    runner: CliRunner, command: list[str], music: Path, tmp_path: Path
+) -> None:
+    lines = ["path,guitar,drums"] + [f"{music}/album{i // 2}/{i % 2}.wav,{i % 2},{i % 2}" for i in range(8)]
+    table = tmp_path / "people.csv"
+    table.write_text("\n".join(lines) + "\n")
+    more = ["--human-annotations", str(table), "--holdout", "0.75", "--batch-size", "2", "--epochs", "1"]
+    result = runner.invoke(app, [*command, *more])
+    assert result.exit_code == 0, result.output
+    found = Evaluation.load(tmp_path / "student.json")
+    assert (found.model, found.clips, found.positives["guitar"]) == ("student", 6, 3)
+    plain = json.loads((tmp_path / "student.json").read_text())
+    assert found.macro_roc_auc == pytest.approx(plain["report"]["roc_auc_student"], abs=1e-4)
+
+
+def test_another_tagger_is_not_replaced_unasked(
+    runner: CliRunner, command: list[str], tmp_path: Path
+) -> None:
+    quick = [*command, "--epochs", "1"]
+    out = tmp_path / "student.safetensors"
+    assert runner.invoke(app, quick).exit_code == 0
+    made = out.read_bytes()
+    with pytest.raises(DataError, match=r"student\.json: It holds no evaluation"):
+        Evaluation.load(tmp_path / "student.json")
+    for more in (["--seed", "5"], ["--version", "2"], ["--mixtures", "0.5"]):
+        result = runner.invoke(app, [*quick, *more])
+        assert result.exit_code == 1, result.output
+        assert "is there already: the tagger student 1" in re.sub(r"\s+", " ", result.output)
+        assert "--force" in result.output
+        assert out.read_bytes() == made
+    assert runner.invoke(app, quick).exit_code == 0, "the same again"
+    result = runner.invoke(app, [*quick, "--seed", "5", "--force"])
+    assert result.exit_code == 0, result.output
+    assert out.read_bytes() != made

@@ -74,7 +74,7 @@ def test_other_numbers_of_tracks_than_published_are_another_protocol(
 def test_unknown_subsets_and_splits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no subset 'genres'; there are .*'genre'"):
         load_jamendo(tmp_path, "genres")
-    with pytest.raises(DataError, match="splits 0 to 4, and no 5"):
+    with pytest.raises(DataError, match="fold is one of its splits, 0 to 4, not 5"):
         load_jamendo(tmp_path, "genre", 5)
     with pytest.raises(DataError, match=r"autotagging_genre-train\.tsv\.gz"):
         load_jamendo(tmp_path, "genre", 4)

@@ -91,7 +91,9 @@ def test_an_unknown_protocol_is_refused(root: Path) -> None:
 
 
 def test_missing_annotations_say_where_they_come_from(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"annotations_final\.csv\.gz in .* comes from http.*--annotations"):
+    with pytest.raises(
+        DataError, match=r"annotations_final\.csv\.gz in .* comes from http.*annotations=\.\.\."
+    ):
         load_magnatagatune(tmp_path)
 
 

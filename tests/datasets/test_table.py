@@ -98,6 +98,13 @@ def test_the_index_that_pandas_writes_is_no_tag(tmp_path: Path) -> None:
     assert load_table(table(tmp_path, text)).tags == ("rock",)
 
 
+def test_the_only_other_column_has_the_tags(tmp_path: Path) -> None:
+    text = "path,genre,split,group\na.wav,rock,train,x\nb.wav,pop,test,y\n"
+    assert clips(load_table(table(tmp_path, text))) == {"a.wav": {"rock"}, "b.wav": {"pop"}}
+    flags = table(tmp_path, "path,rock,split\na.wav,1,train\nb.wav,0,test\n")
+    assert clips(load_table(flags)) == {"a.wav": {"rock"}, "b.wav": set()}
+
+
 def test_columns_may_have_other_names(tmp_path: Path) -> None:
     text = "file,genre,part,artist\na.wav,rock,train,x\nb.wav,pop,dev,\n"
     found = load_table(
@@ -145,14 +152,15 @@ def test_other_columns_do_no_harm_beside_a_list(tmp_path: Path) -> None:
         (
             "path,rock,title\na,1,Hello\n",
             {},
-            r"line 2: the column 'title' holds 'Hello'.*--tag-columns.*--group-column",
+            r"line 2: the column 'title' holds 'Hello'.*tag_columns=.*group_column=",
         ),
         ("path,tags,split\na,x,tset\n", {}, r"line 2: 'tset' is no split; .*Did you mean 'test'"),
         ("path,tags,split\na,x,\n", {}, "line 2: '' is no split"),
         ("path,tags\na,x\nb,y\n", {}, "2 groups cannot be split into 3 parts"),
         ("path,tags\na,x\nb,y\nc,z\n", {"shares": (0.5, 0.2)}, "three numbers"),
         ("path,tags\na,x\nb,y\nc,z\n", {"shares": (0.5, 0.2, 0.2)}, "no shares that sum to 1"),
-        ("path,tags\na,x\n".encode("utf-16"), {}, "is not UTF-8"),
+        ("path,tags\na,ü\n".encode("latin-1"), {}, "is not UTF-8"),
+        ("path,tags\na,x\n".encode("utf-16")[:-1], {}, "is no whole UTF-16"),
     ],
 )
 def test_bad_tables_are_refused_with_what_to_do(
@@ -269,3 +277,144 @@ def test_folders_of_splits_are_not_taken_for_tags(tmp_path: Path) -> None:
 
 def test_labels_are_boolean_for_every_form(tmp_path: Path) -> None:
     assert load_table(table(tmp_path, WIDE)).train.labels.dtype == np.bool_
+
+
+# What people's programs write.
+
+
+@pytest.mark.parametrize(
+    ("cell", "tags"),
+    [
+        ("['rock', 'new age']", {"rock", "new age"}),
+        ('["rock", "new age"]', {"rock", "new age"}),
+        ("['rock' 'new age']", {"rock", "new age"}),  # NumPy's
+        ("['rock'\n 'new age']", {"rock", "new age"}),
+        ("array(['rock', 'new age'], dtype=object)", {"rock", "new age"}),
+        ("{'rock', 'new age'}", {"rock", "new age"}),
+        ("frozenset({'rock', 'new age'})", {"rock", "new age"}),
+        ("('rock',)", {"rock"}),
+        ("['rock']", {"rock"}),
+        ("[rock, new age]", {"rock", "new age"}),
+        ("[ 'drum, bass' ]", {"drum, bass"}),
+        ("[\"Rock 'n' Roll\", 'it\\'s']", {"Rock 'n' Roll", "it's"}),
+        ('["fl\\u00fbte", "\\ud83c\\udfb5"]', {"flûte", "\U0001f3b5"}),
+        ("['flu\u0302te']", {"flûte"}),
+        ("[None, 'rock', nan]", {"rock"}),
+        ("[1980, 1990]", {"1980", "1990"}),
+        ("rock;nan", {"rock"}),
+        ("rock;None", {"rock"}),
+        ("rock;none", {"rock", "none"}),
+        ("(live)", {"(live)"}),
+        ("rock [live]", {"rock [live]"}),
+        ("(What's the story)", {"(What's the story)"}),
+        ("rock | pop , new age;", {"rock", "pop", "new age"}),
+        *((cell, set()) for cell in ("[]", "['nan']", "[None]", "NaN", "None", "none", "null", "<NA>", "{}")),
+    ],
+)
+def test_a_cell_is_the_list_that_its_writer_meant(tmp_path: Path, cell: str, tags: set[str]) -> None:
+    text = '"{}"'.format(cell.replace('"', '""'))
+    found = load_table(table(tmp_path, f"path,tags,split\na.wav,{text},train\nb.wav,other,test\n"))
+    assert clips(found) == {"a.wav": tags, "b.wav": {"other"}}
+
+
+@pytest.mark.parametrize("cell", ["['rock', ['new age']]", "['rock'", '["rock]', "[['rock']]"])
+def test_a_list_that_is_cut_is_no_tag(tmp_path: Path, cell: str) -> None:
+    text = '"{}"'.format(cell.replace('"', '""'))
+    with pytest.raises(DataError, match=r"mine\.csv: .* begins as a list of Python or JSON, and is none"):
+        load_table(table(tmp_path, f"path,tags,split\na.wav,{text},train\n"))
+
+
+@pytest.mark.parametrize("nothing", ["NaN", "None", "<NA>", ""])
+def test_nothing_is_no_tag_no_group_and_no_flag(tmp_path: Path, nothing: str) -> None:
+    text = f"path,rock,group,split\na.wav,1,{nothing},train\nb.wav,{nothing},{nothing},train\n"
+    found = load_table(table(tmp_path, text))
+    assert clips(found) == {"a.wav": {"rock"}, "b.wav": set()}
+    assert found.train.groups == ("a.wav", "b.wav"), "clips of unknown groups are not one group"
+
+
+def test_two_forms_of_a_letter_are_one_tag(tmp_path: Path) -> None:
+    found = load_table(table(tmp_path, "path,tags,split\na,flu\u0302te,train\nb,fl\u00fbte,test\n"))
+    assert found.tags == ("flûte",)
+    wide = table(tmp_path, "path,flu\u0302te,split\na,1,train\nb,0,test\n")
+    assert load_table(wide, tag_columns=["fl\u00fbte"]).tags == ("flûte",)
+    for name in ("flu\u0302te", "fl\u00fbte", "harp"):
+        (tmp_path / "tags" / name).mkdir(parents=True)
+        for i in range(3):
+            (tmp_path / "tags" / name / f"{i}.wav").touch()
+    folder = load_table(tmp_path / "tags")
+    assert folder.tags == ("flûte", "harp")
+    assert all(file.is_file() for part in folder.splits for file in folder.files(part))
+    assert sum(map(bool, (own == {"flûte"} for own in clips(folder).values()))) == 6
+
+
+SPELLINGS = {
+    "a,Rock;ROCK,train\nb,rock,train\nc,rock;pop,test": (
+        ("pop", "rock"),
+        "'ROCK' (1) and 'Rock' (1) and 'rock' (2) as 'rock'",
+    ),
+    "a,Rock,train\nb,rock,train\nc,pop,test": (("Rock", "pop"), "'Rock' (1) and 'rock' (1) as 'Rock'"),
+    "a,new  age,train\nb,new age,train\nc,new age ,test": (
+        ("new age",),
+        "'new  age' (1) and 'new age' (2) as 'new age'",
+    ),
+    "a,hip-hop,train\nb,hip hop,train\nc,-1;1,test": (("-1", "1", "hip hop", "hip-hop"), ""),
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_tags_that_differ_in_case_or_spaces_are_one_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    tags, told = SPELLINGS[text]
+    with caplog.at_level(logging.WARNING, "lightmel"):
+        found = load_table(table(tmp_path, f"path,tags,split\n{text}\n"))
+    assert found.tags == tags
+    said = [r.getMessage() for r in caplog.records if "taken for one" in r.getMessage()]
+    start = f"{tmp_path / 'mine.csv'}: tags that differ in case or spaces only are taken for one"
+    assert said == ([f"{start}: {told}."] if told else [])
+
+
+def test_columns_and_folders_that_differ_in_case_are_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "lightmel"):
+        found = load_table(table(tmp_path, "path,Rock,rock,pop,split\na,1,0,1,train\nb,0,1,0,train\n"))
+    assert clips(found) == {"a": {"Rock", "pop"}, "b": {"Rock"}}
+    assert "'Rock' (1) and 'rock' (1) as 'Rock'" in caplog.text
+    for name in ("Rock/1.wav", "Rock/2.wav", "rock/1.wav", "pop/1.wav"):
+        (tmp_path / "music" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "music" / name).touch()
+    if len(list((tmp_path / "music").iterdir())) == 3:  # where names of files keep their case apart
+        folder = load_table(tmp_path / "music")
+        assert folder.tags == ("Rock", "pop")
+        assert {p for p, own in clips(folder).items() if "Rock" in own} == {
+            "Rock/1.wav", "Rock/2.wav", "rock/1.wav",
+        }  # fmt: skip
+
+
+CLUTTER = ("._1.wav", ".hidden.wav", ".AppleDouble/1.wav", "@eaDir/1.wav", "@eaDir/2.wav/x.mp3",
+           "__MACOSX/._1.wav", "__MACOSX/1.wav", ".Trash-1000/1.mp3", "$RECYCLE.BIN/1.wav", "Thumbs.db",
+           ".DS_Store", "desktop.ini")  # fmt: skip
+
+
+def test_clutter_in_folders_is_neither_tag_nor_clip(tmp_path: Path) -> None:
+    for name in ("rock/1.wav", "rock/2.wav", "pop/1.wav", "pop/2.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for place in (".", "rock", "rock/album"):
+        for name in CLUTTER:
+            (tmp_path / place / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / place / name).touch()
+    found = load_table(tmp_path)
+    assert found.tags == ("pop", "rock")
+    assert sorted(clips(found)) == ["pop/1.wav", "pop/2.wav", "rock/1.wav", "rock/2.wav"]
+
+
+def test_a_tilde_in_names_of_tables_and_folders_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    table(tmp_path, "path,tags,split\na.wav,x,train\n")
+    found = load_table("~/mine.csv", root="~/sound")
+    assert found.files("train") == [tmp_path / "sound" / "a.wav"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import binomtest
 
 from lightmel.errors import ConfigError, DataError, ShapeError
 from lightmel.evaluation import (
@@ -19,6 +20,7 @@ from lightmel.evaluation import (
     rankable,
     roc_auc,
     shared_top,
+    wilson,
 )
 from lightmel.evaluation.metrics import FALLBACK_THRESHOLD
 
@@ -367,3 +369,21 @@ def test_a_tag_of_every_clip_holds_for_every_clip() -> None:
 def test_one_clip_of_one_tag_is_enough_to_fit() -> None:
     assert fit_thresholds(np.array([[True]]), np.array([[0.4]])) == (0.2,)
     assert fit_thresholds(np.array([[False]]), np.array([[0.4]])) == (FALLBACK_THRESHOLD,)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "interval"),
+    [
+        (0, 10, (0.0, 0.2775)),
+        (10, 10, (0.7225, 1.0)),
+        (15, 20, (0.5313, 0.8881)),
+        (75, 100, (0.6569, 0.8245)),
+    ],
+)
+def test_wilsons_interval_is_the_published_one(
+    successes: int, trials: int, interval: tuple[float, float]
+) -> None:
+    found = wilson(successes, trials)
+    assert found == pytest.approx(interval, abs=1e-4)
+    oracle = binomtest(successes, trials).proportion_ci(method="wilson")
+    assert found == pytest.approx((oracle.low, oracle.high), abs=1e-9)

@@ -231,9 +231,15 @@ def test_files_that_cannot_be_read_are_listed_and_the_rest_go_on(tagger: Tagger,
     assert found.roc_auc["voice"] == pytest.approx(expected, abs=1e-12)
     assert "Could not be read: 2 files." in found.table()
     for path in data.files("test"):
-        path.unlink(missing_ok=True)
+        path.write_text("la la la")
     with pytest.raises(
         DataError, match=r"None of the files of test of songs \(clean\) can be read, the first"
+    ):
+        evaluate(tagger, data)
+    for path in data.files("test"):
+        path.unlink(missing_ok=True)
+    with pytest.raises(
+        DataError, match=r"None of the 12 sound files of songs is there: the first would be /"
     ):
         evaluate(tagger, data)
 

@@ -144,8 +144,27 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert hub.cache_folder() == tmp_path / "huggingface"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert hub.cache_folder() == tmp_path / ".cache" / "huggingface"
+
+
+def test_a_file_in_the_cache_that_cannot_be_read(
+    cache: Path, network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network(DATA)
+    kept = hub.fetch_public(RECORD)
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(WeightsError) as refused:
+        hub.fetch_public(RECORD)
+    assert str(refused.value) == (
+        f"{kept} is in the cache, and cannot be read (Permission denied): mend its permissions, delete it, "
+        "or let LIGHTMEL_CACHE name another folder."
+    )
 
 
 def test_the_cache_is_where_the_client_of_the_hub_has_it(tmp_path: Path) -> None:

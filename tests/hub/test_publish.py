@@ -441,6 +441,32 @@ def test_what_the_command_refuses(tiny: Callable[..., Any], tmp_path: Path) -> N
         assert not out.exists()
 
 
+def test_the_release_of_another_tagger_is_not_replaced_unasked(
+    tiny: Callable[..., Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "release"
+
+    def release(*more: str, **changes: Any) -> tuple[int, str]:
+        tiny(license="CC0-1.0", **changes).save(tmp_path / "mine.safetensors")
+        done = runner().invoke(app, ["release", str(tmp_path / "mine.safetensors"), "--out", str(out), *more])
+        return done.exit_code, " ".join(done.output.split())
+
+    assert release(name="one")[0] == 0
+    made = (out / "model.safetensors").read_bytes()
+    assert release(name="one")[0] == 0, "the same again"
+    assert release(name="one", version="2")[0] == 0, "a newer version of it"
+    assert release(name="one")[0] == 0
+    code, said = release(name="two")
+    assert code == 1
+    assert "holds the tagger one 1: name another folder, or say --force" in said
+    assert (out / "model.safetensors").read_bytes() == made
+    code, said = release(name="one", thresholds=(0.1, 0.2, 0.3))
+    assert code == 1
+    assert "another one of the same name and version" in said
+    assert release("--force", name="two")[0] == 0
+    assert (out / "model.safetensors").read_bytes() != made
+
+
 # Names of the family.
 
 

@@ -18,7 +18,7 @@ SR = 16_000
 Sound = Callable[..., np.ndarray]
 Tiny = Callable[..., Tagger]
 PLAIN: dict[str, Any] = {
-    "schema": 2,
+    "schema": 3,
     "tags": {"a": 0.75, "b": 0.5},
     "thresholds": {},
     "verified": {},
@@ -30,6 +30,7 @@ PLAIN: dict[str, Any] = {
     "notes": ["n"],
     "sound": "music",
     "parts": [{"kind": "speech", "start": 0.5, "end": 1.5}],
+    "exclusive": False,
     "categories": {"other": {"a": 0.75, "b": 0.5}},
 }
 
@@ -68,7 +69,7 @@ def test_a_tagging_goes_through_json_whole(sound: Sound, model: Tagger) -> None:
     assert set(data["categories"]) == {"instrument", "voice"}
     rest = {k: v for k, v in data.items() if k not in ("tags", "categories")}
     assert rest == {
-        "schema": 2,
+        "schema": 3,
         "thresholds": {},
         "verified": {},
         "seconds": 0.3,
@@ -79,6 +80,7 @@ def test_a_tagging_goes_through_json_whole(sound: Sound, model: Tagger) -> None:
         "notes": list(tagging.notes),
         "sound": "unknown",
         "parts": [],
+        "exclusive": False,
     }
     assert Tagging.from_dict(data) == tagging
 
@@ -116,14 +118,14 @@ def test_other_fields_of_a_line_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("schema", "hint"),
     [
-        (3, "a newer lightmel may read it"),
+        (4, "a newer lightmel may read it"),
         *((other, r"it is read from what Tagging.to_dict\(\) made") for other in (0, "1", None, True)),
     ],
 )
 def test_another_schema_is_refused(schema: object, hint: str) -> None:
-    with pytest.raises(DataError, match=f"no tagging of schema 2, but of {schema!r}: {hint}"):
+    with pytest.raises(DataError, match=f"no tagging of schema 3, but of {schema!r}: {hint}"):
         Tagging.from_dict({**PLAIN, "schema": schema})
-    assert inference.SCHEMA == PLAIN["schema"] == 2
+    assert inference.SCHEMA == PLAIN["schema"] == 3
 
 
 def test_lines_of_schema_1_are_still_read() -> None:
@@ -162,6 +164,18 @@ def test_a_tagging_that_is_damaged_is_refused(change: dict[str, Any], message: s
         Tagging.from_dict({**PLAIN, **change})
 
 
+def test_the_record_of_an_error_says_that_it_is_one() -> None:
+    record = {"path": "a.mp3", "schema": 3, "error": {"type": "AudioError", "message": "no such file."}}
+    with pytest.raises(DataError, match=r"no tagging, but the record of an error of 'a.mp3': no such file\."):
+        Tagging.from_dict(record)
+    with pytest.raises(DataError, match=r"the record of an error: None"):
+        Tagging.from_dict({"error": {}})
+
+
+def test_lines_of_schema_2_are_still_read() -> None:
+    assert Tagging.from_dict({**PLAIN, "schema": 2}) == Tagging.from_dict(PLAIN)
+
+
 def test_a_program_between_may_sort_the_keys() -> None:
     plain = {**PLAIN, "tags": {"a": 0.1, "b": 0.9, "c": 0.5}, "thresholds": {"b": 0.3, "c": 0.2, "a": 0.1}}
     found = Tagging.from_dict(json.loads(json.dumps(plain, sort_keys=True)))
@@ -170,7 +184,7 @@ def test_a_program_between_may_sort_the_keys() -> None:
 
 @pytest.mark.parametrize("what", [[], None, "text", 5])
 def test_what_is_no_mapping_is_no_tagging(what: object) -> None:
-    with pytest.raises(DataError, match="no tagging of schema 2, but of None"):
+    with pytest.raises(DataError, match="no tagging of schema 3, but of None"):
         Tagging.from_dict(what)  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ CLOSED.close()
         (b"\x00\x01\xfe" * 999, "<BytesIO>: is no sound that can be read"),
         (io.StringIO("words"), "<StringIO>: gives text: open it with mode 'rb'"),
         (Pipe(b"RIFF" * 99), "<Pipe>: cannot seek: read it into io.BytesIO first"),
-        (OnlyRead(), "A OnlyRead is no file: give a path or a binary file object"),
+        (OnlyRead(), "A OnlyRead is no file: give a path, the bytes of a file or a binary file object"),
         (CLOSED, r"<BytesIO>: cannot be read \(I/O operation on closed file"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
@@ -224,6 +225,36 @@ def test_a_part_of_a_file_is_that_slice_of_the_whole(
         assert scores_of(found, model.tags) == pytest.approx(wanted, abs=1e-4)
         assert found.seconds == samples / SR
         assert not found.padded
+
+
+# What is left out
+
+
+@pytest.mark.parametrize("segments", ["all", "center", 3])
+def test_what_is_left_out_is_in_the_notes(
+    model: Tagger, files: dict[str, Path], caplog: pytest.LogCaptureFixture, segments: Any
+) -> None:
+    data = files["mp3"].read_bytes()
+    page = b"<html>404 Not Found</html>" * 80
+    with caplog.at_level(logging.WARNING, "lightmel"):
+        found = model.tag(data[: len(data) // 2] + page + data[len(data) // 2 :], segments=segments)
+    (note,) = (n for n in found.notes if "left out" in n)
+    assert note.startswith("2,080 bytes that are no sound are left out at 3.")
+    assert note in found.to_dict()["notes"]
+    assert not caplog.text
+    assert not any("left out" in n for n in model.tag(data, segments=segments).notes)
+
+
+def test_what_gives_no_notes_logs_what_is_left_out(
+    model: Tagger, files: dict[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    data = files["mp3"].read_bytes()
+    torn = data[: len(data) // 2] + b"<html>404 Not Found</html>" * 80 + data[len(data) // 2 :]
+    for call in (model.taggram, model.embed, model.embed_segments):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "lightmel"):
+            call(torn)
+        assert "bytes that are no sound are left out" in caplog.text
 
 
 # Headers that lie

@@ -15,6 +15,7 @@ import torch
 from lightmel import audio
 from lightmel.errors import AudioError, ConfigError, LightmelError, ShapeError
 from lightmel.inference import Tagger, Tagging
+from lightmel.inference import tagger as tagger_module
 from lightmel.inference.runtimes import Output
 
 SR = 16_000
@@ -111,7 +112,7 @@ def test_block_sizes_do_not_matter_to_the_scores(
     wanted = model.tag(path)
     real = audio.stream
     for seconds in (0.013, 0.5, 60.0):
-        monkeypatch.setattr(audio, "stream", lambda p, sr, s=seconds: real(p, sr, block_seconds=s))
+        monkeypatch.setattr(audio, "stream", lambda p, sr, s=seconds, **how: real(p, sr, s, **how))
         assert model.tag(path) == wanted
 
 
@@ -375,3 +376,27 @@ def test_the_embedding_of_a_sound_is_the_mean_of_its_segments(sound: Sound, mode
     with torch.inference_mode():
         scores = model.network.head(torch.from_numpy(segments)).sigmoid().numpy()
     assert scores == pytest.approx(model.taggram(sound(60.2), SR).scores, abs=1e-6)
+
+
+@pytest.mark.parametrize("raised", [ZeroDivisionError("by us"), MemoryError()])
+def test_whatever_a_source_raises_is_returned_in_its_place(
+    model: Tagger, sound: Callable[..., np.ndarray], raised: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waves = [sound(1.0, seed) for seed in range(3)]
+    whole = tagger_module.cut
+    calls = iter(range(9))
+
+    def cut(*args: Any) -> Any:
+        if next(calls) == 1:
+            raise raised
+        return whole(*args)
+
+    monkeypatch.setattr(tagger_module, "cut", cut)
+    good, bad, last = model.tag_many(waves, SR, errors="return")
+    assert isinstance(good, Tagging)
+    assert isinstance(last, Tagging)
+    assert isinstance(bad, LightmelError)
+    assert bad.__cause__ is raised
+    calls = iter([1])
+    with pytest.raises(type(raised)):
+        list(model.tag_many(waves[:1], SR))

@@ -74,7 +74,8 @@ def test_without_validation_and_test_there_are_neither_thresholds_nor_figures(
     assert made.tagger.description.thresholds == ()
     assert made.evaluation is None
     made.save(tmp_path / "alone")
-    assert not (tmp_path / "alone.md").exists()
+    assert "Nothing: there were no test clips." in (tmp_path / "alone.md").read_text()
+    assert not (tmp_path / "alone.npz").exists()
     with pytest.raises(ConfigError, match="no thresholds of its own"):
         made.tagger.tag(data.files("train")[0]).above()
 

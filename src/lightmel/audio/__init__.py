@@ -1,12 +1,14 @@
 """Sound input: files, arrays and tensors become mono float32 at the rate that is asked for.
 
-libsndfile (soundfile) decodes .wav .flac .ogg .opus .mp3 .aiff; what it refuses goes to FFmpeg (PyAV, the
-extra ``ffmpeg``). Mono is the mean of the channels and the resampler is soxr HQ with either decoder.
+libsndfile (soundfile) decodes .wav .flac .ogg .opus .mp3 .aiff; what it refuses goes to FFmpeg (PyAV, which
+is imported then). Mono is the mean of the channels and the resampler is soxr HQ with either decoder.
 `load` is the concatenation of `stream`, so that long files and short ones take the same path.
 
-A file is as long as what decodes, whatever frame count or length in seconds its header gives. A file that is
-corrupt from some point on gives what decodes, and a warning in ``logging.getLogger("lightmel")``.
-libmpg123, inside libsndfile, may print notes on odd MP3 frames to stderr by itself.
+A file is as long as what decodes, whatever frame count or length in seconds its header gives. Recordings
+that lie behind one another in a file come one after another, at the highest of their rates. What does not
+decode is left out, or is silence where the file says how long it was; sentences on that go into the list
+``notes`` of the caller, or else into ``logging.getLogger("lightmel")`` as warnings. libmpg123, inside
+libsndfile, may print notes on odd MP3 frames to stderr by itself.
 
 Every function opens the file anew, so threads may call them at the same time.
 """
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from ._arrays import MAX_CHANNELS, from_array
     from ._encode import MP3_32K, MP3_LEVELS, as_mp3, at_speed, mp3_rate
     from ._excerpts import Excerpts, even_starts, excerpt, middle, middle_start, placed
-    from ._find import SUFFIXES, find
-    from ._read import AudioInfo, Source, Wave, info, load, stream
+    from ._find import SUFFIXES, find, is_left_out
+    from ._read import AudioInfo, Source, info, load, stream
+    from ._waves import Wave
 
 __all__ = [
     "MAX_CHANNELS",
@@ -43,6 +46,7 @@ __all__ = [
     "find",
     "from_array",
     "info",
+    "is_left_out",
     "load",
     "middle",
     "middle_start",
@@ -58,8 +62,9 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(
             ("Excerpts", "even_starts", "excerpt", "middle", "middle_start", "placed"), "_excerpts"
         ),
-        **dict.fromkeys(("SUFFIXES", "find"), "_find"),
-        **dict.fromkeys(("AudioInfo", "Source", "Wave", "info", "load", "stream"), "_read"),
+        **dict.fromkeys(("SUFFIXES", "find", "is_left_out"), "_find"),
+        **dict.fromkeys(("AudioInfo", "Source", "info", "load", "stream"), "_read"),
+        "Wave": "_waves",
         **dict.fromkeys(("MAX_CHANNELS", "from_array"), "_arrays"),
     },
 )

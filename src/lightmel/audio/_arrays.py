@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import AudioError, ShapeError
-from ._decoders import mean_of_channels
-from ._read import LARGEST, MAX_SOURCE_SR, MIN_SOURCE_SR, Wave, rate_in_hz, resampled, too_short
+from ._read import LARGEST, MAX_SOURCE_SR, MIN_SOURCE_SR, rate_in_hz, too_short
+from ._waves import Wave, mean_of_channels, resampled
 
 MAX_CHANNELS = 64
 _FULL_SCALE = {"int8": 2.0**7, "uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
@@ -73,10 +73,10 @@ def _as_numpy(wave: Any) -> npt.NDArray[Any]:
     """Return an array of a type that sound comes in; what has a ``detach`` is a tensor."""
     if isinstance(wave, (str, os.PathLike)):
         raise ShapeError(f"{os.fspath(wave)[:200]!r} is no array: audio.load reads files.")
-    if isinstance(wave, (bytes, bytearray)):
+    if isinstance(wave, (bytes, bytearray, memoryview)):
         raise ShapeError(
-            f"{len(wave):,} bytes are no array: a file's go into io.BytesIO and to audio.load, raw samples "
-            "through numpy.frombuffer, which is told their type."
+            f"{len(wave):,} bytes are no array: a file's go to audio.load, raw samples through "
+            "numpy.frombuffer, which is told their type."
         )
     if hasattr(wave, "read"):  # which may have a detach, too
         raise ShapeError(f"A {type(wave).__name__} is no array: audio.load reads open files.")

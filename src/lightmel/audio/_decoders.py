@@ -1,6 +1,6 @@
 """The decoders: mono float32 blocks at a file's own rate, from libsndfile or FFmpeg.
 
-They are internals of `lightmel.audio`. Both give the mean of the channels (FFmpeg's own downmix is louder
+They are internals of `lightmel.audio`. All give the mean of the channels (FFmpeg's own downmix is louder
 by the root of two) and what decodes, whatever frame count the header gives.
 """
 
@@ -9,27 +9,30 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
-import logging
 import os
 import stat
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
-from ..errors import AudioError, MissingExtraError, nearest
-from ._mp3 import Mend, MendedFile, find_mend
-from ._opus import first_page_back, is_opus
+from .._each import printable
+from ..errors import AudioError, nearest
+from ._ffmpeg import FFmpegDecoder
+from ._layout import Layout, Part, inspect, inspect_once
+from ._notes import Notes
+from ._pieces import PiecesFile
+from ._waves import CELL, Mixer, Wave, part_of, resampled
 
 _BLOCK = 131_072
 """Samples, all channels together, that are decoded at a time."""
 _MPEG1_SR = 32_000
-
-log = logging.getLogger("lightmel")
+_FLAC_BLOCK = 4_096
+_MOST_GAPS = 100
+_LEFT_OUT = 0.5
+"""Seconds by which headers are off without anything being wrong: encoders' padding."""
 
 
 class Decoder(Protocol):
@@ -48,7 +51,7 @@ class Decoder(Protocol):
     seeks: bool
     position: int
 
-    def blocks(self, first: int, most: int | None) -> Iterator[npt.NDArray[np.float32]]:
+    def blocks(self, first: int, most: int | None) -> Iterator[Wave]:
         """Yield mono blocks of at most `most` samples together, from sample `first` on.
 
         `position` counts what was decoded.
@@ -58,31 +61,70 @@ class Decoder(Protocol):
         """Let go of the file."""
 
 
-def open_decoder(file: Any) -> Decoder:
-    """Open `file` with libsndfile, or with FFmpeg where that refuses."""
+def open_decoder(file: Any, notes: Notes) -> Decoder:
+    """Open `file` with libsndfile, or with FFmpeg where that refuses, or its parts one by one."""
     label, target = checked(file)
     try:
-        opened = SndfileDecoder(label, target)
-        if opened.claimed != 0:
+        layout = _inspected(target)
+        for note in layout.notes:
+            notes.add(label, note)
+        if len(layout.parts) == 1:
+            return open_part(label, target, layout.parts[0], notes)
+        return ChainDecoder(label, target, layout, notes)
+    except (OSError, ValueError) as error:  # it may vanish at any time, or be closed
+        raise _unreadable(target, label, error) from None
+
+
+def open_part(label: str, target: Path | BinaryIO, part: Part, notes: Notes) -> Decoder:
+    """Open a part of a file with libsndfile, or with FFmpeg where that refuses."""
+    if part.refusal is not None:
+        return FFmpegDecoder(label, _bytes_of(target, part), part.refusal, notes)
+    try:
+        opened = SndfileDecoder(label, target, part, notes)
+        if opened.claimed != 0 and not opened.format.startswith("RAW "):
             return opened
         opened.close()
         refusal = "its header counts no samples"
     except soundfile.LibsndfileError as error:
         refusal = str(error.error_string).rstrip(".")
-    except _RefusedError as error:
-        refusal = str(error)
+        if "does not exist" in refusal:  # what it says of a file in which it finds no MP3 frames
+            refusal = "it finds nothing that it can play"
     except TypeError:  # soundfile's answer to a name that ends in .raw
         refusal = "headerless sound: rate and channels are not known"
+    else:
+        if opened.format.startswith("RAW "):  # guessed from the name alone
+            refusal = "no header that it knows"
     if _is_text(target):
         raise AudioError(f"{label}: holds text, not sound, whatever its name says.")
-    return FFmpegDecoder(label, target, refusal)
+    return FFmpegDecoder(label, _bytes_of(target, part), refusal, notes)
+
+
+def _bytes_of(target: Path | BinaryIO, part: Part) -> BinaryIO:
+    """Return a part as a file without a name; closing it closes what was opened here."""
+    own = target.open("rb") if isinstance(target, Path) else None
+    file = cast(BinaryIO, own or target)
+    view = PiecesFile.whole(file) if part.pieces is None else PiecesFile(file, part.pieces)
+    view.owned = own
+    return cast(BinaryIO, view)
+
+
+def _inspected(target: Path | BinaryIO) -> Layout:
+    if not isinstance(target, Path):
+        return inspect(target)
+    status = target.stat()
+    return inspect_once(target, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
 
 
 def checked(file: Any) -> tuple[str, Path | BinaryIO]:
     """Return what to call `file` in messages, and `file` itself if there is anything to read in it."""
+    if isinstance(file, (bytes, bytearray, memoryview)):
+        label, file = f"<{memoryview(file).nbytes:,} bytes>", io.BytesIO(file)
+        if not file.getbuffer().nbytes:
+            raise AudioError("<0 bytes>: there is nothing in it. Fetch or export it again.")
+        return label, file
     if isinstance(file, (str, os.PathLike)):
         path = Path(file)
-        label = str(path).encode("utf-8", "backslashreplace").decode()
+        label = printable(str(path))
         try:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
@@ -91,12 +133,8 @@ def checked(file: Any) -> tuple[str, Path | BinaryIO]:
                 raise AudioError(f"{label}: is no regular file. Save the sound in one.")
             with path.open("rb") as handle:
                 empty = not handle.read(1)
-        except (FileNotFoundError, NotADirectoryError):
-            raise AudioError(_missing(path, label)) from None
-        except PermissionError:
-            raise AudioError(f"{label}: may not be read by this user. Check its permissions.") from None
         except (OSError, ValueError) as error:
-            raise AudioError(f"{label}: cannot be opened ({error}).") from None
+            raise _unreadable(path, label, error) from None
         if empty:
             raise AudioError(f"{label}: is empty (0 bytes). Fetch or export it again.")
         return label, path
@@ -107,19 +145,25 @@ def checked(file: Any) -> tuple[str, Path | BinaryIO]:
             binary = seekable and isinstance(file.read(0), bytes)
             size = file.seek(0, io.SEEK_END) if binary else 0
         except (OSError, ValueError) as error:
-            raise AudioError(f"{label}: cannot be read ({error}).") from None
+            raise _unreadable(file, label, error) from None
         if binary and size:
             return label, file
         reason = "is empty (0 bytes)" if binary else "gives text: open it with mode 'rb'"
         raise AudioError(f"{label}: {reason if seekable else 'cannot seek: read it into io.BytesIO first'}.")
     raise AudioError(
-        f"A {type(file).__name__} is no file: give a path or a binary file object. Arrays and tensors go "
-        "through audio.from_array, with their sample rate; bytes go into io.BytesIO."
+        f"A {type(file).__name__} is no file: give a path, the bytes of a file or a binary file object. "
+        "Arrays and tensors go through audio.from_array, with their sample rate."
     )
 
 
-class _RefusedError(Exception):
-    """A file that libsndfile opens, but would not play to the end; the text is the reason."""
+def _unreadable(target: Path | BinaryIO, label: str, error: Exception) -> AudioError:
+    """Return what to say of a file that cannot be opened or read."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) and isinstance(target, Path):
+        return AudioError(_missing(target, label))
+    if isinstance(error, PermissionError):
+        return AudioError(f"{label}: may not be read by this user. Check its permissions.")
+    reason = getattr(error, "strerror", None) or error
+    return AudioError(f"{label}: cannot be {'opened' if isinstance(target, Path) else 'read'} ({reason}).")
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
@@ -134,42 +178,27 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has n
         return False
 
 
-def _inspect(file: BinaryIO) -> tuple[Mend | None, float | None]:
-    """Return how to mend an MP3 file's length, and where libsndfile would stop in an Opus file."""
-    return find_mend(file), first_page_back(file) if is_opus(file) else None
-
-
-@lru_cache(maxsize=256)
-def _inspect_once(path: Path, *_state: int) -> tuple[Mend | None, float | None]:
-    """Inspect a file anew only if its state has changed: excerpts are often many of one file."""
-    with path.open("rb") as file:
-        return _inspect(file)
-
-
 class SndfileDecoder:
-    """A file read by libsndfile."""
+    """A file, or a part of one, read by libsndfile."""
 
     decoder = "libsndfile"
-    seeks = True
 
-    def __init__(self, label: str, target: Path | BinaryIO) -> None:
+    def __init__(self, label: str, target: Path | BinaryIO, part: Part, notes: Notes) -> None:
         self.label = label
         self.position = 0
+        self.seeks = part.steady
+        self._notes = notes
+        self._own_header = part.pieces is None
         self._closing = contextlib.ExitStack()
         with self._closing:
-            binary = self._closing.enter_context(target.open("rb")) if isinstance(target, Path) else target
-            if isinstance(target, Path):
-                status = os.fstat(binary.fileno())
-                state = (status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
-                mend, stop = _inspect_once(target, *state)
-            else:
-                mend, stop = _inspect(binary)
-            if stop is not None:
-                raise _RefusedError(f"a time stamp goes back at {stop:.2f} s, where it stops")
-            self._source: Any = binary if mend is None else MendedFile(binary, mend)
-            if self._source is binary and isinstance(target, Path):
-                # Without a detour through Python for each read; bytes, for names that are not UTF-8.
-                self._source = str(target) if os.name == "nt" else os.fsencode(target)
+            self._source: Any = target
+            if part.pieces is not None:
+                self._source = self._closing.enter_context(contextlib.closing(_bytes_of(target, part)))
+            elif isinstance(target, Path):
+                # Without a detour through Python for each read; bytes, for names that are not UTF-8. A dash
+                # alone would stand for the standard input.
+                name = os.path.join(".", target) if str(target) == "-" else target  # noqa: PTH118
+                self._source = str(name) if os.name == "nt" else os.fsencode(name)
             self._file = self._closing.enter_context(self._open())
             self._closing = self._closing.pop_all()
         self.sr: int = self._file.samplerate
@@ -183,67 +212,145 @@ class SndfileDecoder:
             self._source.seek(0)
         return _Sequential(self._source)
 
+    def _reopen(self) -> None:
+        self._file.close()
+        self._file = self._closing.enter_context(self._open())
+
     def close(self) -> None:
         """Let go of the file."""
         self._closing.close()
 
-    def blocks(self, first: int, most: int | None) -> Iterator[npt.NDArray[np.float32]]:
+    def blocks(self, first: int, most: int | None) -> Iterator[Wave]:
         """Yield mono blocks of at most `most` samples together, from sample `first` on."""
-        drop = self._seek(first)
-        buffer = np.empty((max(1_024, _BLOCK // self.channels), self.channels), np.float32)
-        while most is None or self.position < first + most:
-            if most is not None:
-                buffer = buffer[: first + most - self.position]
-            buffer.fill(np.nan)  # what is still NaN after a failure was not decoded
+        begin = self._seek(first)
+        # To the end of a cell, so that as much of the last one is there as in a whole decode.
+        end = None if most is None else -(-(first + most) // CELL) * CELL
+        mixer = Mixer()
+        try:
+            yield from part_of(self._mixed(mixer, end), first - begin, most)
+        finally:
+            mixer.say(self._notes, self.label, self.sr if end is None else None)
+
+    def _mixed(self, mixer: Mixer, end: int | None) -> Iterator[Wave]:
+        """Yield mono blocks from where it is, up to `end`; none but the last begins or ends within a cell."""
+        size = max(1, _BLOCK // self.channels // CELL) * CELL
+        buffer = np.empty((size, self.channels), np.float32)
+        silence = gaps = 0
+        failed_at, some = -1, False
+        while end is None or self.position < end:
+            within = self.position % CELL
+            room = CELL - within if within else size
+            room = room if end is None else min(room, end - self.position)
             failure = None
-            try:
-                got = len(self._file.read(out=buffer))
-            except soundfile.LibsndfileError as error:
-                failure = error
-                blank = np.isnan(buffer).any(axis=1)
-                got = int(blank.argmax()) if blank.any() else len(buffer)
-            self.position += got
-            if got > drop:
-                yield mean_of_channels(buffer[drop:got].T)
-            drop = max(0, drop - got)
+            if silence:
+                wave: Wave = np.zeros(min(silence, room), np.float32)
+                silence -= len(wave)
+            else:
+                got, failure = self._read(buffer[:room])
+                wave = mixer.mix(buffer[:got].T)
+            self.position += len(wave)
+            some = some or len(wave) > 0
+            if len(wave):
+                yield wave
             if failure is not None:
-                reason = str(failure.error_string).rstrip(".")
-                if self.position == 0:
-                    raise AudioError(f"{self.label}: nothing in it decodes (libsndfile: {reason}).") from None
-                log.warning(
-                    "%s: cut short: libsndfile stops at %.2f s (%s); the sound up to there is used.",
-                    self.label,
-                    self.position / self.sr,
-                    reason,
-                )
-                return
-            if not got:
+                again, failed_at, gaps = failed_at == self.position, self.position, gaps + 1
+                resumed = self._resume(again) if gaps <= _MOST_GAPS else None
+                if resumed is None:
+                    self._say_where_it_stops(failure)
+                    return
+                silence = resumed - self.position
+                if silence:
+                    at = f"damaged at {self._seconds(self.position)}"
+                    self._say(
+                        f"{at}: {self._seconds(silence)} do not decode, and silence stands in their place"
+                    )
+            elif not len(wave):
                 break
         else:
             return
         if self.position == 0:
             raise AudioError(f"{self.label}: nothing in it decodes. Fetch or export it again.")
-        if self.claimed is not None and self.claimed - self.position > self.sr / 2:
-            log.warning(
-                "%s: cut short: its header gives %.2f s, %.2f s decode.",
-                self.label,
-                self.claimed / self.sr,
-                self.position / self.sr,
-            )
+        if some:  # else it was a place behind the end that was sought
+            self._say_what_is_missing()
+
+    def _read(self, buffer: Wave) -> tuple[int, str | None]:
+        """Fill `buffer`; return how many samples decoded, and why no more of them if it failed."""
+        buffer.fill(np.nan)  # what is still NaN after a failure was not decoded
+        try:
+            return len(self._file.read(out=buffer)), None
+        except soundfile.LibsndfileError as error:
+            undecoded = np.isnan(buffer).all(axis=1)
+            return int(np.argmax(undecoded)) if undecoded.any() else len(buffer), str(error.error_string)
+
+    def _say_where_it_stops(self, reason: str) -> None:
+        reason = reason.rstrip(".")
+        if self.position == 0:
+            raise AudioError(f"{self.label}: nothing in it decodes (libsndfile: {reason}).")
+        left = 0 if self.claimed is None else self.claimed - self.position
+        rest = f"{self._seconds(left)} behind that are" if left > 0 else "what comes behind that is"
+        stop = self._seconds(self.position)
+        self._say(f"cut short: libsndfile stops at {stop} ({reason}), and {rest} left out")
+
+    def _say_what_is_missing(self) -> None:
+        if self.claimed is None:
+            return
+        missing, there = self.claimed - self.position, self._seconds(self.position)
+        if not self.seeks and missing > 0:
+            self._say(f"{self._seconds(missing)} of it do not decode and are left out")
+        elif missing > _LEFT_OUT * self.sr and self._own_header:
+            self._say(f"cut short: its header gives {self._seconds(self.claimed)}, {there} decode")
+        elif missing > _LEFT_OUT * self.sr:
+            self._say(f"cut short: {there} of it decode")
+
+    def _say(self, note: str) -> None:
+        self._notes.add(self.label, note)
+
+    def _seconds(self, samples: int) -> str:
+        return f"{samples / self.sr:.2f} s"
+
+    def _resume(self, again: bool) -> int | None:
+        """Go to the first place behind a damaged frame of a FLAC file; None if there is none.
+
+        That is where it stopped, if something stands between two frames that are whole; but not `again`.
+        Its frames say where they belong, so that one that is sought comes out as in a whole decode: none is
+        moved by those that are left out before it.
+        """
+        if self._file.format != "FLAC" or self.claimed is None:
+            return None
+        if not again and self._sought(self.position):
+            return self.position
+        bad, step = self.position, 0
+        while True:
+            step = step + _FLAC_BLOCK if step < 16 * _FLAC_BLOCK else 2 * step
+            good = min(self.position + step, self.claimed - 1)
+            if good <= bad:
+                return None
+            if self._sought(good):
+                break
+            bad = good
+        while good - bad > 1:
+            between = (good + bad) // 2
+            good, bad = (between, bad) if self._sought(between) else (good, between)
+        return good if self._sought(good) else None
+
+    def _sought(self, place: int) -> bool:
+        try:
+            self._reopen()
+            return bool(self._file.seek(place) == place)
+        except soundfile.LibsndfileError:
+            return False
 
     def _seek(self, first: int) -> int:
-        """Go to before sample `first`; return how many samples to drop until it comes."""
-        goal = max(0, first - self._pre_roll())
-        if goal == 0:
-            return first
+        """Go to the beginning of a cell before sample `first`, and return where that is."""
+        goal = max(0, first // CELL * CELL - self._pre_roll()) // CELL * CELL
+        if goal == 0 or not self.seeks:
+            return 0
         with contextlib.suppress(soundfile.LibsndfileError):
             if self._file.seek(goal) == goal:
                 self.position = goal
-                return first - goal
-        # It cannot: decode all that comes before.
-        self._file.close()
-        self._file = self._closing.enter_context(self._open())
-        return first
+                return goal
+        self._reopen()  # it cannot: decode all that comes before
+        return 0
 
     def _pre_roll(self) -> int:
         """Return the samples a decoder needs before it gives what it gives in a whole decode."""
@@ -254,142 +361,70 @@ class SndfileDecoder:
         return 16_384 if self._file.format == "OGG" else 0
 
 
-class FFmpegDecoder:
-    """A file read by FFmpeg, from its beginning only: PTS are exact to the sample in few formats."""
+class ChainDecoder:
+    """Recordings that lie one behind the other in a file, each of its own rate and number of channels.
 
-    decoder = "ffmpeg"
+    All come at the highest of their rates, one after another from the first on.
+    """
+
     seeks = False
 
-    def __init__(self, label: str, target: Path | BinaryIO, refusal: str) -> None:
-        try:
-            import av
-        except ImportError:
-            raise MissingExtraError(
-                f"{label}: libsndfile does not read it ({refusal}). If it is sound, FFmpeg may: "
-                'pip install "lightmel[ffmpeg]"'
-            ) from None
+    def __init__(self, label: str, target: Path | BinaryIO, layout: Layout, notes: Notes) -> None:
         self.label, self.position = label, 0
-        self._failures = av.error.FFmpegError
-        if not isinstance(target, Path):
-            target.seek(0)
-        source = str(target) if isinstance(target, Path) else target
-        try:
-            self._container = cast(Any, av.open(source, metadata_errors="ignore"))
-        except self._failures as error:
-            raise AudioError(
-                f"{label}: is no sound that can be read (libsndfile: {refusal}; FFmpeg: {error.strerror})."
-            ) from None
-        try:
-            if not self._container.streams.audio:
-                raise AudioError(f"{label}: holds no sound (FFmpeg finds no audio stream in it).")
-            self._stream = self._container.streams.audio[0]
-            self._frames = self._decode()
-            self._first = next(self._frames, None)
-            if self._first is None:
-                raise AudioError(f"{label}: holds no samples that decode (libsndfile: {refusal}).")
-        except BaseException:
-            self._container.close()
-            raise
-        # A codec's parameters may be wrong until it has decoded (HE-AAC doubles its rate).
-        self.sr = int(self._first.sample_rate)
-        self.channels = len(self._first.layout.channels)
-        self.format = f"{self._container.format.name} {self._stream.codec_context.name}"
-        seconds = self._container.duration / 1e6 if self._container.duration else None
-        if self._stream.duration:
-            seconds = float(self._stream.duration * self._stream.time_base)
-        self.claimed = None if seconds is None else round(seconds * self.sr)
+        self._target, self._notes = target, notes
+        self._parts: list[Part] = []
+        sizes: list[tuple[int, int | None]] = []
+        first_error: AudioError | None = None
+        self.channels, self.format, self.decoder = 0, "", ""
+        for i, part in enumerate(layout.parts):
+            try:
+                with contextlib.closing(open_part(label, target, part, notes)) as opened:
+                    self._parts.append(part)
+                    sizes.append((opened.sr, opened.claimed))
+                    self.channels = max(self.channels, opened.channels)
+                    self.format = self.format or opened.format
+                    self.decoder = "ffmpeg" if "ffmpeg" in (self.decoder, opened.decoder) else "libsndfile"
+            except AudioError as error:
+                first_error = first_error or error
+                self._leave_out(i)
+        if not self._parts:
+            assert first_error is not None
+            raise first_error
+        self.sr = max(sr for sr, _ in sizes)
+        known = [round(count * self.sr / sr) for sr, count in sizes if count is not None]
+        self.claimed = sum(known) if len(known) == len(sizes) else None
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._container.close()
+        """Do nothing: parts are open while they are read."""
 
-    def blocks(self, first: int, most: int | None) -> Iterator[npt.NDArray[np.float32]]:
+    def blocks(self, first: int, most: int | None) -> Iterator[Wave]:
         """Yield mono blocks of at most `most` samples together, from sample `first` on."""
-        held: list[npt.NDArray[np.float32]] = []
-        count, drop = 0, first
-        frame = self._first
-        while frame is not None and (most is None or self.position < first + most):
-            if frame.sample_rate != self.sr:
-                log.warning(
-                    "%s: its rate changes from %d to %d Hz at %.2f s; the sound up to there is used.",
-                    self.label,
-                    self.sr,
-                    frame.sample_rate,
-                    self.position / self.sr,
-                )
-                break
-            self.position += frame.samples
-            if frame.samples > drop:
-                end = None if most is None else first + most - self.position + frame.samples
-                held.append(mean_of_channels(_planar(frame))[drop:end])
-                count += len(held[-1])
-            drop = max(0, drop - frame.samples)
-            if count * self.channels >= _BLOCK:
-                yield np.concatenate(held)
-                held, count = [], 0
-            frame = next(self._frames, None)
-        if held:
-            yield np.concatenate(held)
+        return part_of(self._all(), first, most)
 
-    def _decode(self) -> Iterator[Any]:
-        """Yield frames, leaving out packets that do not decode, as FFmpeg's own programs do."""
-        left_out, where = 0, 0
-        try:
-            for packet in self._container.demux(self._stream):
-                try:
-                    yield from packet.decode()
-                except self._failures:
-                    where = where if left_out else self.position
-                    left_out += 1
-        except self._failures as error:
-            log.warning(
-                "%s: cut short: FFmpeg stops after %d samples (%s); the sound up to there is used.",
-                self.label,
-                self.position,
-                error.strerror,
-            )
-        if left_out and self.position:
-            log.warning(
-                "%s: %d packets do not decode and are left out, the first at %.2f s.",
-                self.label,
-                left_out,
-                where / self.sr,
-            )
+    def _all(self) -> Iterator[Wave]:
+        for i, part in enumerate(self._parts):
+            try:
+                with contextlib.closing(open_part(self.label, self._target, part, self._notes)) as opened:
+                    for block in resampled(opened.blocks(0, None), opened.sr, self.sr):
+                        self.position += len(block)
+                        yield block
+            except AudioError:
+                self._leave_out(i)
+        if self.position == 0:
+            raise AudioError(f"{self.label}: nothing in it decodes. Fetch or export it again.")
 
-
-def mean_of_channels(channels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the mean over the first axis: by additions, ten times quicker than mean() on stereo.
-
-    What is not finite passes without a warning: the callers look for it and name its place.
-    """
-    mono: npt.NDArray[np.float32] = channels[0].copy()
-    with np.errstate(over="ignore", invalid="ignore"):
-        for channel in channels[1:]:
-            mono += channel
-        if len(channels) > 1:
-            mono /= np.float32(len(channels))
-    return mono
-
-
-def _planar(frame: Any) -> npt.NDArray[np.float32]:
-    """Return an FFmpeg frame as float32 of shape (channels, samples), full scale being 1."""
-    array = frame.to_ndarray()
-    if not frame.format.is_planar:
-        array = array.reshape(-1, len(frame.layout.channels)).T
-    with np.errstate(over="ignore"):
-        floats: npt.NDArray[np.float32] = array.astype(np.float32, copy=False)
-    if array.dtype.kind != "f":
-        half = np.float32(1 << (8 * array.dtype.itemsize - 1))
-        floats = (floats - half if array.dtype.kind == "u" else floats) / half
-    return floats
+    def _leave_out(self, index: int) -> None:
+        self._notes.add(self.label, f"recording {index + 1} in it does not decode and is left out")
 
 
 def _missing(path: Path, label: str) -> str:
+    if path.is_symlink():
+        return f"{label}: is a link to {printable(str(path.readlink()))}, and there is no such file."
     folder = path.parent
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names, not paths
     except OSError:
-        return f"{label}: no such file, nor a folder {folder}."
+        return f"{label}: no such file, nor a folder {printable(str(folder))}."
     return f"{label}: no such file.{nearest(path.name, names)}"
 
 

@@ -11,10 +11,13 @@ import numpy as np
 
 from ..errors import AudioError
 from ._decoders import open_decoder
-from ._read import Source, Wave, decoded, rate_in_hz, seconds_of, stream
+from ._notes import Notes
+from ._read import Source, blocks_of, decoded, rate_in_hz, seconds_of
+from ._waves import Wave
 
 _WARM_UP = 256
 """Samples, at the lower of both rates, after which what came before the excerpt has no effect in soxr HQ."""
+_BLOCK_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Excerpts:
     waves: Iterator[Wave]
 
 
-def excerpt(path: Source, sr: int, start: float, seconds: float) -> Wave:
+def excerpt(path: Source, sr: int, start: float, seconds: float, *, notes: list[str] | None = None) -> Wave:
     """Return ``load(path, sr)[round(start * sr):][:round(seconds * sr)]`` without decoding all before it.
 
     libsndfile seeks; FFmpeg's formats are decoded from their beginning, since their seeking is not exact
@@ -33,7 +36,7 @@ def excerpt(path: Source, sr: int, start: float, seconds: float) -> Wave:
 
     Parameters
     ----------
-    path, sr
+    path, sr, notes
         As in `stream`.
     start, seconds
         Where it begins and how long it is. It is shorter where the file ends first.
@@ -45,10 +48,10 @@ def excerpt(path: Source, sr: int, start: float, seconds: float) -> Wave:
     """
     sr = rate_in_hz(sr, "sr")
     begin = round(seconds_of(start, "start", zero=True) * sr)
-    return _cut(path, sr, begin, _length(sr, seconds))
+    return _cut(path, sr, begin, _length(sr, seconds), Notes(notes))
 
 
-def middle(path: Source, sr: int, seconds: float) -> Wave:
+def middle(path: Source, sr: int, seconds: float, *, notes: list[str] | None = None) -> Wave:
     """Return `seconds` from the middle of a file, or all of it where it is shorter, at `sr` Hz.
 
     The length is the header's if the sound goes on to there; otherwise the file is decoded to measure it.
@@ -60,7 +63,8 @@ def middle(path: Source, sr: int, seconds: float) -> Wave:
     """
     sr = rate_in_hz(sr, "sr")
     length = _length(sr, seconds)
-    return next(placed(path, sr, length, lambda samples: [middle_start(samples, length)]).waves)
+    found = placed(path, sr, length, lambda samples: [middle_start(samples, length)], notes=notes)
+    return next(found.waves)
 
 
 def middle_start(samples: int, length: int) -> int:
@@ -73,7 +77,14 @@ def even_starts(samples: int, length: int, count: int) -> list[int]:
     return [i * ((samples - length) // count) for i in range(count)]
 
 
-def placed(path: Source, sr: int, length: int, starts: Callable[[int], Sequence[int]]) -> Excerpts:
+def placed(
+    path: Source,
+    sr: int,
+    length: int,
+    starts: Callable[[int], Sequence[int]],
+    *,
+    notes: list[str] | None = None,
+) -> Excerpts:
     """Return excerpts of `length` samples from a file at `sr`, or all of it, once, where it is shorter.
 
     `starts` gives the rising places where they begin, from the number of samples that the file has. That
@@ -86,20 +97,21 @@ def placed(path: Source, sr: int, length: int, starts: Callable[[int], Sequence[
     AudioError
         As `stream`; some of it when the waves are read.
     """
-    with contextlib.closing(open_decoder(path)) as decoder:
+    said = Notes(notes)
+    with contextlib.closing(open_decoder(path, said)) as decoder:
         seeks = decoder.seeks
         samples = 0 if decoder.claimed is None else round(decoder.claimed * sr / decoder.sr)
-    if samples < length or not seeks or not _is_there(path, sr, samples - length, length):
+    if samples < length or not seeks or not _is_there(path, sr, samples - length, length, said):
         samples = 0
         held: list[Wave] = []
-        for block in stream(path, sr):
+        for block in blocks_of(path, sr, _BLOCK_SECONDS * sr, said):
             held = [*held, block] if samples < length else []  # short sound is the excerpt itself
             samples += len(block)
         if samples < length:
             return Excerpts(samples, iter([np.concatenate(held)]))
     if seeks:
-        return Excerpts(samples, (_cut(path, sr, start, length) for start in starts(samples)))
-    return Excerpts(samples, slices(stream(path, sr), length, starts(samples)))
+        return Excerpts(samples, (_cut(path, sr, start, length, said) for start in starts(samples)))
+    return Excerpts(samples, slices(blocks_of(path, sr, _BLOCK_SECONDS * sr, said), length, starts(samples)))
 
 
 def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterator[Wave]:
@@ -119,9 +131,9 @@ def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterat
         buffer, base = buffer[drop:], base + drop
 
 
-def _is_there(path: Source, sr: int, begin: int, length: int) -> bool:
+def _is_there(path: Source, sr: int, begin: int, length: int, notes: Notes) -> bool:
     try:
-        return len(_cut(path, sr, begin, length)) == length
+        return len(_cut(path, sr, begin, length, notes)) == length
     except AudioError:  # nothing there: the header's length is wrong, or the file cannot be read at all
         return False
 
@@ -133,9 +145,9 @@ def _length(sr: int, seconds: float) -> int:
     return length
 
 
-def _cut(path: Source, sr: int, begin: int, length: int) -> Wave:
+def _cut(path: Source, sr: int, begin: int, length: int, notes: Notes) -> Wave:
     """Return `length` samples from sample `begin` on, both at `sr`."""
-    with contextlib.closing(open_decoder(path)) as decoder:
+    with contextlib.closing(open_decoder(path, notes)) as decoder:
         # Both grids share a sample every `period` of the source: starting there keeps soxr's phase.
         common = math.gcd(decoder.sr, sr)
         period, out_period = decoder.sr // common, sr // common

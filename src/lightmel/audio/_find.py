@@ -5,14 +5,44 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .._files import at_home
 from ..errors import AudioError
 
-SUFFIXES = (".mp3", ".flac", ".ogg", ".opus", ".wav", ".aiff", ".aif", ".m4a")
+SUFFIXES = (
+    ".mp3",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".wav",
+    ".aiff",
+    ".aif",
+    ".m4a",
+    ".aac",
+    ".wma",
+    ".webm",
+)
 """The suffixes of sound files, in small or capital letters."""
+
+_CLUTTER = frozenset(
+    ("@eadir", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found", "system volume information")
+)
+"""Folders of file systems, network drives and archives, in small letters: what is in them is no music."""
+
+
+def is_left_out(name: str) -> bool:
+    """Return whether a file or folder of that name is left out where folders are searched.
+
+    Names that begin with a dot are: hidden files, macOS's ``._song.wav`` (AppleDouble: no sound, whatever its
+    suffix says), ``.Trash-1000``. So are folders such as ``@eaDir`` and ``__MACOSX``.
+    """
+    return name.startswith(".") or name.casefold() in _CLUTTER
 
 
 def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:
     """Return the sound files below `folder`, at any depth, sorted by their paths.
+
+    What `is_left_out` names is left out at any depth; the name of `folder` itself may be any.
 
     Parameters
     ----------
@@ -26,8 +56,13 @@ def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:
     AudioError
         If there are none, unless it may be `empty`; if there is no such folder.
     """
-    root = Path(folder)
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    root = at_home(folder)
+    paths = []
+    for place, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not is_left_out(name)]
+        found = (Path(place, name) for name in files if not is_left_out(name))
+        paths += [path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()]
+    paths.sort()
     if not root.is_dir():
         raise AudioError(f"There is no folder {root}.")
     if not paths and not empty:

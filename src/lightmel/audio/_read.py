@@ -6,20 +6,19 @@ import contextlib
 import math
 import operator
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-import soxr
 
 from ..errors import AudioError
 from ._decoders import Decoder, checked, open_decoder
+from ._notes import Notes
 from ._rates import MAX_SR, MIN_SR
+from ._waves import Wave, resampled
 
-Wave: TypeAlias = npt.NDArray[np.float32]
-Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
 LARGEST = 1e35
 """What follows, from resampling on, would overflow for larger samples."""
@@ -43,34 +42,43 @@ class AudioInfo:
     decoder: str
 
 
-def info(path: Source) -> AudioInfo:
+def info(path: Source, *, notes: list[str] | None = None) -> AudioInfo:
     """Return what the header of a sound file gives: rate, channels, length, format.
+
+    Parameters
+    ----------
+    path, notes
+        As in `stream`.
 
     Raises
     ------
     AudioError
         If the file cannot be read as sound; the message gives the reason, and what to do.
-    MissingExtraError
-        If only FFmpeg may read it and PyAV is not installed.
     """
-    with contextlib.closing(open_decoder(path)) as decoder:
+    with contextlib.closing(open_decoder(path, Notes(notes))) as decoder:
         seconds = math.nan if decoder.claimed is None else decoder.claimed / decoder.sr
         return AudioInfo(
             decoder.label, decoder.sr, decoder.channels, seconds, decoder.format, decoder.decoder
         )
 
 
-def stream(path: Source, sr: int, block_seconds: float = 10.0) -> Iterator[Wave]:
+def stream(
+    path: Source, sr: int, block_seconds: float = 10.0, *, notes: list[str] | None = None
+) -> Iterator[Wave]:
     """Yield the sound of a file in blocks, in memory that does not grow with the file.
 
     Parameters
     ----------
     path
-        A file, or a binary file object that can seek (it is read from its first byte, and stays open).
+        A file, its bytes, or a binary file object that can seek (it is read from its first byte, and stays
+        open).
     sr
         Rate of the result in Hz, 2,000 to 192,000.
     block_seconds
         Length of a block. Every block but the last has this length; none is empty.
+    notes
+        A list to which sentences on what is left out of the file, or is not as it was, are added, each once.
+        Without one they are warnings in the log.
 
     Yields
     ------
@@ -82,25 +90,23 @@ def stream(path: Source, sr: int, block_seconds: float = 10.0) -> Iterator[Wave]
         If the file cannot be read as sound, is too short for a single sample at `sr`, or holds samples
         that are not finite (the message gives the time). A file that is not there raises at the call,
         the rest with the block it concerns.
-    MissingExtraError
-        If only FFmpeg may read it and PyAV is not installed.
     """
     sr = rate_in_hz(sr, "sr")
     size = round(seconds_of(block_seconds, "block_seconds") * sr)
     if size < 1:
         raise AudioError(f"block_seconds={block_seconds!r} is less than one sample at {sr} Hz.")
     checked(path)
-    return _stream(path, sr, size)
+    return blocks_of(path, sr, size, Notes(notes))
 
 
-def load(path: Source, sr: int) -> Wave:
+def load(path: Source, sr: int, *, notes: list[str] | None = None) -> Wave:
     """Return the whole sound of a file, shape (samples,): the concatenation of `stream`, and its errors."""
-    return np.concatenate(list(stream(path, sr)))
+    return np.concatenate(list(stream(path, sr, notes=notes)))
 
 
-def _stream(path: Source, sr: int, size: int) -> Iterator[Wave]:
+def blocks_of(path: Source, sr: int, size: int, notes: Notes) -> Iterator[Wave]:
     """Cut what decodes into blocks of `size` samples."""
-    with contextlib.closing(open_decoder(path)) as decoder:
+    with contextlib.closing(open_decoder(path, notes)) as decoder:
         held: list[Wave] = []
         count = 0
         some = False
@@ -143,17 +149,6 @@ def _finite(decoder: Decoder, first: int, most: int | None) -> Iterator[Wave]:
             )
         yield block
         position += len(block)
-
-
-def resampled(blocks: Iterable[Wave], sr_in: int, sr: int) -> Iterator[Wave]:
-    """Resample a sequence of blocks as the one signal it is: round(samples * sr / sr_in) come out."""
-    if sr_in == sr:
-        yield from blocks
-        return
-    resampler = soxr.ResampleStream(sr_in, sr, 1, dtype="float32", quality="HQ")
-    for block in blocks:
-        yield resampler.resample_chunk(block)
-    yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
 def rate_in_hz(value: Any, what: str, low: int = MIN_SR, high: int = MAX_SR) -> int:

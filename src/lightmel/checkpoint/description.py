@@ -47,6 +47,9 @@ class Description:
         Scores above which a tag holds, one a tag; empty where none were fitted.
     provenance
         Plain data: what it was trained on, how, and what was measured.
+    exclusive
+        Whether a piece of sound has one of the tags and no other, as with genres in folders: the best score
+        then says which, and no threshold.
 
     Raises
     ------
@@ -62,6 +65,7 @@ class Description:
     segment_samples: int
     thresholds: tuple[float, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    exclusive: bool = False
 
     def __post_init__(self) -> None:
         samples = self.segment_samples
@@ -79,6 +83,8 @@ class Description:
             isinstance(t, Real) and not isinstance(t, bool) and math.isfinite(t) for t in self.thresholds
         ):
             raise WeightsError(f"thresholds are finite numbers, not {self.thresholds!r}.")
+        if not isinstance(self.exclusive, bool):
+            raise WeightsError(f"exclusive is true or false, not {self.exclusive!r}.")
         if not isinstance(self.provenance, Mapping):
             raise WeightsError(f"provenance is a mapping of plain data, not {self.provenance!r}.")
         if len(set(self.tags)) != len(self.tags):
@@ -188,6 +194,7 @@ def parse(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> tuple[De
             segment_samples=document["segment_samples"],
             thresholds=tuple(_list(document["thresholds"])),
             provenance=document["provenance"],
+            exclusive=document.get("exclusive", False),
         )
         return description, dict(document["network"])
     except WeightsError as error:
@@ -239,13 +246,17 @@ def to_document(description: Description, network: Mapping[str, Any]) -> str:
         "thresholds": [float(t) for t in description.thresholds],
         "provenance": dict(description.provenance),
     }
-    return json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    if description.exclusive:  # other files are as those of versions that do not know it
+        document["exclusive"] = True
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    # The name of a folder in the provenance may be no text: what UTF-8 cannot hold becomes JSON's escape.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def check_path(path: str | os.PathLike[str]) -> None:
     """Make sure, before the work and not after it, that a tagger and what lies beside it can be written.
 
-    Figures go beside it as ``.json``, a card or a table as ``.md``, the settings that made it as ``.toml``.
+    Figures go beside it as ``.json``, scores of clips as ``.npz``, a card as ``.md``, settings as ``.toml``.
 
     Raises
     ------
@@ -261,7 +272,7 @@ def check_path(path: str | os.PathLike[str]) -> None:
             )
     if not _is_text(Path(path).name):
         raise WeightsError(f"{Path(path).name!r} is no text in UTF-8: name it otherwise.")
-    check_target(path, (".json", ".md", ".toml"), WeightsError)
+    check_target(path, (".json", ".md", ".npz", ".toml"), WeightsError)
     other = beside(path, ".safetensors")
     if other != Path(path) and other.exists():
         raise WeightsError(

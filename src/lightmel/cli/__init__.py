@@ -6,13 +6,28 @@ it needs when it runs.
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from . import calibrate, cost, distill, evaluate, export, features, finetune, models, release, tag, train
+from . import (
+    calibrate,
+    compare,
+    cost,
+    distill,
+    evaluate,
+    export,
+    features,
+    finetune,
+    models,
+    process,
+    release,
+    tag,
+    train,
+    write,
+)
+from .work import log_to_stderr
 
 __all__ = ["app", "main"]
 
@@ -26,12 +41,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("tag", no_args_is_help=True)(tag.tag)
+app.command("write", no_args_is_help=True, short_help="Write genres and moods into the files.")(write.write)
 app.command("models", short_help="List the taggers and their licenses.")(models.models)
 app.command("cost", short_help="Show what networks and taggers cost to run.")(cost.cost)
 app.command("finetune", no_args_is_help=True, short_help="Teach a tagger your own tags.")(finetune.finetune)
 app.command("evaluate", no_args_is_help=True, short_help="Evaluate a tagger on labelled clips.")(
     evaluate.evaluate
 )
+app.command("compare", no_args_is_help=True, short_help="Compare taggers by their figures.")(compare.compare)
 app.command("calibrate", no_args_is_help=True, short_help="Choose thresholds, and make scores chances.")(
     calibrate.calibrate
 )
@@ -60,22 +77,15 @@ def _options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Say more, and show the traceback of every error: for a report."),
+    ] = False,
 ) -> None:
-    pass
+    if debug:
+        log_to_stderr(debug=True)
 
 
 def main() -> None:
     """Run the command line; the entry point of ``lightmel``."""
-    try:
-        app()
-    except SystemExit as end:
-        if end.code == 130:  # Ctrl-C: leave the shell's prompt on a line of its own
-            typer.echo(err=True)
-        raise
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        typer.echo("lightmel: this takes PyTorch, which is not installed: pip install torch", err=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.exit(1)
+    process.run(app)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .._files import beside
 from ..distillation import DISTILL_TRAINING, DistillConfig, MusicConfig
 from ..training import Signature
 from .options import Device, with_options
+from .overwriting import Force, same_settings, spare_others
 from .train import WorkFolder
 from .work import at_work, spare_folder
+
+if TYPE_CHECKING:
+    from ..checkpoint import Description
+    from ..distillation import StudentJob
 
 
 @with_options(
@@ -40,6 +47,7 @@ def distill(
         ),
     ],
     work: WorkFolder = None,
+    force: Force = False,
     device: Device = "auto",
     *,
     selection: Any,
@@ -65,7 +73,25 @@ def distill(
             work=kept,
             device=device,
         )
+        spare_others(out, force, lambda there: _made_by(there, job, teacher))
         teachers = [load(t, device=device) for t in teacher]
         _, report = make_student(job, teachers, tell.callbacks(job.training.epochs))
     for key, value in report.to_dict().items():
         typer.echo(f"{key}: {value}")
+
+
+def _made_by(there: Description, job: StudentJob, teachers: list[str]) -> bool:
+    """Return whether a tagger is what this command makes: by its settings, and the command beside it."""
+    made, name = there.provenance, job.signature.name or Path(job.out).name.removesuffix(".safetensors")
+    signed = (there.name, there.version, there.license)
+    try:
+        command = json.loads(beside(job.out, ".json").read_bytes())["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return (
+        command == job.command
+        and signed == (name, job.signature.version, job.signature.license or "not stated")
+        and len(made.get("teachers") or ()) == len(teachers)
+        and same_settings(made.get("distillation"), job.distillation)
+        and same_settings(made.get("training"), job.training)
+    )

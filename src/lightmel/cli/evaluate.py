@@ -21,7 +21,8 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File for the figures (JSON); their table (.md) and settings (.toml) go beside it.",
+            help="File for the figures (JSON); their table (.md), scores of the clips (.npz) and settings "
+            "(.toml) go beside it.",
             show_default=False,
         ),
     ] = None,
@@ -41,7 +42,7 @@ def evaluate(
 
     with at_work("evaluate") as tell:
         if out is not None:
-            check_target(out, (".md", ".toml"), DataError)
+            check_target(out, (".md", ".npz", ".toml"), DataError)
         found = measure(
             load(model, device=device),
             load_dataset(music, data()),

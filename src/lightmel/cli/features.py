@@ -10,6 +10,7 @@ import typer
 from ..datasets import DataConfig
 from ..features import StoreConfig
 from .options import with_options
+from .progress import say
 from .work import at_work
 
 SHOWN_FAILURES = 10
@@ -75,7 +76,9 @@ def features(
             if music.is_dir() and what.dataset == "table":
                 sources = {path.relative_to(music).as_posix(): path for path in audio.find(music)}
             else:
-                sources = load_dataset(music, what).sources()
+                found = load_dataset(music, what)
+                found.require_sound()
+                sources = found.sources()
             renewed: set[str] = set()
             if again and out.exists():
                 old = FeatureStore.open(out)
@@ -91,9 +94,9 @@ def features(
                 on_clip=clips("computing features", len(sources)),
             )
     for key, reason in list(made.failed.items())[:SHOWN_FAILURES]:
-        typer.echo(f"lightmel features: {key}: {reason}", err=True)
+        say(f"lightmel features: {key}: {reason}")
     if len(made.failed) > SHOWN_FAILURES:
-        typer.echo(f"lightmel features: and {len(made.failed) - SHOWN_FAILURES} more", err=True)
+        say(f"lightmel features: and {len(made.failed) - SHOWN_FAILURES} more")
     typer.echo(
         f"{out}: {len(made):,} clips, {made.config.slug} as {made.dtype}, {made.n_bytes / 1e6:,.1f} MB"
         f"; {len(made.failed):,} failed"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,8 @@ import typer
 from ..datasets import DataConfig
 from ..training import FinetuneConfig, Signature
 from .options import Device, with_options
+from .overwriting import Force, same_settings, spare_others
+from .progress import show_epoch
 from .train import MUSIC, Features, Out, WorkFolder, named, report
 from .work import at_work, spare_folder
 
@@ -38,9 +39,7 @@ def finetune(
     ] = "default",
     features: Features = None,
     work: WorkFolder = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Let the new tagger take the place of another one in --out.")
-    ] = False,
+    force: Force = False,
     device: Device = "auto",
     *,
     how: Any,
@@ -67,8 +66,8 @@ def finetune(
         else:
             assert music is not None
             clips = load_dataset(music, data())
-        if not overwrite:
-            _spare_others(out, given, clips, load(base, device="cpu").description, named(signature(), out))
+        own = load(base, device="cpu").description
+        spare_others(out, force, _made(given, clips, own, named(signature(), out)))
         made = learn(
             base,
             clips,
@@ -76,38 +75,45 @@ def finetune(
             given,
             signature=named(signature(), out),
             work=kept,
-            callbacks=tell.callbacks(given.passes),
+            callbacks=tell.callbacks(given.passes).replace(on_epoch=_show_stages(given)),
             device=device,
         )
         made.save(out)
     report(made, out)
 
 
-def _spare_others(
-    out: Path, given: FinetuneConfig, clips: Dataset, base: Description, signature: Signature
-) -> None:
-    """Refuse to take the place of a file, unless the same command wrote it."""
-    from ..checkpoint import read_description
-    from ..errors import WeightsError
+def _made(
+    given: FinetuneConfig, clips: Dataset, base: Description, signature: Signature
+) -> Callable[[Description], bool]:
+    """Return whether a tagger is what this command makes."""
 
-    if not out.exists():
-        return
-    try:
-        there = read_description(out)
-    except WeightsError:
-        raise WeightsError(f"{out} exists and is no tagger: name another file for the new one.") from None
-    made = there.provenance
-    body = made.get("body")
-    from_it = isinstance(body, Mapping) and (body.get("name"), body.get("version")) == (
-        base.name,
-        base.version,
-    )
-    signed = (there.name, there.version, there.license)
-    wanted = (signature.name, signature.version, signature.license or base.license)
-    same = (made.get("finetuning"), made.get("data"), signed) == (asdict(given), clips.label, wanted)
-    if not (from_it and same):
-        shown = ", ".join(there.tags[:5]) + (", ..." if len(there.tags) > 5 else "")
-        raise WeightsError(
-            f"{out} is there already: the tagger {there.name} {there.version} ({len(there.tags)} tags: "
-            f"{shown}), of another tagger, other clips or settings. Name another file, or say --overwrite."
+    def is_same(there: Description) -> bool:
+        made, body = there.provenance, there.provenance.get("body")
+        from_it = isinstance(body, Mapping) and (body.get("name"), body.get("version")) == (
+            base.name,
+            base.version,
         )
+        signed = (there.name, there.version, there.license)
+        wanted = (signature.name, signature.version, signature.license or base.license)
+        same = (made.get("data"), signed) == (clips.label, wanted)
+        return from_it and same and same_settings(made.get("finetuning"), given)
+
+    return is_same
+
+
+def _show_stages(given: FinetuneConfig) -> Callable[[dict[str, float]], None]:
+    """Return a function that shows a line of the history, with the fold and the stage that it is of."""
+    stages = given.stages
+    passes = sum(stage.epochs for stage in stages)
+
+    def show(line: dict[str, float]) -> None:
+        fold, epoch = divmod(int(line["epoch"]), passes)
+        stage = next(s for s in stages if epoch < s.epochs or s is stages[-1])
+        if stage is not stages[0]:
+            epoch -= stages[0].epochs
+        which = ""
+        if given.folds:
+            which = f"fold {fold + 1}/{given.folds}, " if fold < given.folds else "the kept tagger, "
+        show_epoch(stage.epochs, f"{which}{stage.trainable}: ")(line | {"epoch": epoch})
+
+    return show

@@ -6,18 +6,26 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from types import FrameType
 from typing import Any
+
+from .._each import printable
 
 _LINE_SECONDS = 30.0
 """Seconds between two lines in a log file, where a terminal has a bar that moves."""
 
 
 def say(text: str) -> None:
-    """Write a line to stderr as it is now: while a bar moves, rich's, which puts the line above it."""
-    sys.stderr.write(f"{text}\n")
+    """Write a line to stderr as it is now: while a bar moves, rich's, which puts the line above it.
+
+    Nobody is left to be told where it cannot be written.
+    """
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{printable(text)}\n")
+            sys.stderr.flush()
 
 
 @contextmanager
@@ -51,13 +59,13 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
             shown.stop()
 
 
-def show_epoch(epochs: int) -> Callable[[dict[str, float]], None]:
-    """Return a function that shows a line of a training's history."""
+def show_epoch(epochs: int, stage: str = "") -> Callable[[dict[str, float]], None]:
+    """Return a function that shows a line of a training's history, and the stage that it is of."""
 
     def show(line: dict[str, float]) -> None:
         validated = f"valid PR AUC {line['valid_pr_auc']:.4f}  " if "valid_pr_auc" in line else ""
         text = f"loss {line['loss']:.4f}  {validated}{line['seconds']:.0f} s"
-        say(f"epoch {line['epoch'] + 1:.0f}/{epochs}  {text}")
+        say(f"{stage}epoch {line['epoch'] + 1:.0f}/{epochs}  {text}")
 
     return show
 

@@ -26,6 +26,9 @@ def release(
             show_default=False,
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Let it take the place of another tagger's release in --out.")
+    ] = False,
     private: Annotated[
         bool, typer.Option("--private", help="With --push, keep a new repository private.")
     ] = False,
@@ -43,6 +46,7 @@ def release(
             )
         description = read_description(file)
         hub.check_publishable(description)
+        _spare_others(out, file, force)
         repository = None if push is None else f"{push}/{description.name}"
         hub.write_release(file, out, repository=repository)
         typer.echo(f"{out}: {description.name} {description.version}, license {description.license}")
@@ -55,3 +59,30 @@ def release(
     except LightmelError as error:
         show.failure("lightmel release", error)
         raise typer.Exit(1) from None
+
+
+def _spare_others(out: Path, file: Path, force: bool) -> None:
+    """Refuse to take the place of another tagger's release, unless it is forced.
+
+    Raises
+    ------
+    WeightsError
+        If the folder holds a tagger of another name; or of the same name and version, but other weights.
+    """
+    from ..checkpoint import read_description
+    from ..errors import WeightsError
+
+    there = out / "model.safetensors"
+    if force or not there.is_file() or there.samefile(file):
+        return
+    try:
+        old, new = read_description(there), read_description(file)
+    except WeightsError:
+        return  # what the folder holds is looked at when the release is written
+    if old.name != new.name:
+        why = f"the tagger {old.name} {old.version}"
+    elif old.version == new.version and there.read_bytes() != file.read_bytes():
+        why = f"{old.name} {old.version}, which is another one of the same name and version"
+    else:
+        return
+    raise WeightsError(f"{out} holds {why}: name another folder, or say --force.")

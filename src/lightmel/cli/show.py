@@ -7,26 +7,33 @@ never read as markup, and what cannot be printed in them is escaped.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .._each import printable, reason
+from .progress import say
+
 if TYPE_CHECKING:
     from ..frontends import FrontendConfig
     from ..hub import Release
     from ..inference import Tagging
+    from ..library import Change, Field
     from ..models import Checked, Row
+
+log = logging.getLogger("lightmel")
 
 NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN", "mobilenet": "MobileNet"}
 _BAR_WIDTH = 32
+_LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x7f\x85\u2028\u2029"}
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _CATEGORIES = {"instrument": "Instruments", "tempo and dynamics": "Tempo"}
 """How categories are called where the name with a capital letter will not do."""
@@ -34,11 +41,6 @@ _UNSURE = "~"
 """Before a score that no labels have verified, in a view by category."""
 _NOTES = 6
 """Of one file; a radio show may have more parts than anybody reads."""
-
-
-def printable(text: str) -> str:
-    """Return `text` on one line, with control characters and undecodable bytes escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def bar(part: float, width: int, *, plain: bool = False) -> str:
@@ -55,14 +57,31 @@ def size(n_bytes: int) -> str:
 
 
 def json_line(record: dict[str, Any]) -> None:
-    """Write one JSON document on one line of stdout."""
-    typer.echo(json.dumps(record, allow_nan=False))
+    """Write one JSON document on one line of stdout, in UTF-8 whatever the terminal's character set is.
+
+    What is no character of UTF-8, in a name that is no text, and what some programs take for the end of a
+    line are written as JSON's escapes.
+    """
+    text = json.dumps(record, allow_nan=False, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+    if (out := sys.stdout) is None:
+        return
+    binary = getattr(out, "buffer", None)
+    if binary is None:  # a notebook's, which takes text
+        out.write(text.encode("utf-8", "backslashreplace").decode())
+        return
+    out.flush()
+    binary.write(text.encode("utf-8", "backslashreplace"))
+    binary.flush()  # so that it can be worked with, and a full disk is noticed
 
 
-def failure(subject: str, error: Exception) -> None:
-    """Write one line on stderr: what failed, and why."""
-    why = str(error).removeprefix(f"{subject}: ")
-    typer.echo(printable(f"{subject}: {why}"), err=True)
+def failure(subject: str, error: Exception | str, *, logged: bool = False) -> None:
+    """Write one line on stderr: what failed, and why; and to the log, unless it is there, the traceback."""
+    if isinstance(error, str):
+        say(f"{printable(subject)}: {error}")
+        return
+    if not logged:
+        log.debug("%s: failed", printable(subject), exc_info=error)
+    say(f"{subject}: {reason(error, subject)}")
 
 
 @contextmanager
@@ -194,6 +213,29 @@ def _foot(console: Console, tagging: Tagging, took: float) -> None:
     console.print()
 
 
+def line(title: str, tagging: Tagging, best: Sequence[tuple[str, float]]) -> None:
+    """Print a line for one file of many: what it is if it is no music, its best tags, the first of its notes.
+
+    On a terminal it is cut to its width; elsewhere it is whole.
+    """
+    console = _console()
+    text = Text(printable(title), style="bold", end="")
+    out = Text.assemble(text, "  ")
+    if tagging.sound in tagging.notes:
+        out.append(f"{tagging.sound}: " if best else tagging.sound, style="bold yellow")
+    out.append(", ".join(f"{printable(tag)} {score:.2f}" for tag, score in best))
+    if not best and tagging.sound not in tagging.notes:
+        out.append("no tag is above its threshold", style="dim")
+    rest = [note for note in tagging.notes if note != tagging.sound]
+    if rest:
+        more = f", and {len(rest) - 1} more" if len(rest) > 1 else ""
+        out.append(f"  (note: {printable(rest[0])}{more})", style="yellow")
+    if console.is_terminal:
+        console.print(out, no_wrap=True, overflow="ellipsis")
+    else:
+        console.print(out, soft_wrap=True)
+
+
 def release(release: Release, *, default: bool) -> None:
     """Print one tagger that has a name."""
     console = _console()
@@ -300,3 +342,41 @@ def claims(checked: Sequence[Checked]) -> None:
         )
     console.print(Text("Multiply-accumulates after the change, as a part of those before it:"))
     console.print(table)
+
+
+def change(change: Change) -> None:
+    """Print what is done to the fields of one file; of one that fails nothing, which comes at the end."""
+    if change.error and not change.fields:
+        return
+    console = _console()
+    head = Text(printable(change.path), style="bold", overflow="fold")
+    if not change.fields:
+        head.append(f"  {'; '.join(change.notes)}", style="dim")
+        console.print(head)
+        return
+    console.print(head.append(f"  {change.kind}", style="dim"))
+    width = max(len(field.name) for field in change.fields)
+    for field in change.fields:
+        line = Text(f"  {_SIGNS[_what(field)]} ", style=_STYLES[_what(field)], overflow="fold")
+        console.print(line.append(f"{printable(field.name):{width}}  {_became(field)}"))
+    for note in change.notes:
+        _indented(console, f"note: {note}", "yellow")
+
+
+_SIGNS = {"same": "=", "kept": "=", "new": "+", "gone": "-", "other": "~"}
+_STYLES = {"same": "dim", "kept": "dim", "new": "green", "gone": "red", "other": "yellow"}
+
+
+def _what(field: Field) -> str:
+    if not field.changes:
+        return "kept" if field.kept else "same"
+    return "other" if field.old and field.new else "new" if field.new else "gone"
+
+
+def _became(field: Field) -> str:
+    old, new = (", ".join(map(printable, texts)) for texts in (field.old, field.new))
+    if field.kept:
+        return f"{old or 'nothing'} (kept; not {new or 'removed'})"
+    if field.changes and field.old and field.new:
+        return f"{old} -> {new}"
+    return new or old

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from .._each import reason
 from .._files import is_folder
-from . import show
+from . import process, show
 from .options import Device
 
 if TYPE_CHECKING:
@@ -22,6 +26,10 @@ SHOWN = ("genre", "mood", "instrument", "voice", "era")
 """Categories that are shown without being asked for."""
 BY_TAG = ("thresholds", "verified")
 """Fields of a line of JSON that have a value for each of its tags."""
+MANY = 5
+"""Of more files than these, each has a line, unless a longer view is asked for."""
+DIGITS = 5
+"""Of a score in JSON; those behind them differ from one processor to another."""
 LOWEST = 0.1
 """Score below which a tagger without thresholds is taken to know nothing."""
 
@@ -87,8 +95,8 @@ def tag(
     """Tag sound files.
 
     A folder stands for all the sound below it. A file that cannot be tagged is a line on stderr, and the
-    rest go on. The exit code is 0 if every file was tagged, 1 if any was not, 2 if the command line makes
-    no sense.
+    rest go on. Of more than five files each has one line, unless a view is asked for. The exit code is 0 if
+    every file was tagged, 1 if any was not, 2 if the command line makes no sense.
     """
     from ..errors import LightmelError
 
@@ -103,7 +111,7 @@ def tag(
     if not given:
         context.fail("There is no file to tag. `lightmel tag --sample` tags one that comes with lightmel.")
     tagger = load_tagger(model, device, precision)
-    if above and not tagger.description.thresholds:
+    if above and not (tagger.description.thresholds or tagger.description.exclusive):
         raise typer.BadParameter(
             f"{tagger.name} has no thresholds of its own, as trained and fine-tuned taggers have: leave it "
             "out, or say how many tags with --top.",
@@ -112,21 +120,20 @@ def tag(
     if flat and all_categories:
         raise typer.BadParameter("--flat shows no categories: choose one.", param_hint="--all-categories")
     failed = False
-    for path, unfound in _files(given):
-        result: Tagging | LightmelError | None = unfound
-        if result is None:
-            with show.without_chatter(), show.busy(f"tagging {titles.get(path, path)}"):
-                started = perf_counter()
-                result = next(tagger.tag_many([path], errors="return"))
-                took = perf_counter() - started
+    files = list(_files(given))
+    for path, result, took in _results(tagger, files, titles):
         if isinstance(result, LightmelError):
-            show.failure(path, result)
+            show.failure(path, result, logged=True)
+            if as_json:
+                show.json_line({"path": path, **_error(path, result)})
             failed = True
             continue
-        assert result is not None
         tags = result.above() if above else result.top(len(result.tags))
         if as_json:
             show.json_line({"path": path, **_document(result, tags[:top] if above or top else None)})
+        elif len(files) > MANY and not (flat or all_categories):
+            few = _of_no_music(result) if result.is_music is False else tags
+            show.line(titles.get(path, path), result, few[: top or (len(few) if above else TABLE_TAGS)])
         elif flat or not (all_categories or _has_categories(result)):
             few = tags[: top or (len(tags) if above else TABLE_TAGS)]
             show.tagging(titles.get(path, path), result, took, few)
@@ -137,12 +144,81 @@ def tag(
         raise typer.Exit(1)
 
 
+File: TypeAlias = "tuple[str, LightmelError | None]"
+"""A file, and why it is none where a folder has no sound."""
+Result: TypeAlias = "tuple[str, Tagging | LightmelError, float]"
+"""A file, what came of it, and the seconds that took."""
+
+
+def _results(tagger: Tagger, files: Sequence[File], titles: dict[str, str]) -> Iterator[Result]:
+    """Yield what comes of each file, in order; several are tagged at the same time, one thread each."""
+    began = perf_counter()
+    with show.without_chatter():
+        results = _tagged(tagger, files)
+        for done, (path, _) in enumerate(files):
+            doing = f"tagging {titles.get(path, path)}"
+            if len(files) > 1:
+                left = (perf_counter() - began) / done * (len(files) - done) if done else None
+                soon = "" if left is None else f", {timedelta(seconds=round(left))} left"
+                doing = f"{done + 1} of {len(files)}{soon}: {doing}"
+            with show.busy(doing):
+                result = next(results)
+            yield result
+
+
+def _tagged(tagger: Tagger, files: Iterable[File]) -> Iterator[Result]:
+    def one(file: File) -> Result:
+        path, unfound = file
+        started = perf_counter()
+        result = unfound or next(tagger.tag_many([path], errors="return"))
+        return path, result, perf_counter() - started
+
+    files = list(files)
+    count = process.jobs(len(files)) if tagger.device == "cpu" else 1
+    if count == 1:
+        yield from map(one, files)
+        return
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(count, process.WORKERS)
+    try:
+        for file in files:
+            waiting.append(pool.submit(one, file))
+            if len(waiting) > 2 * count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _of_no_music(result: Tagging) -> list[tuple[str, float]]:
+    from ..inference import NOT_MUSIC
+
+    return list(result.by_category().get(NOT_MUSIC, ()))
+
+
+def _error(path: str, error: LightmelError) -> dict[str, Any]:
+    """Return the record of a file that could not be tagged."""
+    from ..inference import SCHEMA
+
+    return {"schema": SCHEMA, "error": {"type": type(error).__name__, "message": reason(error, path)}}
+
+
+def _rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {tag: float(f"{score:.{DIGITS}g}") for tag, score in scores.items()}
+
+
 def _document(result: Tagging, tags: list[tuple[str, float]] | None) -> dict[str, Any]:
-    """Return the plain data of a tagging, with `tags` only where they were chosen."""
+    """Return the plain data of a tagging, rounded, with `tags` only where they were chosen."""
     plain = result.to_dict()
+    plain |= {what: _rounded(plain[what]) for what in ("tags", "thresholds")}
+    plain["seconds"] = round(plain["seconds"], 3)
+    plain["categories"] = {
+        name: _rounded(own) if isinstance(own, dict) else own for name, own in plain["categories"].items()
+    }
     if tags is None:
         return plain
-    shown = dict(tags)
+    shown = _rounded(dict(tags))
     few = {what: {tag: own for tag, own in plain[what].items() if tag in shown} for what in BY_TAG}
     return {**plain, "tags": shown, **few}
 

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from ..errors import LightmelError, StoppedError
+from .options import in_options
 from .progress import progress_bar, say, show_epoch, stopping
 
 if TYPE_CHECKING:
     from ..training import Callbacks
+
+log = logging.getLogger("lightmel")
 
 
 class Work(NamedTuple):
@@ -44,7 +47,15 @@ class _Log(logging.Handler):
     """Writes the lines of the log above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(self.format(record))
+        for line in self.format(record).split("\n"):  # a traceback has several
+            say(line)
+
+
+def log_to_stderr(*, debug: bool = False) -> None:
+    """Let the log be written to stderr: warnings; to `debug`, all of lightmel's own, with tracebacks."""
+    logging.basicConfig(level=logging.WARNING, handlers=[_Log()], format="%(message)s")
+    if debug:
+        logging.getLogger("lightmel").setLevel(logging.DEBUG)
 
 
 @contextmanager
@@ -60,7 +71,7 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
     spare
         Whether that folder goes away when all is done.
     """
-    logging.basicConfig(level=logging.WARNING, handlers=[_Log()], format="%(message)s")
+    log_to_stderr()
     try:
         with progress_bar() as progress, stopping() as on_start:
             yield Work(progress, on_start)
@@ -70,10 +81,11 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
             shutil.rmtree(kept, ignore_errors=True)
     except (StoppedError, KeyboardInterrupt):
         again = f" The same command goes on from {kept}." if kept else ""
-        typer.echo(f"lightmel {command}: stopped.{again}", err=True)
+        say(f"lightmel {command}: stopped.{again}")
         raise typer.Exit(130) from None
     except LightmelError as error:
-        typer.echo(f"lightmel {command}: {error}", err=True)
+        log.debug("lightmel %s: failed", command, exc_info=error)
+        say(f"lightmel {command}: {in_options(error)}")
         raise typer.Exit(1) from None
 
 

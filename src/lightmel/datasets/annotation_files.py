@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import hashlib
@@ -10,6 +11,7 @@ import logging
 import zlib
 from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -42,7 +44,7 @@ def require(folder: Path, name: str, source: str) -> Path:
     if found is None:
         raise DataError(
             f"There is neither {name} nor {name}.gz in {folder}. It comes from {source}; where the "
-            "annotations lie apart from the sound, name their folder with annotations=... (--annotations)."
+            "annotations lie apart from the sound, annotations=... names their folder."
         )
     return found
 
@@ -66,16 +68,21 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 def text(path: Path) -> str:
     """Return the text of a file, without a byte order mark, its line ends as they are.
 
+    It is UTF-8; or UTF-16 where a byte order mark says so, as in Excel's "Unicode text".
+
     Raises
     ------
     DataError
-        If it cannot be read or is not UTF-8.
+        If it cannot be read or is neither.
     """
     with opened(path) as file:
         data = file.read()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
+        if wide:
+            raise DataError(f"{path} is no whole UTF-16 ({error.reason}). Save it again as UTF-8.") from error
         raise DataError(
             f"{path} is not UTF-8 (byte {error.start}). Save it again as UTF-8; spreadsheets call it "
             "'CSV UTF-8'."
@@ -94,7 +101,8 @@ def array(path: Path) -> NDArray[Any]:
         data = io.BytesIO(file.read())
     try:
         found: NDArray[Any] = np.load(data, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError, TypeError, MemoryError) as error:
+        # NumPy parses the header as Python, and makes room for the shape that it gives.
         raise DataError(f"{path} is no plain .npy array: {error}.") from error
     return found
 

@@ -86,13 +86,15 @@ class DataConfig:
             sets = [name for name, options in _SETS.items() if option.name in options]
             value = getattr(self, option.name)
             if value != option.default and self.dataset not in sets:
-                wanted = " or ".join(f"dataset={name!r} (--dataset {name})" for name in sets)
+                wanted = " or ".join(f"dataset={name!r}" for name in sets)
                 raise ConfigError(
                     f"{option.name}={value!r} counts only with {wanted}, and dataset is {self.dataset!r}: "
                     "name that one, or leave it out."
                 )
         if self.min_files < 1:
             raise ConfigError(f"min_files is at least 1, not {self.min_files}.")
+        if self.split_seed < 0:
+            raise ConfigError(f"split_seed is 0 or more, not {self.split_seed}.")
         if not (self.valid_share >= 0 and self.test_share >= 0 and self.valid_share + self.test_share < 1):
             raise ConfigError(
                 "valid_share and test_share are 0 or more and leave something to learn from, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -91,6 +91,8 @@ class Dataset:
         SHA-256 of published files, unpacked, by their names below `annotations`.
     absent
         Reason why a split is missing, by its name.
+    root_is
+        What says where the sound is, for the error where there is none of it.
 
     Raises
     ------
@@ -109,6 +111,7 @@ class Dataset:
     annotations: Path | None = None
     sums: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    root_is: str = ""
 
     def __post_init__(self) -> None:
         for what, names in (
@@ -130,6 +133,13 @@ class Dataset:
     def label(self) -> str:
         """Name and protocol, as in ``magnatagatune (clean)``."""
         return f"{self.name} ({self.protocol})"
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether every clip has one of the tags, of which there are several, and no other."""
+        return len(self.tags) > 1 and all(
+            bool((part.labels.sum(axis=1) == 1).all()) for part in self.splits.values()
+        )
 
     def split(self, name: str) -> Split:
         """Return a split by its name.
@@ -170,6 +180,27 @@ class Dataset:
     def sources(self) -> dict[str, Path]:
         """Return the sound file of every clip by its path in the data set, as sources of a feature store."""
         return {path: self.root / path for split in self.splits.values() for path in split.paths}
+
+    def require_sound(self, splits: Iterable[str] | None = None) -> None:
+        """Make sure that any sound file is there, of all splits or of some: else the folder is a wrong one.
+
+        Raises
+        ------
+        DataError
+            If there is none; the message has the whole path of the first one that is missing.
+        """
+        files = [file for name in (self.splits if splits is None else splits) for file in self.files(name)]
+        if not files or any(file.exists() for file in files):
+            return
+        root = self.root.absolute()
+        way_out = self.root_is or "it is the folder that was given for the sound"
+        what = f"{len(files)} sound files of {self.name}"
+        if not root.is_dir():
+            raise DataError(f"There is no folder {root}, where the {what} should be: {way_out}.")
+        raise DataError(
+            f"None of the {what} is there: the first would be {files[0].absolute()}. They are looked for in "
+            f"{root}: {way_out}."
+        )
 
     def without_positives(self, split: str) -> tuple[str, ...]:
         """Return the tags that no clip of a split has, which can be neither learned nor evaluated there."""

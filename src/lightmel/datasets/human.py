@@ -25,8 +25,14 @@ _NO_TAGS = ("path", "group", "split")
 
 
 def whole_path(path: Path) -> Path:
-    """Return the absolute path, without ``..`` and backslashes, that annotations are looked up by."""
-    return Path(os.path.abspath(str(path).replace("\\", "/")))  # noqa: PTH100 - resolve() would follow links
+    """Return the absolute path, without ``..`` and backslashes, that annotations are looked up by.
+
+    A backslash stays where it is a part of the name of a file that is there.
+    """
+    text = str(path)
+    if "\\" in text and not path.exists():
+        text = text.replace("\\", "/")
+    return Path(os.path.abspath(text))  # noqa: PTH100 - resolve() would follow links
 
 
 def read_human_annotations(table: str | os.PathLike[str]) -> dict[Path, dict[str, float]]:
@@ -43,9 +49,9 @@ def read_human_annotations(table: str | os.PathLike[str]) -> dict[Path, dict[str
         written as ``50%`` or ``0,5``, which would be taken for a word.
     """
     rows = Rows(table)
-    paths = unique_paths(rows, rows.file.parent, rows.column("path"))
+    paths = unique_paths(rows, rows.file.parent)
     if "tags" in rows.header:
-        tags, labels = tag_lists(rows.column("tags"))
+        tags, labels = tag_lists(rows.column("tags"), place=rows.file)
         shares: Sequence[Sequence[float]] = labels.astype(np.float64).tolist()
     else:
         tags = tag_columns(rows)

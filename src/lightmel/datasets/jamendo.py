@@ -85,7 +85,9 @@ def load_jamendo(
             f"{NAME} has no subset {subset!r}; there are {', '.join(COUNTS)}.{nearest(subset, COUNTS)}"
         )
     if fold not in range(N_FOLDS):
-        raise DataError(f"{NAME} has the splits 0 to {N_FOLDS - 1}, and no {fold!r}.")
+        raise DataError(
+            f"{NAME}: fold is one of its splits, 0 to {N_FOLDS - 1}, not {fold!r}.", names=["fold"]
+        )
     folder = Path(root if annotations is None else annotations)
     parts = {
         name: _read(annotation_files.require(folder, _list(subset, fold, part), SOURCE))

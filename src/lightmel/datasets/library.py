@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from .._each import attempt, reason
+from .._files import at_home
 from ..errors import AudioError, DataError, LightmelError, MissingExtraError
 from ..vocabularies import folded
 from .dataset import Dataset
+from .rows import composed
 from .table import SHARES, Clips, dataset_of
 from .tracks import find_tracks
 
@@ -89,7 +91,7 @@ def load_library(
     DataError
         If there is no sound, no file has a genre that can be used, or no genre has enough files.
     """
-    place = Path(folder)
+    place = at_home(folder)
     if not place.is_dir():
         raise DataError(f"There is no folder {place}: a library is a folder of music.")
     read = _Reader()
@@ -124,7 +126,7 @@ def load_library(
     if not tags:
         raise DataError(
             f"{place}: no genre has {min_files} files; there are {_listed(few)}. Ask for fewer "
-            "(--min-files), or add files."
+            "with min_files=..., or add files."
         )
     if few:
         log.warning("%s: genres of fewer than %d files are left out: %s.", place, min_files, _listed(few))
@@ -142,6 +144,7 @@ def split_genres(values: Sequence[str]) -> frozenset[str]:
     DataError
         If they are too many or too long for genres; the message says which.
     """
+    values = [composed(value) for value in values]
     known = [value for value in values if folded(value) not in NO_GENRE]  # "n/a" is no "n" and "a"
     texts = [text.strip(" &+") for value in known for text in _SEPARATORS.split(value)]
     found = dict.fromkeys(name for text in texts if (name := folded(text)) not in NO_GENRE)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from .._files import at_home
 from ..errors import DataError
 from .config import DataConfig
 from .dataset import Dataset
@@ -24,10 +24,10 @@ def load_dataset(source: str | os.PathLike[str], config: DataConfig | None = Non
         As the loader of that set.
     """
     config = config or DataConfig()
-    place = Path(source)
+    place = at_home(source)
     if not place.exists():
         raise DataError(f"There is no table and no folder {place}.")
-    annotations = config.annotations or None
+    annotations = at_home(config.annotations) if config.annotations else None
     if config.dataset == "magnatagatune":
         return load_magnatagatune(place, config.protocol, annotations=annotations)
     if config.dataset == "msd":

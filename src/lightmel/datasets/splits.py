@@ -39,11 +39,14 @@ def stratify(
     Raises
     ------
     DataError
-        If the shares do not sum to 1 or one is negative, or there are fewer groups than parts.
+        If the shares do not sum to 1 or one is negative, so is the seed, or there are fewer groups than
+        parts.
     """
     wanted = np.asarray(shares, dtype=np.float64)
     if wanted.ndim != 1 or not (wanted >= 0).all() or abs(wanted.sum() - 1) > 1e-6:
         raise DataError(f"{tuple(shares)} are no shares that sum to 1.")
+    if split_seed < 0:
+        raise DataError(f"split_seed is 0 or more, not {split_seed}.")
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     used = [i for i, share in enumerate(wanted) if share > 0]
     if len(names) < len(used):

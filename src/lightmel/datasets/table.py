@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
+import re
+from ast import literal_eval
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
+from .._files import at_home
 from ..errors import DataError, nearest
 from .dataset import SPLITS, Dataset, Split
-from .rows import Rows, unique_paths
+from .rows import NEVER_A_TAG, Rows, composed, is_nothing, unique_paths
 from .splits import stratify
 
 NAME = "table"
@@ -35,6 +40,13 @@ WORDS = {
     **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
     **dict.fromkeys(("test", "testing", "eval"), "test"),
 }
+_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_ITEM = re.compile(rf"\s*({_QUOTED}|[^\s,'\"\[\](){{}}]+)\s*(?:,|(?=\s*['\"])|$)", re.S)
+_LIST = re.compile(
+    r"(?:array|set|frozenset|tuple|list)?\(?\s*[\[({](.*?)[\])}]\s*(?:,\s*dtype=\S+\s*)?\)?", re.S
+)
+_NO_ESCAPE = re.compile(r"\\(?![\\'\"abfnrtvxuUN0-7\n])")
+"""A backslash that escapes nothing, of which Python warns."""
 
 log = logging.getLogger("lightmel")
 
@@ -61,12 +73,12 @@ def load_table(
     shares: Sequence[float] = SHARES,
     split_seed: int = 0,
 ) -> Dataset:
-    """Read a table of one's own (CSV or TSV in UTF-8, with a header), or a folder with a folder for each tag.
+    """Read a table of one's own (CSV or TSV, with a header), or a folder with a folder for each tag.
 
-    The delimiter may be tab, comma or semicolon. Quotes, CRLF and a byte order mark are allowed.
+    The delimiter may be tab, comma or semicolon; what `lightmel.datasets.Rows` reads is read.
 
     In a folder, each folder is a tag and holds its sound files, at any depth; the files of a folder further
-    down are one group.
+    down are one group. Tags that differ in case or spaces only are one, and the log has a warning.
 
     Parameters
     ----------
@@ -77,10 +89,11 @@ def load_table(
     path_column
         Column of the paths.
     tag_columns
-        A name: the column with a list of each clip's tags; or, if it has only 1 and 0, yes and no, true and
+        A name: the column with a list of each clip's tags, as ``rock; new age`` or as Python, NumPy or JSON
+        write a list; or, if it has only 1 and 0, yes and no, true and
         false, the column of a single tag. Several names: columns of a tag each, with these words. By default
-        the column ``tags``, or without one, as a tag each, all columns that have a name and are not path,
-        split or group.
+        the column ``tags``, or without one the only column that has a name and is not path, split or group;
+        of several such columns each is a tag.
     separators
         Characters any of which separates the tags of a list.
     split_column
@@ -104,13 +117,14 @@ def load_table(
         name the same file, in whatever spelling, or there are no clips or no tags. A tag without a clip in
         some split gives a warning in the log.
     """
-    place = Path(source)
-    base = Path(root) if root is not None else place if place.is_dir() else place.parent
+    place = at_home(source)
+    base = at_home(root) if root is not None else place if place.is_dir() else place.parent
     columns = _Columns(path_column, tag_columns, separators, split_column, group_column)
     clips = _folder(place) if place.is_dir() else _table(Rows(place, path_column), base, columns)
     if not clips.labels.any():
         raise DataError(f"{place}: no clip has any tag. Look whether the right column is read.")
-    return dataset_of(place, clips, shares, split_seed, root=base)
+    root_is = "root=... names the folder that the paths of the table are relative to"
+    return dataset_of(place, clips, shares, split_seed, root=base, root_is=root_is)
 
 
 def dataset_of(
@@ -124,6 +138,7 @@ def dataset_of(
     citation: str = CITATION,
     *,
     root: Path | None = None,
+    root_is: str = "",
 ) -> Dataset:
     """Return clips as a data set, split as they say or by group.
 
@@ -141,6 +156,8 @@ def dataset_of(
         Of the data set.
     root
         Folder that the paths are relative to, if it is not `place`.
+    root_is
+        As in `Dataset`.
 
     Raises
     ------
@@ -170,6 +187,7 @@ def dataset_of(
         name=place.resolve().name if place.is_dir() else place.stem,
         protocol=", ".join([*filter(None, [how]), split, _digest(clips.tags, splits)]),
         root=root or place,
+        root_is=root_is,
         tags=clips.tags,
         splits=splits,
         citation=citation,
@@ -204,27 +222,25 @@ def _warn(dataset: Dataset) -> None:
 
 
 def _folder(folder: Path) -> Clips:
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not audio.is_left_out(p.name))
     if classes and all(name.lower() in WORDS for name in classes):
         raise DataError(
             f"{folder} holds {', '.join(classes)}, which are splits and no tags. Make a table with the "
             "columns path, tags and split."
         )
-    paths, labels, groups, tags = [], [], [], []
+    paths, groups = [], []
+    lists: list[list[str]] = []
     for name in classes:
-        sound = audio.find(folder / name, empty=True)
-        if sound:
-            tags.append(name)
-        for file in sound:
+        for file in audio.find(folder / name, empty=True):
             own = file.relative_to(folder)
             paths.append(own.as_posix())
             groups.append(own.as_posix() if len(own.parts) == 2 else own.parent.as_posix())
-            labels.append(len(tags) - 1)
+            lists.append([composed(name.strip())])
     if not paths:
         raise DataError(
             f"{folder} has no folders with sound: a tag is a folder of files {' '.join(audio.SUFFIXES)}."
         )
-    return Clips(paths, tuple(tags), np.eye(len(tags), dtype=np.bool_)[labels], groups, [])
+    return Clips(paths, *_labels(lists, folder), groups, [])
 
 
 class _Columns(NamedTuple):
@@ -238,23 +254,23 @@ class _Columns(NamedTuple):
 
 
 def _table(table: Rows, root: Path, columns: _Columns) -> Clips:
-    path, tags = columns.path, columns.tags
-    paths = unique_paths(table, root, table.column(path))
+    path, tags = composed(columns.path), columns.tags
+    paths = unique_paths(table, root, path, "path_column")
     split = columns.split or ("split" if "split" in table.header else None)
     group = columns.group or ("group" if "group" in table.header else None)
     if tags is None:
         rest = [n for n in table.header if n and n not in (path, split, group)]
-        tags = "tags" if "tags" in rest else rest
-    if isinstance(tags, str) and _is_flag(table.column(tags)):
+        tags = "tags" if "tags" in rest else rest[0] if len(rest) == 1 else rest
+    if isinstance(tags, str) and _is_flag(table.column(tags, "tag_columns")):
         tags = [tags]
     if isinstance(tags, str):
-        vocabulary, labels = tag_lists(table.column(tags), columns.separators)
+        vocabulary, labels = tag_lists(table.column(tags), columns.separators, table.file)
     else:
-        vocabulary = tuple(tags)
-        labels = np.zeros((len(paths), len(vocabulary)), dtype=np.bool_)
-        for i, tag in enumerate(vocabulary):
-            labels[:, i] = _flags(table, tag)
-    groups = table.column(group) if group else paths
+        flags = np.zeros((len(paths), len(tags)), dtype=np.bool_)
+        for i, tag in enumerate(tags):
+            flags[:, i] = _flags(table, tag)
+        vocabulary, labels = _joined(tuple(composed(tag) for tag in tags), flags, table.file)
+    groups = table.column(group, "group_column") if group else paths
     return Clips(
         paths,
         vocabulary,
@@ -265,19 +281,129 @@ def _table(table: Rows, root: Path, columns: _Columns) -> Clips:
 
 
 def tag_lists(
-    cells: Sequence[str], separators: str = SEPARATORS
+    cells: Sequence[str], separators: str = SEPARATORS, place: Path | None = None
 ) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """Return the tags of a column of lists, in the order of their code points, and the labels."""
-    if separators:
-        blank = str.maketrans(dict.fromkeys(separators, "\n"))
-        cells = [cell.translate(blank) for cell in cells]
-    lists = [{tag.strip() for tag in cell.split("\n")} - {""} for cell in cells]
-    tags = tuple(sorted(set().union(*lists)))
+    """Return the tags of a column of lists, in the order of their code points, and the labels.
+
+    Tags that differ in case or spaces only are one; `place` is for the warning that says so.
+
+    Raises
+    ------
+    DataError
+        If a cell begins as a list of Python or JSON and is none.
+    """
+    try:
+        return _labels([split_tags(cell, separators) for cell in cells], place)
+    except ValueError as error:
+        raise DataError(f"{place}: {error}" if place is not None else str(error)) from None
+
+
+def split_tags(cell: str, separators: str = SEPARATORS) -> list[str]:
+    """Return the tags in a cell: between `separators`, or as Python, NumPy or JSON write a list.
+
+    What programs write in place of nothing, such as ``nan`` or Python's ``None``, is no tag. The word
+    ``none`` is one beside others; alone it says that there is none.
+
+    Raises
+    ------
+    ValueError
+        If the cell begins as such a list and is none.
+    """
+    items = _items(cell.strip())
+    if items is None:
+        items = re.split(f"[{re.escape(separators)}\n]", cell) if separators else cell.split("\n")
+    tags = [composed(item.strip()) for item in items]
+    tags = [tag for tag in tags if tag and tag != "None" and tag.casefold() not in NEVER_A_TAG]
+    return [] if len(tags) == 1 and is_nothing(tags[0]) else tags
+
+
+def _items(cell: str) -> list[str] | None:
+    """Return the items of a list that a program wrote, or None where the cell is no such list."""
+    items = None if (found := _LIST.fullmatch(cell)) is None else _listed(cell, found[1].strip())
+    if items is None and re.match(r"\[\s*['\"[]", cell):
+        raise ValueError(
+            f"{cell[:80]!r} begins as a list of Python or JSON, and is none: look at its quotes."
+        )
+    return items
+
+
+def _listed(cell: str, inside: str) -> list[str] | None:
+    items, at = [], 0
+    while at < len(inside):
+        item = _ITEM.match(inside, at)
+        if item is None:  # words with spaces and no quotes, as in YAML's [rock, new age]
+            bare = cell.startswith("[") and not re.search(r"^['\"]|[\[\]{}]", inside)
+            return re.split("[;,|\n]", inside) if bare else None
+        items.append(item[1])
+        at = item.end()
+    if not cell.startswith("[") and not all(item[0] in "'\"" for item in items):
+        return None  # a tag in brackets: (live)
+    return [_unquoted(item) for item in items]
+
+
+def _unquoted(item: str) -> str:
+    """Return the text of a string of JSON or Python; what is in no quotes is itself."""
+    if item[0] not in "'\"":
+        return item
+    value: Any
+    try:
+        value = json.loads(item)
+    except ValueError:
+        try:
+            value = literal_eval(_NO_ESCAPE.sub(r"\\\\", item))
+        except (ValueError, SyntaxError):
+            value = item[1:-1]
+    return str(value)
+
+
+def _labels(
+    lists: Sequence[Sequence[str]], place: Path | None = None
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """Return tags and labels of clips whose tags are listed."""
+    counts = Counter(tag for own in lists for tag in set(own))
+    called = _one_name(counts, place)
+    tags = tuple(sorted(set(called.values())))
     column = {tag: i for i, tag in enumerate(tags)}
-    labels = np.zeros((len(cells), len(tags)), dtype=np.bool_)
+    labels = np.zeros((len(lists), len(tags)), dtype=np.bool_)
     for row, own in enumerate(lists):
-        labels[row, [column[tag] for tag in own]] = True
+        labels[row, [column[called[tag]] for tag in own]] = True
     return tags, labels
+
+
+def _joined(
+    tags: tuple[str, ...], labels: NDArray[np.bool_], place: Path
+) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+    """Return columns of tags, those whose names differ in case or spaces only as one."""
+    called = _one_name(Counter(dict(zip(tags, labels.sum(axis=0).tolist(), strict=True))), place)
+    kept = tuple(dict.fromkeys(called[tag] for tag in tags))
+    if kept == tags:
+        return tags, labels
+    columns = [labels[:, [called[other] == tag for other in tags]].any(axis=1) for tag in kept]
+    return kept, np.stack(columns, axis=1)
+
+
+def _one_name(counts: Counter[str], place: Path | None) -> dict[str, str]:
+    """Return for each tag the most frequent of those that differ from it in case or spaces only.
+
+    A warning in the log names those that become one.
+    """
+    spellings: dict[str, list[str]] = {}
+    for tag in sorted(counts):
+        spellings.setdefault(" ".join(tag.casefold().split()), []).append(tag)
+    called: dict[str, str] = {}
+    told = []
+    for own in spellings.values():
+        best = max(own, key=counts.__getitem__)  # of equals the first
+        called |= dict.fromkeys(own, best)
+        if len(own) > 1:
+            told.append(" and ".join(f"{tag!r} ({counts[tag]})" for tag in own) + f" as {best!r}")
+    if told:
+        log.warning(
+            "%stags that differ in case or spaces only are taken for one: %s.",
+            f"{place}: " if place is not None else "",
+            "; ".join(told),
+        )
+    return called
 
 
 def _is_flag(cells: list[str]) -> bool:
@@ -287,13 +413,12 @@ def _is_flag(cells: list[str]) -> bool:
 
 def _flags(table: Rows, tag: str) -> list[bool]:
     flags = []
-    for cell, line in zip(table.column(tag), table.lines, strict=True):
+    for cell, line in zip(table.column(tag, "tag_columns"), table.lines, strict=True):
         if cell.lower() not in TRUE + FALSE:
             raise DataError(
                 f"{table.file}, line {line}: the column {tag!r} holds {cell!r}, where a tag has 1 or 0. Name "
-                "the columns that are tags, or the one with lists of them, with tag_columns=... "
-                "(--tag-columns); the one of groups that must stay together, such as artists, with "
-                "group_column=... (--group-column)."
+                "the columns that are tags, or the one with lists of them, with tag_columns=...; and the "
+                "column of groups that must stay together, such as artists, with group_column=..."
             )
         flags.append(cell.lower() in TRUE)
     return flags
@@ -301,11 +426,11 @@ def _flags(table: Rows, tag: str) -> list[bool]:
 
 def _splits(table: Rows, name: str) -> list[str]:
     splits = []
-    for cell, line in zip(table.column(name), table.lines, strict=True):
+    for cell, line in zip(table.column(name, "split_column"), table.lines, strict=True):
         if cell.lower() not in WORDS:
             raise DataError(
                 f"{table.file}, line {line}: {cell!r} is no split; there are {', '.join(SPLITS)}."
-                f"{nearest(cell.lower(), WORDS)}"
+                f"{nearest(cell.lower(), WORDS)} split_column=... names the column of splits, here {name!r}."
             )
         splits.append(WORDS[cell.lower()])
     return splits

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import audio
+from .._files import at_home
 from .rows import Rows, unique_paths
 
 
@@ -28,7 +29,8 @@ def find_tracks(folder: str | os.PathLike[str]) -> list[Track]:
     AudioError
         If there are none.
     """
-    tracks = [Track(p, str(p.parent.relative_to(folder))) for p in audio.find(folder)]
+    root = at_home(folder)
+    tracks = [Track(p, str(p.parent.relative_to(root))) for p in audio.find(root)]
     if len({track.group for track in tracks}) > 1:
         return tracks
     return [Track(track.path, track.path.name) for track in tracks]
@@ -42,8 +44,8 @@ def read_tracks(table: str | os.PathLike[str], *, grouped: bool = True) -> list[
     table
         The file.
     grouped
-        Whether there must be a column ``group``; where there need not and is none, or a cell of it is empty,
-        each file is a group of its own.
+        Whether there must be a column ``group``; where there need not and is none, each file is a group of
+        its own. So is a file whose cell is empty.
 
     Raises
     ------
@@ -52,10 +54,6 @@ def read_tracks(table: str | os.PathLike[str], *, grouped: bool = True) -> list[
     """
     rows = Rows(table)
     folder = rows.file.parent
-    paths = unique_paths(rows, folder, rows.column("path"))
-    if grouped:
-        groups = rows.column("group")
-    else:
-        cells = rows.column("group") if "group" in rows.header else [""] * len(paths)
-        groups = [cell or path for cell, path in zip(cells, paths, strict=True)]
-    return [Track(folder / path, group) for path, group in zip(paths, groups, strict=True)]
+    paths = unique_paths(rows, folder)
+    cells = rows.column("group") if grouped or "group" in rows.header else [""] * len(paths)
+    return [Track(folder / path, cell or path) for path, cell in zip(paths, cells, strict=True)]

@@ -73,7 +73,16 @@ def make_student(
     text = card(student, teachers[0], report, dict(sources.most_common()), job.command)
     # Names of folders need not be UTF-8.
     write_whole(beside(out, ".md"), text.encode(errors="backslashreplace"), TrainingError)
-    figures = {"report": report.to_dict(), "history": result.history, "command": job.command}
+    evaluation = None
+    if report.evaluation is not None:
+        signed = replace(report.evaluation, model=description.name, version=description.version)
+        evaluation = signed.to_dict()
+    figures = {
+        "report": report.to_dict(),
+        "evaluation": evaluation,
+        "history": result.history,
+        "command": job.command,
+    }
     write_whole(beside(out, ".json"), (json.dumps(figures, indent=1) + "\n").encode(), TrainingError)
     return student, report
 

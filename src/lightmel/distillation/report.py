@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from .. import audio
 from .._each import attempt
 from ..datasets import TRUE_SHARE, HumanAnnotations, Track, shares_of, whole_path
 from ..errors import AudioError, LightmelError
-from ..evaluation import correlation, roc_auc, shared_top
+from ..evaluation import Evaluation, correlation, evaluate_known, roc_auc, shared_top
 from ..inference import Tagger
 from .corpus import to_int16
 
@@ -42,6 +42,8 @@ class Report:
         ROC AUC against human annotations, mean over the tags that enough clips have; NaN without such tags.
     annotated_clips, annotated_tags
         The clips and the tags of these two figures.
+    evaluation
+        The student's figures against human annotations; None without such tags.
     """
 
     clips: int
@@ -54,10 +56,13 @@ class Report:
     roc_auc_teacher: float
     annotated_clips: int
     annotated_tags: tuple[str, ...]
+    evaluation: Evaluation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, figures rounded to four digits, None for what could not be measured."""
-        figures = {k: _rounded(v) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        plain = asdict(replace(self, evaluation=None))
+        del plain["evaluation"]
+        figures = {k: _rounded(v) if isinstance(v, float) else v for k, v in plain.items()}
         return figures | {"annotated_tags": list(self.annotated_tags)}
 
 
@@ -119,7 +124,24 @@ def compare_with_teacher(
         roc_auc_teacher=float(np.mean(list(theirs.values()))) if theirs else float("nan"),
         annotated_clips=len(annotated),
         annotated_tags=tuple(own),
+        evaluation=_evaluation(student, tags, shares, s[annotated], len(kept), min_positives),
     )
+
+
+def _evaluation(
+    student: Tagger,
+    tags: Sequence[str],
+    shares: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    clips: int,
+    min_positives: int,
+) -> Evaluation | None:
+    """Return the student's figures, its tags being in its own order and others unknown."""
+    wide = np.full((2, len(scores), len(student.tags)), np.nan)
+    columns = [student.tags.index(tag) for tag in tags]
+    wide[0][:, columns], wide[1][:, columns] = shares, scores
+    protocol = f"human annotations of held-out groups, {clips} clips"
+    return evaluate_known(student, wide[0], wide[1], columns, "human annotations", protocol, min_positives)
 
 
 def _against(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         reliability,
         separating_threshold,
     )
-    from .comparison import compare
+    from .comparison import Comparison, Difference, Runs, compare, compare_runs
     from .metrics import (
         FALLBACK_THRESHOLD,
         bootstrap,
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
         rankable,
         roc_auc,
         shared_top,
+        wilson,
     )
-    from .protocol import ClipSet, Intervals, evaluate, evaluate_examples, evaluate_scores
-    from .record import Evaluation
+    from .protocol import ClipSet, Intervals, evaluate, evaluate_examples, evaluate_known, evaluate_scores
+    from .record import ClipScores, Evaluation
     from .scoring import score_clips
     from .tables import markdown
 
@@ -47,17 +48,23 @@ __all__ = [
     "CalibrationConfig",
     "Chances",
     "ClipLogits",
+    "ClipScores",
     "ClipSet",
+    "Comparison",
+    "Difference",
     "Evaluation",
     "Intervals",
+    "Runs",
     "Separation",
     "bootstrap",
     "calibrate",
     "calibration_error",
     "compare",
+    "compare_runs",
     "correlation",
     "evaluate",
     "evaluate_examples",
+    "evaluate_known",
     "evaluate_scores",
     "expected_f1_thresholds",
     "f1_score",
@@ -72,6 +79,7 @@ __all__ = [
     "score_clips",
     "separating_threshold",
     "shared_top",
+    "wilson",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -82,13 +90,14 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("Bin", "Chances", "ClipLogits", "calibration_error", "f1_score"), "chances"),
         **dict.fromkeys(("expected_f1_thresholds", "fit_chances", "reliability"), "chances"),
         "separating_threshold": "chances",
-        "compare": "comparison",
+        **dict.fromkeys(("Comparison", "Difference", "Runs", "compare", "compare_runs"), "comparison"),
         **dict.fromkeys(("bootstrap", "correlation", "fit_thresholds", "macro", "pr_auc"), "metrics"),
-        **dict.fromkeys(("FALLBACK_THRESHOLD", "rankable", "roc_auc", "shared_top"), "metrics"),
+        **dict.fromkeys(("FALLBACK_THRESHOLD", "rankable", "roc_auc", "shared_top", "wilson"), "metrics"),
         **dict.fromkeys(
-            ("ClipSet", "Intervals", "evaluate", "evaluate_examples", "evaluate_scores"), "protocol"
+            ("ClipSet", "Intervals", "evaluate", "evaluate_examples", "evaluate_known", "evaluate_scores"),
+            "protocol",
         ),
-        "Evaluation": "record",
+        **dict.fromkeys(("ClipScores", "Evaluation"), "record"),
         "score_clips": "scoring",
         "markdown": "tables",
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..errors import DataError
 from ..inference import Tagger
 from ..vocabularies import MUSIC
 from .chances import Bin
+from .record import Evaluation
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ class Calibration:
         How ``"music"`` and ``"speech"`` are told apart, where sounds were given for that.
     failed
         Files that could not be read, and why.
+    evaluation
+        ROC AUC and PR AUC of the verified tags against the labels, by chances that labels of other groups
+        gave: where there is an `agreement`. Each tag is measured on the clips that have a label of it.
     """
 
     model: str
@@ -123,10 +127,13 @@ class Calibration:
     agreement: Agreement | None = None
     sounds: Mapping[str, Separation] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
+    evaluation: Evaluation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that `json.dumps` takes; None for a figure that there is none of."""
-        plain = asdict(self)
+        plain = asdict(replace(self, evaluation=None))
+        if self.evaluation is not None:
+            plain["evaluation"] = self.evaluation.to_dict()
         if self.agreement is not None:
             plain["agreement"] |= {
                 what: {tag: None if np.isnan(f1) else f1 for tag, f1 in plain["agreement"][what].items()}

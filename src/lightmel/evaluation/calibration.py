@@ -51,6 +51,7 @@ from .chances import (
 )
 from .config import CalibrationConfig
 from .metrics import FALLBACK_THRESHOLD
+from .protocol import evaluate_known
 
 log = logging.getLogger("lightmel")
 
@@ -144,7 +145,9 @@ def calibrate(
     other = {what: read(what, found) for what, found in sounds.items() if found}
     shares = shares[own.rows]
     labeled = np.flatnonzero(~np.isnan(shares).all(axis=1))
-    chances, agreement, taught = _unchanged(len(tagger.tags)), None, list[_Teacher]()
+    chances, taught = _unchanged(len(tagger.tags)), list[_Teacher]()
+    agreement: Agreement | None = None
+    after: Floats | None = None
     if annotations is not None:
         if not len(labeled):
             raise AudioError("None of the clips with labels could be read.")
@@ -155,7 +158,8 @@ def calibrate(
         ]
         chances = _as_taught(chances, tagger.tags, taught)
         chances = _without(chances, list(columns.values()))
-        agreement = _agreement(tagger, own, shares, config, chances.verified)
+        agreed = _agreement(tagger, own, shares, config, chances.verified)
+        agreement, after = (None, None) if agreed is None else agreed
     limits = list(_thresholds(tagger, chances, own.logits, [found.logits for found in other.values()]))
     separations = _separations(tagger, own, other, config)
     for what, column in columns.items():
@@ -182,7 +186,14 @@ def calibrate(
         sounds=separations,
         failed=read.failed,
     )
-    return Calibrated(_baked(tagger, network, chances, calibration, config), calibration)
+    made = _baked(tagger, network, chances, calibration, config)
+    if agreement is not None and after is not None:
+        protocol = f"labels of other groups, {agreement.folds} parts, seed {config.split_seed}"
+        evaluation = evaluate_known(
+            made, shares, after, np.flatnonzero(chances.verified).tolist(), calibration.annotations, protocol
+        )
+        calibration = replace(calibration, evaluation=evaluation)
+    return Calibrated(made, calibration)
 
 
 def _baked(
@@ -403,7 +414,8 @@ def _agreement(
     shares: Floats,
     config: CalibrationConfig,
     verified: NDArray[np.bool_],
-) -> Agreement | None:
+) -> tuple[Agreement, Floats] | None:
+    """Return how chances by other groups agree with labels, and these chances, ``(clips, tags)``."""
     labeled = np.flatnonzero(~np.isnan(shares).all(axis=1))
     groups = np.array(own.groups)
     parts = _parts(groups[labeled], shares[labeled][:, verified] >= TRUE_SHARE, config)
@@ -432,13 +444,14 @@ def _agreement(
         figures["error_before"][tag] = calibration_error(truth, before[known, i])
         pooled.append((truth, after[known, i], before[known, i]))
     truth, new, old = (np.concatenate(column) for column in zip(*pooled, strict=True))
-    return Agreement(
+    agreement = Agreement(
         folds=int(parts.max()) + 1,
         **figures,
         pooled_error=calibration_error(truth, new),
         pooled_error_before=calibration_error(truth, old),
         bins=reliability(truth, new),
     )
+    return agreement, after
 
 
 def _parts(

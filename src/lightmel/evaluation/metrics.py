@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -239,6 +240,15 @@ _WEIGHTED: dict[str, Callable[[_Steps], Floats]] = {
     "roc_auc": _weighted_roc_auc,
     "pr_auc": _weighted_pr_auc,
 }
+
+
+def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's interval of a share (1927): it holds for few trials too, where others do not."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share, wide = successes / trials, z * z / trials
+    center = (share + wide / 2) / (1 + wide)
+    half = z * np.sqrt(share * (1 - share) / trials + wide / trials / 4) / (1 + wide)
+    return max(0.0, float(center - half)), min(1.0, float(center + half))
 
 
 def fit_thresholds(truth: Truth, scores: Scores) -> tuple[float, ...]:

@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 
 from .._steady import steady
 from ..checkpoint import weights_sha256
-from ..datasets import Dataset
+from ..datasets import TRUE_SHARE, Dataset
 from ..errors import ConfigError, DataError, ShapeError
 from ..features import FeatureExamples, FeatureStore, label_features, nothing_readable
 from ..inference import Tagger, Tagging, load
 from ..models import TaggingNetwork
-from .metrics import Measure, bootstrap, pr_auc, roc_auc
-from .record import Evaluation, Interval
+from .metrics import Measure, bootstrap, pr_auc, roc_auc, wilson
+from .record import ClipScores, Evaluation, Interval
 from .scoring import score_clips
 
 log = logging.getLogger("lightmel")
 
 NO_CLIP, EVERY_CLIP, UNKNOWN = "no clip has it", "every clip has it", "the tagger does not have it"
+TOO_FEW = "too few clips are known to have it or not to"
 """Why a tag is left out."""
 
 
@@ -43,12 +44,18 @@ DEFAULT_INTERVALS = Intervals()
 
 @dataclass(frozen=True)
 class ClipSet:
-    """Which clips an evaluation rests on, for its record: `failed` could not be read, and why."""
+    """Which clips an evaluation rests on, for its record: `failed` could not be read, and why.
+
+    With their `paths`, the record has the scores of the clips. In an `exclusive` set each clip has one tag,
+    so that the best score is measured, too.
+    """
 
     dataset: str
     protocol: str
     split: str = "test"
     failed: Mapping[str, str] = field(default_factory=dict)
+    paths: Sequence[str] = ()
+    exclusive: bool = False
 
 
 @steady
@@ -95,9 +102,17 @@ def evaluate(
     tagger = tagger if isinstance(tagger, Tagger) else load(tagger)
     if features is not None:
         labeled = label_features(data, features, tagger.config.shape(tagger.segment_samples)[1], [split])
-        clips = ClipSet(data.name, data.protocol, split, labeled.failed[split])
+        clips = ClipSet(
+            data.name,
+            data.protocol,
+            split,
+            labeled.failed[split],
+            labeled.paths(split),
+            tagger.description.exclusive,
+        )
         return evaluate_examples(tagger, labeled.examples[split], data.tags, clips, intervals)
     part = data.split(split)
+    data.require_sound([split])
     shared = [i for i, tag in enumerate(data.tags) if tag in tagger.tags]
     if not shared:
         raise DataError(
@@ -123,7 +138,14 @@ def evaluate(
         part.labels[np.ix_(rows, shared)],
         np.array(scores),
         tags,
-        ClipSet(data.name, data.protocol, split, failed),
+        ClipSet(
+            data.name,
+            data.protocol,
+            split,
+            failed,
+            [part.paths[row] for row in rows],
+            tagger.description.exclusive and len(tags) == len(data.tags),
+        ),
         intervals,
         left_out={tag: UNKNOWN for tag in data.tags if tag not in tags},
         **_signature(tagger),
@@ -224,6 +246,60 @@ def evaluate_scores(
     return _measured(truth, scores, tags, clips, intervals, **_signature(tagger))
 
 
+def evaluate_known(
+    tagger: Tagger,
+    shares: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    columns: Sequence[int],
+    dataset: str,
+    protocol: str,
+    min_positives: int = 1,
+) -> Evaluation | None:
+    """Measure scores against labels that are known of some clips for some tags: each tag on its own clips.
+
+    There are no intervals, because the clips of the tags differ. None where no tag can be measured.
+
+    Parameters
+    ----------
+    tagger
+        Whose scores they are.
+    shares, scores
+        ``(clips, tags)``; NaN where nothing is known.
+    columns
+        Which of the tagger's tags are measured.
+    dataset, protocol
+        For the record.
+    min_positives
+        With fewer true clips a tag is left out.
+    """
+    roc: dict[str, float] = {}
+    pr: dict[str, float] = {}
+    positives: dict[str, int] = {}
+    used = np.zeros(len(shares), dtype=np.bool_)
+    for i in columns:
+        known = ~np.isnan(shares[:, i]) & ~np.isnan(scores[:, i])
+        truth, own = shares[known, i : i + 1] >= TRUE_SHARE, scores[known, i : i + 1]
+        tag = [tagger.tags[i]]
+        positives[tag[0]] = int(truth.sum())
+        if figures := roc_auc(truth, own, tag, min_positives):
+            roc |= figures
+            pr |= pr_auc(truth, own, tag, min_positives)
+            used |= known
+    if not roc:
+        return None
+    return Evaluation(
+        dataset=dataset,
+        protocol=protocol,
+        split="test",
+        clips=int(used.sum()),
+        positives=positives,
+        left_out={tag: TOO_FEW for tag in positives if tag not in roc},
+        roc_auc=roc,
+        pr_auc=pr,
+        **_signature(tagger),
+    )
+
+
 def _signature(tagger: Tagger) -> dict[str, Any]:
     return {
         "model": tagger.name,
@@ -261,6 +337,7 @@ def _measured(
         )
         return None if np.isnan(low) else (low, high)
 
+    right = _right(truth, scores) if clips.exclusive else None
     return Evaluation(
         dataset=clips.dataset,
         protocol=clips.protocol,
@@ -277,4 +354,20 @@ def _measured(
         resamples=intervals.resamples,
         level=intervals.level,
         seed=intervals.seed,
+        accuracy=None if right is None else float(right.mean()),
+        balanced_accuracy=None
+        if right is None
+        else float(np.mean([right[column].mean() for column in truth.T if column.any()])),
+        accuracy_interval=None if right is None else wilson(int(right.sum()), len(right), intervals.level),
+        clip_scores=ClipScores(tuple(clips.paths), tuple(tags), truth, scores)
+        if len(clips.paths) == len(truth)
+        else None,
     )
+
+
+def _right(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+    """Return for each clip whether the best score is that of its tag; None unless each clip has one tag."""
+    if not len(truth) or not (truth.sum(axis=1) == 1).all():
+        return None
+    found: NDArray[np.bool_] = truth[np.arange(len(truth)), scores.argmax(axis=1)]
+    return found

@@ -28,6 +28,10 @@ class LabeledSplits:
         labels = self.examples["train"].labels.sum(dim=0)
         return {tag: int(n) for tag, n in zip(self.data.tags, labels, strict=True)}
 
+    def paths(self, split: str) -> list[str]:
+        """Return the clips of a split that could be read, in the order of the examples."""
+        return [path for path in self.data.split(split).paths if path not in self.failed[split]]
+
 
 def label_features(
     data: Dataset, store: FeatureStore, n_frames: int, splits: Sequence[str] | None = None

@@ -33,16 +33,30 @@ def cache_folder() -> Path:
 
     ``$LIGHTMEL_CACHE`` where it is set, else ``$HF_HOME``, else ``huggingface`` in ``$XDG_CACHE_HOME`` or
     ``~/.cache``.
+
+    Raises
+    ------
+    HubError
+        If none of these is set, and there is no home folder.
     """
     if own := os.environ.get("LIGHTMEL_CACHE") or os.environ.get("HF_HOME"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+        return _at_home(own)
+    return _at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+
+
+def _at_home(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise HubError(
+            "There is no home folder, in which to keep what is fetched: let LIGHTMEL_CACHE name a folder."
+        ) from None
 
 
 def repositories_folder() -> Path:
     """Return where the Hub's repositories are kept: ``hub`` in `cache_folder`, or ``$HF_HUB_CACHE``."""
     if (own := os.environ.get("HF_HUB_CACHE")) and not os.environ.get("LIGHTMEL_CACHE"):
-        return Path(own).expanduser()
+        return _at_home(own)
     return cache_folder() / "hub"
 
 

@@ -52,7 +52,7 @@ def fetch_public(
         If it cannot be fetched or is not the published file; the message says where to put it by hand.
     """
     target = public_file(record, cache_dir)
-    if target.is_file() and hashlib.sha256(target.read_bytes()).hexdigest() == record.sha256:
+    if _is_there(target, record):
         return target
     where = f"{record.path} of {record.family.repository} at {record.family.commit}"
     by_hand = f"Put {where} there by hand: {target}"
@@ -77,3 +77,15 @@ def fetch_public(
             f"{error} Set LIGHTMEL_CACHE to a folder that can be written to, with space left."
         ) from error
     return target
+
+
+def _is_there(target: Path, record: PublicCheckpoint) -> bool:
+    try:
+        return hashlib.sha256(target.read_bytes()).hexdigest() == record.sha256
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return False
+    except OSError as error:
+        raise WeightsError(
+            f"{target} is in the cache, and cannot be read ({error.strerror or error}): mend its "
+            "permissions, delete it, or let LIGHTMEL_CACHE name another folder."
+        ) from None

@@ -80,8 +80,8 @@ def write_release(
     files = {NOTICE: own.read_bytes()} if needs_notices(description) else {}
     files |= {
         WEIGHTS: source.read_bytes(),
-        CONFIG: f"{json.dumps(config, indent=1, ensure_ascii=False)}\n".encode(),
-        CARD: card.encode(),
+        CONFIG: f"{json.dumps(config, indent=1, ensure_ascii=False)}\n".encode("utf-8", "backslashreplace"),
+        CARD: card.encode("utf-8", "backslashreplace"),
     }
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def push(
         card = with_place((folder / CARD).read_text(encoding="utf-8"), repository)
         files: list[CommitOperationAdd | CommitOperationDelete] = [
             CommitOperationAdd(CONFIG, folder / CONFIG),
-            CommitOperationAdd(CARD, card.encode()),
+            CommitOperationAdd(CARD, card.encode("utf-8", "backslashreplace")),
             CommitOperationAdd(WEIGHTS, folder / WEIGHTS),
         ]
         if (folder / NOTICE).is_file():

@@ -13,7 +13,7 @@ from ..errors import ConfigError, DataError, nearest
 from ..vocabularies import CATEGORIES, MUSIC, category, concept
 from .parts import NO_MUSIC, NOT_MUSIC, SILENCE, SOUNDS, UNKNOWN, Part
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of what `Tagging.to_dict` gives, and of the lines of ``lightmel tag --json``.
 
 It is raised with any change of the fields: one more, one less, another name or meaning. Those before it are
@@ -38,7 +38,7 @@ class Tagging:
         The tagger, and the license of its weights.
     notes
         What a reader should know before trusting the scores; usually empty. The first one is `sound` where
-        that is no music, and there is one for each of `parts`.
+        that is no music; what was left out of a damaged file follows, and there is one for each of `parts`.
     thresholds
         A threshold for each of `tags`, where the model has fitted ones.
     sound
@@ -49,6 +49,9 @@ class Tagging:
     verified
         For each of `tags`, whether labels were at hand when its scores were made chances; empty for a model
         whose scores were not (`lightmel.calibrate` does it).
+    exclusive
+        Whether the model's tags exclude each other: then the best one holds, whatever its score, and no
+        other.
     """
 
     tags: tuple[str, ...]
@@ -63,6 +66,7 @@ class Tagging:
     sound: str = UNKNOWN
     parts: tuple[Part, ...] = ()
     verified: tuple[bool, ...] = ()
+    exclusive: bool = False
 
     def __getitem__(self, tag: str) -> float:
         """Return the score of `tag`."""
@@ -96,12 +100,14 @@ class Tagging:
     def above(self, threshold: float | None = None) -> list[tuple[str, float]]:
         """Return tags and scores of at least `threshold`; without one, the model's own, tag by tag.
 
+        Of tags that are `exclusive` it is the best one alone, without any threshold of its own.
+
         Raises
         ------
         ConfigError
             If none is given and the model has none.
         """
-        if threshold is None and not self.thresholds:
+        if threshold is None and not self.thresholds and not self.exclusive:
             raise ConfigError(f"{self.model} has no thresholds of its own: say above(0.3), for example.")
         return [(tag, score) for tag, score, holds in self._ranked(threshold) if holds]
 
@@ -163,8 +169,11 @@ class Tagging:
         """Return tags, scores, and whether they reach their thresholds, as all do where there is none."""
         own = self.thresholds or (-1.0,) * len(self.tags)
         limits = own if threshold is None else (threshold,) * len(self.tags)
-        rows = zip(self.tags, self.scores, limits, strict=True)
-        return [(tag, score, score >= limit) for tag, score, limit in rows if category(tag) != MUSIC]
+        rows = [row for row in zip(self.tags, self.scores, limits, strict=True) if category(row[0]) != MUSIC]
+        if self.exclusive:
+            wanted = -1.0 if threshold is None else threshold
+            return [(tag, score, i == 0 and score >= wanted) for i, (tag, score, _) in enumerate(rows)]
+        return [(tag, score, score >= limit) for tag, score, limit in rows]
 
     def _concepts(self, threshold: float | None) -> list[tuple[str, float, bool]]:
         found: dict[str, tuple[float, bool]] = {}
@@ -193,6 +202,7 @@ class Tagging:
             "sound": self.sound,
             "parts": [{"kind": part.kind, "start": part.start, "end": part.end} for part in self.parts],
             "categories": {name: dict(best) or UNKNOWN for name, best in self.by_category().items()},
+            "exclusive": self.exclusive,
         }
 
     @classmethod
@@ -200,15 +210,22 @@ class Tagging:
         """Read what `to_dict` gave; fields beside it, such as the path in a line of JSON, are left out.
 
         Tags are put in falling order of their scores: a program between may have sorted the keys. Schema 1,
-        which older lines have, does not say what the sound is.
+        which older lines have, does not say what the sound is; before schema 3, there were no records of
+        errors.
 
         Raises
         ------
         DataError
-            If it is no tagging, or one of a newer schema.
+            If it is no tagging, but the record of an error, say, or one of a newer schema.
         """
         schema = plain.get("schema") if isinstance(plain, Mapping) else None
-        if schema not in (1, SCHEMA) or isinstance(schema, bool):
+        if isinstance(plain, Mapping) and isinstance(error := plain.get("error"), Mapping):
+            of = f" of {plain['path']!r}" if "path" in plain else ""
+            raise DataError(
+                f"This is no tagging, but the record of an error{of}: {error.get('message')} Leave out what "
+                "has an 'error'."
+            )
+        if schema not in range(1, SCHEMA + 1) or isinstance(schema, bool):
             newer = isinstance(schema, int) and schema > SCHEMA
             hint = "a newer lightmel may read it" if newer else "it is read from what Tagging.to_dict() made"
             raise DataError(f"This is no tagging of schema {SCHEMA}, but of {schema!r}: {hint}.")
@@ -236,6 +253,7 @@ class Tagging:
                 sound=sound,
                 parts=tuple(Part(p["kind"], float(p["start"]), float(p["end"])) for p in parts),
                 verified=tuple(bool(verified[tag]) for tag in tags) if verified else (),
+                exclusive=plain.get("exclusive", False) is True,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"This is no tagging: {type(error).__name__}: {error}.") from error

@@ -26,9 +26,20 @@ rate is given beside it."""
 _LONGEST = 4096
 """Characters of a path, from which on it is none."""
 
+_BYTES = "A file's bytes"
+
 
 class Sound:
     """The sound of one source; it can be read more than once.
+
+    Parameters
+    ----------
+    source, sr
+        As in `lightmel.tag`.
+    rate
+        Hz, of all that is read.
+    notes
+        A list for what is left out of a file, as in `lightmel.audio.stream`.
 
     Attributes
     ----------
@@ -53,8 +64,9 @@ class Sound:
         If a rate is given beside a file, which knows its own.
     """
 
-    def __init__(self, source: Source, sr: int | None, rate: int) -> None:
+    def __init__(self, source: Source, sr: int | None, rate: int, notes: list[str] | None = None) -> None:
         self.rate, self.samples, self.peak = rate, 0, 0.0
+        self._notes = notes
         self._file: str | os.PathLike[str] | BinaryIO | None = None
         self._wave: Waves | None = None
         self.label = named(source)
@@ -70,10 +82,10 @@ class Sound:
             self.source_rate = int(sr) if sr is not None else rate
             return
         if sr is not None:
-            raw = isinstance(self._file, io.BytesIO)
+            raw = isinstance(source, (bytes, bytearray, memoryview))
             hint = " Raw samples become one by numpy.frombuffer, which is told their type." if raw else ""
             raise ConfigError(f"{self.label} knows its own sample rate: sr is for arrays only.{hint}")
-        self.source_rate = audio.info(self._file).sr
+        self.source_rate = audio.info(self._file, notes=notes).sr
 
     def blocks(self) -> Iterator[Waves]:
         """Yield all of it in blocks, counting samples and noting the peak.
@@ -84,7 +96,9 @@ class Sound:
             If there is nothing in it.
         """
         self.samples = 0
-        whole = (self._wave,) if self._file is None else audio.stream(self._file, self.rate)
+        whole = (
+            (self._wave,) if self._file is None else audio.stream(self._file, self.rate, notes=self._notes)
+        )
         for block in whole:
             if block is not None and len(block):
                 self.samples += len(block)
@@ -107,7 +121,7 @@ class Sound:
             return audio.even_starts(samples, length, count)
 
         if self._file is not None:
-            found = audio.placed(self._file, self.rate, length, starts)
+            found = audio.placed(self._file, self.rate, length, starts, notes=self._notes)
             self.samples, waves = found.samples, found.waves
         else:
             whole = self._wave

@@ -362,7 +362,8 @@ class Tagger:
         ConfigError
             If `sr` is given with a file, or `segments` is neither of these.
         """
-        sound = Sound(source, sr, self.config.sr)
+        notes: list[str] = []
+        sound = Sound(source, sr, self.config.sr, notes)
         total = np.zeros(len(self.tags))
         count, shortest = 0, self.segment_samples
         adjoin = segments == "all"
@@ -380,7 +381,7 @@ class Tagger:
             shortest = min(shortest, batch[0].sounding)
         kind, parts = finder.finish()
         padded = shortest < self.segment_samples
-        return self._tagging(total / count, sound, padded, kind, parts if adjoin else ())
+        return self._tagging(total / count, sound, notes, padded, kind, parts if adjoin else ())
 
     @overload
     def tag_many(
@@ -532,10 +533,17 @@ class Tagger:
             yield batch, output
 
     def _tagging(
-        self, scores: NDArray[np.float64], sound: Sound, padded: bool, kind: str, parts: tuple[Part, ...]
+        self,
+        scores: NDArray[np.float64],
+        sound: Sound,
+        of_file: list[str],
+        padded: bool,
+        kind: str,
+        parts: tuple[Part, ...],
     ) -> Tagging:
         seconds = sound.samples / self.config.sr
         notes = [kind] if kind in NO_MUSIC else []
+        notes += of_file
         notes += [str(part) for part in parts]
         if padded:
             notes.append(
@@ -566,4 +574,5 @@ class Tagger:
             sound=kind,
             parts=parts,
             verified=() if verified is None else tuple(self.tags[i] in verified for i in order),
+            exclusive=self.description.exclusive,
         )

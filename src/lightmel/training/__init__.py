@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._lazy import lazily
 from .config import NO_CALLBACKS, Callbacks, FinetuneConfig, Signature, TaggerConfig, TrainConfig
+from .recipes import RECIPES, Recipe, find_recipe, recipe
 
 if TYPE_CHECKING:
     from .augment import (
@@ -21,24 +22,29 @@ if TYPE_CHECKING:
     )
     from .distributed import is_first_process
     from .finetuning import finetune
+    from .folds import Folds
     from .run import Line, Loss, TrainResult
-    from .supervised import Trained, features_of, fit_resumed, train_tagger
+    from .supervised import Kept, Trained, features_of, fit_resumed, train_tagger
     from .tensorboard import to_tensorboard
     from .trainer import Trainer
 
 __all__ = [
     "NO_CALLBACKS",
+    "RECIPES",
     "Augmentation",
     "Callbacks",
     "Chain",
     "Equalizer",
     "FinetuneConfig",
+    "Folds",
     "Gain",
+    "Kept",
     "Line",
     "Loss",
     "LowPass",
     "MelDomain",
     "Noise",
+    "Recipe",
     "Signature",
     "TaggerConfig",
     "TrainConfig",
@@ -47,10 +53,12 @@ __all__ = [
     "Trainer",
     "WaveDomain",
     "features_of",
+    "find_recipe",
     "finetune",
     "fit_resumed",
     "is_first_process",
     "playback",
+    "recipe",
     "to_tensorboard",
     "train_tagger",
 ]
@@ -62,8 +70,9 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("MelDomain", "Noise", "WaveDomain", "playback"), "augment"),
         "is_first_process": "distributed",
         "finetune": "finetuning",
+        "Folds": "folds",
         **dict.fromkeys(("Line", "Loss", "TrainResult"), "run"),
-        **dict.fromkeys(("Trained", "features_of", "fit_resumed", "train_tagger"), "supervised"),
+        **dict.fromkeys(("Kept", "Trained", "features_of", "fit_resumed", "train_tagger"), "supervised"),
         "to_tensorboard": "tensorboard",
         "Trainer": "trainer",
     },

@@ -36,6 +36,8 @@ _COMMIT_SECONDS = 2.0
 """A kill costs the embeddings of so many seconds."""
 _SEGMENTS = 64
 """Segments in one pass of the network."""
+_MISSING = "missing"
+"""What a clip is made of whose file is not there."""
 _STEPS = 1_000
 """More than scikit-learn's hundred, which wide embeddings may not converge in."""
 _TABLE = """
@@ -160,10 +162,12 @@ def embeddings_of(
     ConfigError
         If the store that is given holds other features.
     DataError
-        If none of the clips of a split can be read, or the file cannot be used.
+        If none of the sound is there, none of the clips of a split can be read, or the file cannot be used.
     """
     if features is not None:
         features.require(tagger.config)
+    else:
+        data.require_sound()
     sources = _of_sound(data, tagger) if features is None else _of_features(data, tagger, features)
     with tempfile.TemporaryDirectory(prefix="lightmel-", ignore_cleanup_errors=True) as spare:
         by = "sound" if features is None else "features"
@@ -241,7 +245,7 @@ def _of_sound(data: Dataset, tagger: Tagger) -> dict[str, _Source]:
         try:
             status = path.stat()
         except OSError:
-            return _Source("missing", lambda: tagger.embed_segments(path))
+            return _Source(_MISSING, lambda: tagger.embed_segments(path))
         return _Source(f"{status.st_size} {status.st_mtime_ns}", lambda: tagger.embed_segments(path))
 
     return {key: source(path) for key, path in data.sources().items()}
@@ -281,10 +285,14 @@ def _body(tagger: Tagger) -> str:
 
 def _compute(found: Embeddings, sources: Mapping[str, _Source], callbacks: Callbacks) -> None:
     known = found.origins()
-    changed = [key for key, source in sources.items() if known.get(key, source.origin) != source.origin]
+    changed = [
+        key
+        for key, source in sources.items()
+        if source.origin != _MISSING and known.get(key, source.origin) != source.origin
+    ]
     if changed:
         log.warning(
-            "%s: %d clips are not those that it was made of: their embeddings are computed again.",
+            "%s: clips whose files are others than it was made of, and are computed again: %d.",
             found.file,
             len(changed),
         )

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import copy
 import os
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from .._steady import steady
 from ..datasets import Dataset
 from ..errors import ConfigError
+from ..evaluation import ClipSet, evaluate_scores
 from ..features import FeatureStore, label_features
 from ..hub import releases
 from ..inference import Tagger, load, resolve_device
 from ..models import TaggingNetwork
 from .config import NO_CALLBACKS, Callbacks, FinetuneConfig, Signature
 from .embeddings import embeddings_of, fit_head, score_embeddings
+from .folds import Folds, in_folds
 from .run import Line
 from .supervised import (
+    Kept,
     Scored,
     Trained,
     check_counts,
@@ -57,6 +62,10 @@ def finetune(
     thresholds and calibration as they were: only a head is trained, and becomes one with the old head. The
     table of figures is that of the new tags.
 
+    With few clips, `config` may say to cross-validate: the figures are then those of all clips, each scored
+    by a tagger that saw nothing of its group, and the tagger that is returned learnt from all clips but a
+    part for validation. Splits that the data have are not looked at.
+
     On embeddings, which `config` may say too, the head of each tag is a logistic regression on the mean
     embedding of each clip; thresholds and figures rest on the scores of segments, as the tagger gives them.
 
@@ -90,28 +99,94 @@ def finetune(
         )
     tagger = base if isinstance(base, Tagger) else load(base, device="cpu")
     check_request(tagger.config, config.augment and not config.embeddings, device)
+    if config.folds:
+        return _cross_validated(tagger, data, features, config, signature, work, callbacks, device)
     data.split("train")  # without any, it is said before the work
     own = tagger.with_tags(data.tags, torch.Generator().manual_seed(config.seed))
     learn = _on_embeddings if config.embeddings else _on_features
-    network, counts, scored, history = learn(own, data, features, config, work, callbacks, device)
+    network, counts, scored, history, chosen = learn(own, data, features, config, work, callbacks, device)
     description = replace(
         own.description,
         name=signature.name or "mine",
         version=signature.version,
         license=signature.license or tagger.description.license,
         provenance={**own.description.provenance, **origin(data, counts), "finetuning": asdict(config)},
+        exclusive=data.exclusive,
     )
     keep = tagger if config.keep_tags else None
-    return finished(Tagger(network, description), data, scored, history, keep)
+    return replace(finished(Tagger(network, description), data, scored, history, keep), kept=chosen)
+
+
+def _cross_validated(
+    tagger: Tagger,
+    data: Dataset,
+    features: FeatureStore | None,
+    config: FinetuneConfig,
+    signature: Signature,
+    work: Path | None,
+    callbacks: Callbacks,
+    device: str | None,
+) -> Trained:
+    """Fine-tune once for each fold, and once more for the tagger that is kept; `finetune` describes it."""
+    each, whole, protocol = in_folds(data, config.folds)
+    one = replace(config, folds=0)
+
+    def learn(part: Dataset, number: int, store: FeatureStore | None) -> Trained:
+        place = work if work is None or config.embeddings else work / f"fold-{number + 1}"
+        told = _in_turn(callbacks, number * one.passes, config.passes)
+        return finetune(
+            tagger, part, store, one, signature=signature, work=place, callbacks=told, device=device
+        )
+
+    with tempfile.TemporaryDirectory(prefix="lightmel-", ignore_cleanup_errors=True) as spare:
+        if config.embeddings:
+            work, store = work or Path(spare), features
+            made = [learn(part, i, store) for i, part in enumerate([*each, whole])]
+        else:
+            with features_of(data, tagger.config, features, work, callbacks) as store:
+                made = [learn(part, i, store) for i, part in enumerate([*each, whole])]
+    *tested, kept = made
+    found = [own.evaluation for own in tested if own.evaluation is not None]
+    scores = [e.clip_scores for e in found if e.clip_scores is not None]
+    d = kept.tagger.description
+    described = replace(d, provenance={**d.provenance, "finetuning": asdict(config), "data": data.label})
+    final = Tagger(kept.tagger.network, described)
+    clips = ClipSet(
+        data.name,
+        protocol,
+        "test",
+        {path: why for e in found for path, why in e.failed.items()},
+        [path for own in scores for path in own.paths],
+        data.exclusive and not config.keep_tags,
+    )
+    pooled = evaluate_scores(
+        final,
+        np.concatenate([own.truth for own in scores]),
+        np.concatenate([own.scores for own in scores]),
+        data.tags,
+        clips,
+    )
+    return replace(kept, tagger=final, evaluation=pooled, folds=Folds.of(found))
+
+
+def _in_turn(callbacks: Callbacks, before: int, epochs: int) -> Callbacks:
+    """Return callbacks that count the epochs of one training after another."""
+
+    def on_epoch(line: Line) -> None:
+        if callbacks.on_epoch is not None:
+            callbacks.on_epoch(line | {"epoch": before + line["epoch"]})
+
+    return callbacks.replace(on_epoch=on_epoch)
 
 
 class _Learnt(NamedTuple):
-    """A network for the new tags, the training clips of each, scores of the other clips, the history."""
+    """A network for the new tags, training clips of each, scores of other clips, the history, the epoch."""
 
     network: TaggingNetwork
     counts: dict[str, int]
     scored: dict[str, Scored]
     history: list[dict[str, Any]]
+    kept: Kept | None
 
 
 def _on_features(
@@ -130,7 +205,7 @@ def _on_features(
         check_counts(data, labeled.counts)
         train = training_examples(labeled.examples["train"], config.excerpts, config.augment)
         valid = labeled.examples.get("valid")
-        best = -1.0
+        best, kept = -1.0, None
         history: list[dict[str, Any]] = []
         steps = -(-len(train) // config.batch_size)
         progress = _Progress(callbacks, steps, config.passes)
@@ -145,7 +220,8 @@ def _on_features(
             reached = result.history[result.best_epoch].get("valid_pr_auc", float(number))
             if reached > best:
                 best, chosen = reached, network
-        return _Learnt(chosen, labeled.counts, score_splits(chosen, labeled), history)
+                kept = Kept.of(stage.trainable, result.history, result.best_epoch)
+        return _Learnt(chosen, labeled.counts, score_splits(chosen, labeled), history, kept)
 
 
 def _on_embeddings(
@@ -169,11 +245,13 @@ def _on_embeddings(
             network.head.weight.copy_(weight)
             network.head.bias.copy_(bias)
         scored = {
-            name: Scored(split.labels, score_embeddings(found, split.keys, weight, bias), split.failed)
+            name: Scored(
+                split.labels, score_embeddings(found, split.keys, weight, bias), split.failed, split.keys
+            )
             for name, split in splits.items()
             if name != "train"
         }
-        return _Learnt(network, counts, scored, [])
+        return _Learnt(network, counts, scored, [], None)
 
 
 @dataclass

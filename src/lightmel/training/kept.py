@@ -40,7 +40,8 @@ def beside_kept(new: Tagger, old: Tagger) -> Tagger:
     provenance = {**d.provenance, "kept_tags": names}
     if (calibration := _calibration(old, names, new.tags)) is not None:
         provenance["calibration"] = calibration
-    return Tagger(network, replace(d, tags=tags, thresholds=thresholds, provenance=provenance))
+    whole = replace(d, tags=tags, thresholds=thresholds, provenance=provenance, exclusive=False)
+    return Tagger(network, whole)
 
 
 def _thresholds(tagger: Tagger) -> tuple[float, ...]:

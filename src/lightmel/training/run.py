@@ -102,7 +102,7 @@ class Run(Generic[Network]):
         if len(train) // self.steps < 2 * world.size:
             raise ConfigError(
                 f"{len(train)} examples in batches of {config.batch_size} leave a process a single one, "
-                "which has no statistics to normalise by: choose another batch."
+                "which has no statistics to normalise by: choose another batch_size."
             )
         self.loss = loss or _cross_entropy(train.labels, config, device)
         self.learner: nn.Module = self.network.head if config.trainable == "head" else self.network
@@ -118,6 +118,8 @@ class Run(Generic[Network]):
             self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 self.optimizer, mode="max", factor=_PLATEAU_FACTOR, patience=_PLATEAU_EPOCHS
             )
+        elif config.schedule == "step":
+            self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, config.step_epochs, gamma=0.1)
         self.averaged = MovingAverage(self.network, config.ema_decay) if config.ema_decay else None
         self.forward: Callable[[torch.Tensor], torch.Tensor] = self._logits
         if world.size > 1:
@@ -217,7 +219,8 @@ class Run(Generic[Network]):
         what = "a gradient is not finite" if np.isfinite(value) else f"the loss is {value}"
         raise TrainingError(
             f"Training stopped at epoch {self.epoch}, step {self.step}: {what}. "
-            f"Try a lower lr, clip_norm=1, or float32 precision{kept}"
+            f"Try a lower lr, clip_norm=1, or precision='float32'{kept}",
+            names=("lr",),
         )
 
     # -- the whole run
@@ -278,6 +281,8 @@ class Run(Generic[Network]):
                 self.best = {"epoch": self.epoch, "pr_auc": line["valid_pr_auc"], "state": state}
             if self.config.schedule == "plateau":
                 self.schedule.step(line["valid_pr_auc"])
+        if self.config.schedule == "step":
+            self.schedule.step()
         self.history.append(line)
         self.epoch, self.step = self.epoch + 1, 0
         self.total = self.count = self.seconds = 0.0
@@ -337,7 +342,8 @@ class Run(Generic[Network]):
         if not resume:
             raise TrainingError(f"{self.folder} holds a run already: resume it, or choose another folder.")
         own = asdict(self.config)
-        other = [k for k in own if own[k] != state["config"].get(k) and k != "save_seconds"]
+        before = asdict(TrainConfig()) | state["config"]  # which has no settings that are newer
+        other = [k for k in own if own[k] != before[k] and k != "save_seconds"]
         other += [k for k in self.identity if self.identity[k] != state["identity"].get(k)]
         if state["data"] != self.fingerprint:
             other.append("the labels of the training data")

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,8 +35,10 @@ from ..frontends import FrontendConfig
 from ..inference import Tagger, check_precision, resolve_device
 from ..models import SEGMENT_SECONDS, TaggingNetwork, build_named, parse_name
 from .augment import Chain, MelDomain, playback
+from .card import card_of
 from .config import NO_CALLBACKS, Callbacks, Signature, TaggerConfig, TrainConfig
 from .distributed import is_first_process
+from .folds import Folds
 from .kept import beside_kept
 from .run import TrainResult
 from .trainer import Trainer
@@ -47,6 +49,44 @@ FEW_CLIPS = 20
 """With fewer clips of a tag to learn from, its scores are said to be guesses."""
 FEW_POSITIVES = 5
 """With fewer true clips in validation, a tag's threshold is said to rest on little."""
+MOST_THRESHOLDS = 30
+"""More are not shown one by one where a few lines are wanted."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which epoch of a training the network is of.
+
+    Attributes
+    ----------
+    stage
+        ``"head"`` or ``"all"``: what was trained.
+    epoch
+        Counted from 1.
+    epochs
+        How many the stage had.
+    valid_pr_auc
+        What it was chosen by; None without validation clips, where the last one is kept.
+    """
+
+    stage: str
+    epoch: int
+    epochs: int
+    valid_pr_auc: float | None
+
+    @classmethod
+    def of(cls, stage: str, history: Sequence[Mapping[str, float]], best: int) -> Kept:
+        """Return it for the history of a stage and its best epoch, counted from 0."""
+        return cls(stage, best + 1, len(history), history[best].get("valid_pr_auc"))
+
+    def __str__(self) -> str:
+        what = {"head": "the head stage", "all": "the stage of all of the network"}[self.stage]
+        why = (
+            "the last one, without validation clips"
+            if self.valid_pr_auc is None
+            else f"the best PR AUC on the validation clips, {self.valid_pr_auc:.3f}"
+        )
+        return f"epoch {self.epoch} of {self.epochs} of {what}: {why}"
 
 
 @dataclass(frozen=True)
@@ -61,21 +101,49 @@ class Trained:
         Lines of the trainings, in order; each has its `stage`.
     evaluation
         Figures on the test clips; None where there are none.
+    kept
+        Which epoch the network is of; None where there were none.
+    folds
+        Figures by cross-validation, where it was asked for.
     """
 
     tagger: Tagger
     history: list[dict[str, Any]]
     evaluation: Evaluation | None
+    kept: Kept | None = None
+    folds: Folds | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data that `json.dumps` takes."""
         evaluated = self.evaluation.to_dict() if self.evaluation is not None else None
-        return {"history": self.history, "evaluation": evaluated}
+        plain: dict[str, Any] = {"history": self.history, "evaluation": evaluated}
+        if self.kept is not None:
+            plain["kept"] = asdict(self.kept)
+        if self.folds is not None:
+            plain["folds"] = self.folds.to_dict()
+        return plain
+
+    def summary(self) -> str:
+        """Return what was kept of the training, and the thresholds, in a few lines, to read."""
+        d = self.tagger.description
+        lines = [] if self.kept is None else [f"Kept: {self.kept}."]
+        if d.exclusive:
+            lines.append("Each clip has one tag: the best score says which, and so do above() and --above.")
+        if d.thresholds and len(d.tags) <= MOST_THRESHOLDS:
+            shown = ", ".join(f"{tag} {t:.2f}" for tag, t in zip(d.tags, d.thresholds, strict=True))
+            lines.append(f"Thresholds, from the validation clips: {shown}.")
+        elif d.thresholds:
+            low, high = min(d.thresholds), max(d.thresholds)
+            lines.append(f"{len(d.tags)} thresholds, from {low:.2f} to {high:.2f}: they are in the card.")
+        else:
+            lines.append("No thresholds: there are no validation clips to fit them to.")
+        return "\n".join(lines)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tagger, its figures beside it (``.json``), and their table (``.md``) if it was evaluated.
+        """Write the tagger; beside it figures (``.json``), a card (``.md``) and scores of clips (``.npz``).
 
-        Of several processes that train together, the first alone writes.
+        The card has the table of the figures. Of several processes that train together, the first alone
+        writes.
 
         Raises
         ------
@@ -87,9 +155,11 @@ class Trained:
         self.tagger.save(path)
         figures = json.dumps(self.to_dict(), indent=1)
         write_whole(beside(path, ".json"), f"{figures}\n".encode(), TrainingError)
+        # Names of files need not be UTF-8.
+        card = card_of(self.tagger, self.summary(), self.evaluation, self.folds)
+        write_whole(beside(path, ".md"), card.encode(errors="backslashreplace"), TrainingError)
         if self.evaluation is not None:
-            table = f"{self.evaluation.table()}\n".encode()
-            write_whole(beside(path, ".md"), table, TrainingError)
+            self.evaluation.save_scores(path)
 
 
 @steady
@@ -157,12 +227,14 @@ def train_tagger(
             config=frontend,
             tags=data.tags,
             segment_samples=frontend.n_samples(seconds),
+            exclusive=data.exclusive,
             provenance=origin(data, labeled.counts)
             | {"tagger": asdict(config), "training": asdict(training)},
         )
         history = [{"stage": "all", **line} for line in result.history]
         scored = score_splits(result.network, labeled)
-        return finished(Tagger(result.network, description), data, scored, history)
+        kept = Kept.of("all", result.history, result.best_epoch)
+        return replace(finished(Tagger(result.network, description), data, scored, history), kept=kept)
 
 
 def folder_or_none(folder: str | os.PathLike[str] | None) -> Path | None:
@@ -204,11 +276,14 @@ def features_of(
     ------
     ConfigError
         If the store that is given holds other features.
+    DataError
+        If none is given, and none of the sound is there.
     """
     if features is not None:
         features.require(config)
         yield features
         return
+    data.require_sound()
     with tempfile.TemporaryDirectory(prefix="lightmel-", ignore_cleanup_errors=True) as spare:
         folder = (work or Path(spare)) / config.slug
         sources = data.sources()
@@ -287,17 +362,23 @@ def origin(data: Dataset, counts: Mapping[str, int]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Scored:
-    """The clips of a split that could be read: labels and scores ``(clips, tags)``; and why others failed."""
+    """The clips of a split that could be read: labels, scores ``(clips, tags)``, paths; why others failed."""
 
     truth: NDArray[np.bool_]
     scores: NDArray[np.float64]
     failed: Mapping[str, str]
+    paths: Sequence[str]
 
 
 def score_splits(network: TaggingNetwork, labeled: LabeledSplits) -> dict[str, Scored]:
     """Return labels and scores of the clips that nothing was learnt from."""
     return {
-        name: Scored(examples.labels.numpy() >= 0.5, score_clips(network, examples), labeled.failed[name])
+        name: Scored(
+            examples.labels.numpy() >= 0.5,
+            score_clips(network, examples),
+            labeled.failed[name],
+            labeled.paths(name),
+        )
         for name, examples in labeled.examples.items()
         if name != "train"
     }
@@ -324,11 +405,12 @@ def finished(
                 data.name,
                 ", ".join(few),
             )
+    exclusive = tagger.description.exclusive
     if keep is not None:
         tagger = beside_kept(tagger, keep)
     evaluation = None
     if (test := scored.get("test")) is not None:
-        clips = ClipSet(data.name, data.protocol, "test", test.failed)
+        clips = ClipSet(data.name, data.protocol, "test", test.failed, test.paths, exclusive)
         evaluation = evaluate_scores(tagger, test.truth, test.scores, data.tags, clips)
     return Trained(tagger, history, evaluation)
 

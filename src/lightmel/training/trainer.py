@@ -116,7 +116,9 @@ class Trainer(Generic[Network]):
             before it); if `folder` cannot be written to, which is tried first, or holds another run.
         """
         if valid is None and (self.config.patience or self.config.schedule == "plateau"):
-            raise ConfigError("patience and the schedule plateau need validation data.")
+            raise ConfigError(
+                "patience and the schedule plateau need validation data.", names=("patience", "schedule")
+            )
         for examples in (train, valid):
             if examples is not None:
                 self._check(examples)

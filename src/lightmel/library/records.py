@@ -1,0 +1,135 @@
+"""From lines of tags to what is to stand in the fields of each file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..errors import ConfigError, DataError
+from ..inference import Tagging
+from . import mapping as mappings
+from .config import WriteConfig
+from .fields import GENRE, MOOD, Values
+
+Records: TypeAlias = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+"""A file of JSON lines, as `lightmel tag --json` writes them, or such lines as dictionaries."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to stand in the fields of a file.
+
+    Attributes
+    ----------
+    fields
+        Texts for ``"genre"`` and ``"mood"``, where there are any.
+    scores
+        For each of these, the texts of the field of ours beside it: ``jazz=0.49``.
+    model
+        Name and version of the tagger.
+    why_not
+        Why there is nothing to write: ``"speech"``, say; else empty.
+    """
+
+    fields: Values
+    scores: Values
+    model: str
+    why_not: str = ""
+
+
+def read_records(
+    records: Records, config: WriteConfig, mapping: mappings.Mapping | None = None
+) -> dict[str, Wanted]:
+    """Return what the fields of each file are to be; of several lines for one file the last one counts.
+
+    Raises
+    ------
+    DataError
+        If a line is no tagging and no failure; the message names it.
+    ConfigError
+        If a tagger has no thresholds, and `WriteConfig.above` sets none either.
+    """
+    mapping = mapping or mappings.Mapping()
+    wanted: dict[str, Wanted] = {}
+    for where, record in _lines(records):
+        path = record.get("path")
+        if not isinstance(path, str) or not path:
+            raise DataError(f"{where} has no path: lines of `lightmel tag --json` are wanted.")
+        wanted.pop(path, None)
+        if "error" in record:
+            wanted[path] = Wanted({}, {}, "", "it could not be tagged")
+            continue
+        try:
+            wanted[path] = _wanted(Tagging.from_dict(record), config, mapping)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+    return wanted
+
+
+def _wanted(tagging: Tagging, config: WriteConfig, mapping: mappings.Mapping) -> Wanted:
+    model = f"{tagging.model} {tagging.version}".strip()
+    if tagging.is_music is False:
+        return Wanted({}, {}, model, tagging.sound)
+    if not (tagging.thresholds or config.above):
+        raise ConfigError(
+            f"{tagging.model} has no thresholds of its own, which would tell what holds: say from which "
+            "score on, with --above 0.3 for example."
+        )
+    found = tagging.by_category(len(tagging.tags), None if tagging.thresholds else config.above)
+    fields: Values = {}
+    scores: Values = {}
+    for what, most in ((GENRE, config.genres), (MOOD, config.moods)):
+        names: dict[str, None] = {}
+        own = []
+        for tag, score in found.get(what, ()):
+            new = [name for name in mapping(what, tag) if name not in names][: most - len(names)]
+            if new and score >= config.above:
+                names.update(dict.fromkeys(new))
+                own.append(f"{tag}={score:.2f}")
+        if names:
+            fields[what] = tuple(names)
+            scores[what] = tuple(own)
+    why = ""
+    if not fields:
+        any_holds = found.get(GENRE) or found.get(MOOD)
+        why = (
+            "the mapping or the limits leave nothing"
+            if any_holds
+            else "no genre and no mood reaches its threshold"
+        )
+    return Wanted(fields, scores, model, why)
+
+
+def _lines(records: Records) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the records, each with the words for where it is."""
+    if not isinstance(records, (str, os.PathLike)):
+        for number, record in enumerate(records, 1):
+            if not isinstance(record, Mapping):
+                raise DataError(f"Record {number} is no dictionary, but {type(record).__name__}.")
+            yield f"Record {number}", record
+        return
+    path = Path(records)
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                where = f"{path}, line {number}"
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError):
+                    if not line.endswith(b"\n"):  # whoever writes it has not finished, or was killed
+                        return
+                    raise DataError(f"{where} is no JSON: {_WANTED}") from None
+                if not isinstance(record, dict):
+                    raise DataError(f"{where} is no JSON object: {_WANTED}")
+                yield where, record
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+_WANTED = "lines of `lightmel tag --json` are wanted."

@@ -1,0 +1,72 @@
+"""Channels that cancel each other: where their mean is nearly silent, one of them is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightmel import audio
+from lightmel.audio._waves import CELL
+
+Tone = Callable[..., np.ndarray]
+Write = Callable[..., Path]
+SR = 44_100
+
+
+def turned(wave: np.ndarray, begin: int = 0, end: int | None = None) -> np.ndarray:
+    """Stereo whose right channel is the left one, turned over between two samples."""
+    both = np.repeat(wave[:, :1], 2, axis=1)
+    both[begin:end, 1] *= -1
+    return both
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "m4a"])
+def test_a_channel_is_taken_where_the_channels_cancel(
+    suffix: str, tmp_path: Path, tone: Tone, write: Write
+) -> None:
+    wave = tone(6.0)
+    path = write(tmp_path / f"turned.{suffix}", turned(wave), SR)
+    single = audio.load(write(tmp_path / f"single.{suffix}", np.repeat(wave[:, :1], 2, axis=1), SR), SR)
+    notes: list[str] = []
+    loaded = audio.load(path, SR, notes=notes)
+    assert np.sqrt(np.mean(loaded**2)) == pytest.approx(np.sqrt(np.mean(single**2)), rel=0.05)
+    (note,) = notes
+    assert note.startswith("its channels cancel each other for 6.")
+    assert note.endswith("so that their mean is nearly silent: one channel is taken there")
+    ordinary: list[str] = []
+    audio.load(tmp_path / f"single.{suffix}", SR, notes=ordinary)
+    assert not ordinary
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "m4a"])
+def test_excerpts_are_slices_where_only_a_part_cancels(
+    suffix: str, tmp_path: Path, tone: Tone, write: Write
+) -> None:
+    path = write(tmp_path / f"partly.{suffix}", turned(tone(9.0), 3 * SR, 6 * SR), SR)
+    for sr in (16_000, SR):
+        whole = audio.load(path, sr, notes=[])
+        assert np.abs(whole[4 * sr : 5 * sr]).max() > 0.05
+        for start in np.linspace(0.1, 8.0, 15):
+            part = audio.excerpt(path, sr, float(start), 0.7, notes=[])
+            np.testing.assert_allclose(part, whole[round(float(start) * sr) :][: round(0.7 * sr)], atol=1e-6)
+
+
+def test_the_louder_channel_is_taken_if_it_is_much_louder(tmp_path: Path, tone: Tone, write: Write) -> None:
+    wave = tone(2.0, channels=1)[:, 0]
+    path = write(
+        tmp_path / "three.wav", np.stack([wave, -3 * wave, 2.001 * wave], 1) / 4, SR, subtype="FLOAT"
+    )
+    np.testing.assert_array_equal(audio.load(path, SR, notes=[]), np.float32(-0.75) * wave)
+
+
+def test_silence_and_ordinary_stereo_stay_as_they_are(tmp_path: Path, tone: Tone, write: Write) -> None:
+    for number, wave in enumerate(
+        (np.zeros((SR, 2), np.float32), tone(2.0), turned(tone(2.0), 0, CELL // 2))
+    ):
+        path = write(tmp_path / f"{number}.wav", wave, SR, subtype="FLOAT")
+        notes: list[str] = []
+        np.testing.assert_allclose(audio.load(path, SR, notes=notes), wave.mean(axis=1), atol=1e-7)
+        assert not notes
