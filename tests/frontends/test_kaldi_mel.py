@@ -26,7 +26,7 @@ from lightmel.frontends import (
     config_from_dict,
     config_from_slug,
 )
-from lightmel.frontends.kaldi_mel_torch import filter_bank
+from lightmel.frontends.kaldi_mel_numpy import kaldi_filter_bank
 
 SR = 32_000
 GOLDEN = 1e-4
@@ -102,10 +102,10 @@ def test_silence_is_the_floor() -> None:
 
 @pytest.mark.parametrize("n_mels", [1, 40, 128])
 def test_the_filter_bank_is_triangles_in_mel(n_mels: int) -> None:
-    own, expected = filter_bank(KaldiMelConfig(n_mels=n_mels)), triangles(n_mels)
-    assert own.dtype == torch.float64
+    own, expected = kaldi_filter_bank(KaldiMelConfig(n_mels=n_mels)), triangles(n_mels)
+    assert own.dtype == np.float64
     assert not expected[:, own.shape[1] :].any(), "bins that are left out have no weight"
-    np.testing.assert_allclose(own.numpy(), expected[:, : own.shape[1]], atol=1e-9)
+    np.testing.assert_allclose(own, expected[:, : own.shape[1]], atol=1e-9)
 
 
 # Shapes

@@ -14,21 +14,38 @@ from .description import (
     read_network,
     to_document,
 )
+from .graph import FEATURES, GRAPH_SUFFIX, WAVE, Graph, Input, read_graph, read_tensors
 
 if TYPE_CHECKING:
+    from .graph_export import export, golden
     from .safetensors import read, save, weights_sha256
 
 __all__ = [
+    "FEATURES",
     "FORMAT",
+    "GRAPH_SUFFIX",
     "PUBLISHED_SUFFIXES",
+    "WAVE",
     "Description",
+    "Graph",
+    "Input",
     "check_path",
+    "export",
+    "golden",
     "read",
     "read_description",
+    "read_graph",
     "read_network",
+    "read_tensors",
     "save",
     "to_document",
     "weights_sha256",
 ]
 
-__getattr__, __dir__ = lazily(__name__, dict.fromkeys(("read", "save", "weights_sha256"), "safetensors"))
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        **dict.fromkeys(("export", "golden"), "graph_export"),
+        **dict.fromkeys(("read", "save", "weights_sha256"), "safetensors"),
+    },
+)

@@ -7,7 +7,6 @@ always gives the same bytes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from .._steady import steady
 from ..errors import ConfigError, LightmelError, WeightsError
 from ..models import TaggingNetwork, build
 from .description import KEY, Description, check_path, parse, read_header, to_document
+from .graph import digest
 
 Stored: TypeAlias = Literal["float32", "float16"]
 """How the numbers of a network may be stored; it computes in float32 either way."""
@@ -61,7 +61,7 @@ def save(
             f"{Path(path)} cannot be written: the description, provenance included, must be plain data that "
             f"JSON has ({error})."
         ) from error
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if _is_stored(k)}
+    tensors = stored_tensors(network)
     if dtype == "float16":
         large = [name for name, own in network.named_parameters() if own.numel() > _SMALL]
         tensors |= {name: tensors[name].half() for name in large}
@@ -108,13 +108,12 @@ def weights_sha256(network: TaggingNetwork) -> str:
     It depends on the weights alone: a tagger keeps it under another name, with other thresholds, or in
     another file.
     """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        if _is_stored(name):
-            flat = tensor.detach().cpu().contiguous()
-            digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}\n".encode())
-            digest.update(flat.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return digest((name, tensor.numpy()) for name, tensor in stored_tensors(network).items())
+
+
+def stored_tensors(network: TaggingNetwork) -> dict[str, torch.Tensor]:
+    """Return the tensors of a network that its file has, on the processor."""
+    return {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if _is_stored(k)}
 
 
 def _is_stored(key: str) -> bool:

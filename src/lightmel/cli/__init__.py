@@ -17,6 +17,7 @@ from . import (
     cost,
     distill,
     evaluate,
+    export,
     features,
     finetune,
     models,
@@ -61,6 +62,7 @@ app.command(
 app.command("release", no_args_is_help=True, short_help="Make a tagger ready for the Hugging Face Hub.")(
     release.release
 )
+app.command("export", no_args_is_help=True, short_help="Write a tagger as ONNX.")(export.export)
 
 
 def _show_version(wanted: bool) -> None:

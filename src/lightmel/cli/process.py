@@ -56,6 +56,11 @@ def _code(app: Callable[[], object]) -> int | str | None:
             if sys.stdout is not None:
                 sys.stdout.flush()
             return end.code
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        say("lightmel: this takes PyTorch, which is not installed: pip install torch")
+        return 1
     except BrokenPipeError:  # whoever read has enough
         _let_go()
         return 1

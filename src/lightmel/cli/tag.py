@@ -110,7 +110,7 @@ def tag(
         titles[given[-1]] = TITLE
     if not given:
         context.fail("There is no file to tag. `lightmel tag --sample` tags one that comes with lightmel.")
-    tagger = _load(model, device, precision)
+    tagger = load_tagger(model, device, precision)
     if above and not (tagger.description.thresholds or tagger.description.exclusive):
         raise typer.BadParameter(
             f"{tagger.name} has no thresholds of its own, as trained and fine-tuned taggers have: leave it "
@@ -252,7 +252,7 @@ def _files(given: list[str]) -> Iterator[tuple[str, LightmelError | None]]:
             yield name, AudioError(f"a folder without sound: no {', '.join(audio.SUFFIXES)}.")
 
 
-def _load(model: str, device: str, precision: str) -> Tagger:
+def load_tagger(model: str, device: str, precision: str) -> Tagger:
     """Load the tagger; a name or a device that nobody knows is a mistake in the command line."""
     from ..errors import ConfigError, LightmelError, UnknownModelError
 

@@ -182,7 +182,7 @@ def distill(
     """
     given = [teachers] if isinstance(teachers, (Tagger, str, os.PathLike)) else list(teachers)
     loaded = [
-        teacher if isinstance(teacher, Tagger) else load(teacher, device=device or "auto")
+        (teacher if isinstance(teacher, Tagger) else load(teacher, device=device or "auto")).on_torch()
         for teacher in given
     ]
     if not loaded:

@@ -170,7 +170,7 @@ def logits_of(teacher: Tagger, waves: torch.Tensor) -> torch.Tensor:
     Raises
     ------
     ConfigError
-        If another runtime than PyTorch runs it: scores alone have lost digits.
+        If another runtime than PyTorch runs it: scores alone have lost digits (`Tagger.on_torch`).
     """
     if not isinstance(teacher.runtime, TorchRuntime):
         raise ConfigError(

@@ -8,7 +8,9 @@ from .._lazy import lazily
 from .base import FrontendConfig, StorageType
 from .mel import BASE_HOP, CLIP_SECONDS, N_FFT, PAPER_CONFIGS, MelConfig
 from .registry import (
+    ArrayFrontend,
     FrontendKind,
+    build_arrays,
     build_frontend,
     config_class,
     config_from_dict,
@@ -22,6 +24,7 @@ from .registry import (
 if TYPE_CHECKING:
     from .kaldi_mel import KaldiMelConfig
     from .kaldi_mel_torch import KaldiMelFrontend
+    from .matrix import MatrixFrontend
     from .mel_torch import MelFrontend, MelStream, mel_filter_bank, rescaled
     from .module import Frontend, FrontendStream
 
@@ -30,16 +33,19 @@ __all__ = [
     "CLIP_SECONDS",
     "N_FFT",
     "PAPER_CONFIGS",
+    "ArrayFrontend",
     "Frontend",
     "FrontendConfig",
     "FrontendKind",
     "FrontendStream",
     "KaldiMelConfig",
     "KaldiMelFrontend",
+    "MatrixFrontend",
     "MelConfig",
     "MelFrontend",
     "MelStream",
     "StorageType",
+    "build_arrays",
     "build_frontend",
     "config_class",
     "config_from_dict",
@@ -57,6 +63,7 @@ __getattr__, __dir__ = lazily(
     {
         "KaldiMelConfig": "kaldi_mel",
         "KaldiMelFrontend": "kaldi_mel_torch",
+        "MatrixFrontend": "matrix",
         **dict.fromkeys(("MelFrontend", "MelStream", "mel_filter_bank", "rescaled"), "mel_torch"),
         **dict.fromkeys(("Frontend", "FrontendStream"), "module"),
     },

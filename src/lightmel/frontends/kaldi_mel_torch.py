@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ShapeError
+from . import kaldi_mel_numpy
 from .kaldi_mel import (
     FLOOR,
     HOP,
@@ -17,11 +16,8 @@ from .kaldi_mel import (
     OFFSET,
     PRE_EMPHASIS,
     SCALE,
-    SR,
-    TOP,
     WINDOW,
     KaldiMelConfig,
-    to_mel,
 )
 from .module import Frontend, check_wave, no_autocast
 
@@ -53,9 +49,9 @@ class KaldiMelFrontend(Frontend):
 
     def _place(self, device: torch.device) -> None:
         """Compute the buffers in float64 and round them once, to float32 on `device`."""
-        window = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64, device="cpu")
+        window = torch.from_numpy(kaldi_mel_numpy.kaldi_window())
         # Real and imaginary parts lie side by side: each weight twice adds up their squares.
-        bands = filter_bank(self.config).repeat_interleave(2, 1)
+        bands = torch.from_numpy(kaldi_mel_numpy.kaldi_filter_bank(self.config)).repeat_interleave(2, 1)
         for name, values in (("window", window), ("bands", bands)):
             self.register_buffer(name, values.to(device, torch.float32), persistent=False)
 
@@ -75,11 +71,7 @@ class KaldiMelFrontend(Frontend):
         """
         check_wave(wave, self.window.device)
         samples = wave.shape[-1]
-        if samples < N_FFT // 2 + 2:
-            raise ShapeError(
-                f"This front end mirrors {N_FFT // 2} samples and so needs at least {N_FFT // 2 + 2}, not "
-                f"{samples}: pad the wave with zeros."
-            )
+        kaldi_mel_numpy.check_length(samples)
         rows = wave.float().reshape(-1, samples)
         shape = self.config.shape(samples)
         out = rows.new_empty(len(rows), *shape)
@@ -96,14 +88,3 @@ class KaldiMelFrontend(Frontend):
                     out[i, :, begin:end] = self.bands @ power.T
         out = out.add_(FLOOR).log_().add_(OFFSET).div_(SCALE)
         return out.reshape(*wave.shape[:-1], *out.shape[1:])
-
-
-def filter_bank(config: KaldiMelConfig) -> Tensor:
-    """Weights ``(n_mels, bins)``, float64, of the spectrum's bins below `TOP` in each mel band."""
-    bins = math.ceil(TOP * N_FFT / SR)
-    mels = torch.tensor([to_mel(k * SR / N_FFT) for k in range(bins)], dtype=torch.float64, device="cpu")
-    step = to_mel(TOP) / (config.n_mels + 1)
-    place = (
-        mels / step - torch.arange(config.n_mels, dtype=torch.float64, device="cpu")[:, None]
-    )  # 0 to 2 within a band
-    return torch.minimum(place, 2 - place).clamp_min(0)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ShapeError
+from . import mel_numpy
 from .mel import N_FFT, Log, MelConfig, MelNorm, MelScale, PadMode
 from .module import Frontend, check_wave, no_autocast
 
@@ -174,13 +175,7 @@ class MelFrontend(Frontend):
         return wave if wave.dtype == torch.float64 else wave.float()
 
     def _check_length(self, samples: int) -> None:
-        if samples == 0:
-            raise ShapeError("The wave has no samples: the front end needs at least one.")
-        if self.config.pad_mode == "reflect" and samples <= _HALF:
-            raise ShapeError(
-                f'pad_mode="reflect" mirrors {_HALF} samples and so needs at least {_HALF + 1}, not '
-                f'{samples}: pad the wave with zeros, or use pad_mode="zeros".'
-            )
+        mel_numpy.check_length(self.config, samples)
 
 
 class MelStream:
@@ -262,11 +257,7 @@ def mel_filter_bank(config: MelConfig) -> Tensor:
     Triangles, linear in Hz, between the corners `MelConfig.band_edges`; ``mel_norm="slaney"`` divides
     each by half its width in Hz, so that all have unit area (Slaney, Auditory Toolbox, 1998).
     """
-    edges = torch.tensor(config.band_edges(), dtype=torch.float64, device="cpu")[:, None]
-    bins = torch.arange(N_FFT // 2 + 1, dtype=torch.float64, device="cpu") * (config.sr / N_FFT)
-    low, peak, high = edges[:-2], edges[1:-1], edges[2:]
-    weights = torch.minimum((bins - low) / (peak - low), (high - bins) / (high - peak)).clamp_min(0)
-    return weights * 2 / (high - low) if config.mel_norm == "slaney" else weights
+    return torch.from_numpy(mel_numpy.mel_filter_bank(config))
 
 
 class _LogMel(nn.Module):
@@ -283,7 +274,7 @@ class _LogMel(nn.Module):
         """Compute the buffers in float64 and round them once, to `dtype` on `device`."""
         if device.type == "mps" and self.dtype == torch.float64:
             device = torch.device("cpu")  # which has no float64
-        window = torch.hann_window(N_FFT, dtype=torch.float64, device="cpu")
+        window = torch.from_numpy(mel_numpy.mel_window())
         self.register_buffer("window", window.to(device, self.dtype), persistent=False)
         self._rows: list[tuple[int, int]] = []
         blocks = mel_filter_bank(self.config).tensor_split(min(_BAND_BLOCKS, self.config.n_mels))

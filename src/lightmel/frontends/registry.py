@@ -9,36 +9,65 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError, nearest
 from .base import FrontendConfig
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .module import Frontend
+
+
+class ArrayFrontend(Protocol):
+    """A front end without torch, made from its configuration. Threads may share it: it has no state."""
+
+    def __init__(self, config: Any) -> None: ...
+
+    def __call__(self, waves: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return features ``(batch, rows, frames)`` of waves ``(batch, samples)``, both float32."""
 
 
 @dataclass(frozen=True)
 class FrontendKind:
-    """The places of a kind's two classes: ``module:class`` of its configuration and of its module."""
+    """The places of a kind's classes, ``module:class``.
+
+    Parameters
+    ----------
+    config, module
+        Of its configuration, and of the PyTorch module that computes it.
+    arrays
+        Of what computes the same without torch: made from a configuration, it takes float32 waves
+        ``(batch, samples)`` and returns features ``(batch, rows, frames)``. Empty where there is none.
+    """
 
     config: str
     module: str
+    arrays: str = ""
 
 
 KINDS: dict[str, FrontendKind] = {
-    "mel": FrontendKind("lightmel.frontends.mel:MelConfig", "lightmel.frontends.mel_torch:MelFrontend"),
+    "mel": FrontendKind(
+        "lightmel.frontends.mel:MelConfig",
+        "lightmel.frontends.mel_torch:MelFrontend",
+        "lightmel.frontends.mel_numpy:NumpyMel",
+    ),
     "kaldi_mel": FrontendKind(
         "lightmel.frontends.kaldi_mel:KaldiMelConfig",
         "lightmel.frontends.kaldi_mel_torch:KaldiMelFrontend",
+        "lightmel.frontends.kaldi_mel_numpy:NumpyKaldiMel",
     ),
 }
 
 
-def register(config: type[FrontendConfig], module: type[Frontend]) -> None:
+def register(
+    config: type[FrontendConfig], module: type[Frontend], arrays: type[ArrayFrontend] | None = None
+) -> None:
     """Register a front end under its ``config.kind``, for this process and the workers that it starts.
 
-    Both classes must be importable from their modules, not defined in a function. What a script or a notebook
+    The classes must be importable from their modules, not defined in a function. What a script or a notebook
     defines itself is known to this process only: build stores with ``workers=0`` there.
 
     Raises
@@ -46,9 +75,10 @@ def register(config: type[FrontendConfig], module: type[Frontend]) -> None:
     ConfigError
         If a class cannot be imported, or another front end has that kind.
     """
-    entry = FrontendKind(_place(config), _place(module))
-    for place, given in ((entry.config, config), (entry.module, module)):
-        if _load(place) is not given:
+    given = [config, module, *([arrays] if arrays is not None else [])]
+    entry = FrontendKind(*map(_place, given))
+    for place, own in zip(map(_place, given), given, strict=True):
+        if _load(place) is not own:
             raise ConfigError(f"{place} is another class than the one given: import it from there.")
     if KINDS.setdefault(config.kind, entry) != entry:
         raise ConfigError(f"There is a front end {config.kind!r} already: {KINDS[config.kind].config}.")
@@ -56,13 +86,13 @@ def register(config: type[FrontendConfig], module: type[Frontend]) -> None:
 
 def known_kinds() -> dict[str, list[str]]:
     """Return every kind with its classes' places, as plain data for `make_known` in another process."""
-    return {kind: [entry.config, entry.module] for kind, entry in KINDS.items()}
+    return {kind: [entry.config, entry.module, entry.arrays] for kind, entry in KINDS.items()}
 
 
 def make_known(kinds: Mapping[str, Sequence[str]]) -> None:
     """Register what `known_kinds` returned in another process."""
-    for kind, (config, module) in kinds.items():
-        KINDS.setdefault(kind, FrontendKind(config, module))
+    for kind, places in kinds.items():
+        KINDS.setdefault(kind, FrontendKind(*places))
 
 
 def kinds() -> tuple[str, ...]:
@@ -116,6 +146,24 @@ def config_class(kind: str) -> type[FrontendConfig]:
 def build_frontend(config: FrontendConfig) -> Frontend:
     """Build the module that computes `config`; this imports torch."""
     found: Frontend = _load(KINDS[config.kind].module).from_config(config)
+    return found
+
+
+def build_arrays(config: FrontendConfig) -> ArrayFrontend:
+    """Build what computes `config` without torch.
+
+    Raises
+    ------
+    ConfigError
+        If its kind has no such thing.
+    """
+    entry = KINDS[config.kind]
+    if not entry.arrays:
+        raise ConfigError(
+            f"The front end {config.slug} is computed by torch only: load its tagger with runtime='torch', "
+            "or register a class for arrays beside its module (lightmel.frontends.register)."
+        )
+    found: ArrayFrontend = _load(entry.arrays)(config)
     return found
 
 

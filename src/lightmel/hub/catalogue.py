@@ -214,6 +214,14 @@ def packaged(name: str) -> Path | None:
     return _packaged().get(DEFAULT if name == "default" else name)
 
 
+def graph_of(path: Path) -> Path | None:
+    """Return the ONNX graph of a tagger's file: that in the package, or the file itself if it is one."""
+    if path.suffix == checkpoint.GRAPH_SUFFIX:
+        return path
+    graph = path.with_suffix(checkpoint.GRAPH_SUFFIX)
+    return graph if path in _packaged().values() and graph.is_file() else None
+
+
 def locate(name: str) -> Path | PublicCheckpoint | Repository | None:
     """Return the file that a name stands for, or what is to be fetched for it; None where there is neither.
 

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
+    from .exporting import Exported, export
     from .loading import load, tag
     from .parts import LIMITS, NOT_MUSIC, SPEECH, Part, neighbours, sound_columns
     from .results import SCHEMA, Tagging, Taggram
-    from .runtimes import Output, Runtime, TorchRuntime, available_devices, check_precision, resolve_device
+    from .runtimes import (
+        OnnxRuntime,
+        Output,
+        Runtime,
+        TorchRuntime,
+        available_devices,
+        check_precision,
+        resolve_device,
+    )
     from .segments import Segment, cut
     from .sources import Source
     from .tagger import Segments, Tagger
@@ -20,6 +29,8 @@ __all__ = [
     "NOT_MUSIC",
     "SCHEMA",
     "SPEECH",
+    "Exported",
+    "OnnxRuntime",
     "Output",
     "Part",
     "Runtime",
@@ -33,6 +44,7 @@ __all__ = [
     "available_devices",
     "check_precision",
     "cut",
+    "export",
     "load",
     "neighbours",
     "resolve_device",
@@ -43,11 +55,20 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        **dict.fromkeys(("Exported", "export"), "exporting"),
         **dict.fromkeys(("load", "tag"), "loading"),
         **dict.fromkeys(("LIMITS", "NOT_MUSIC", "SPEECH", "Part", "neighbours", "sound_columns"), "parts"),
         **dict.fromkeys(("SCHEMA", "Tagging", "Taggram"), "results"),
         **dict.fromkeys(
-            ("Output", "Runtime", "TorchRuntime", "available_devices", "check_precision", "resolve_device"),
+            (
+                "OnnxRuntime",
+                "Output",
+                "Runtime",
+                "TorchRuntime",
+                "available_devices",
+                "check_precision",
+                "resolve_device",
+            ),
             "runtimes",
         ),
         **dict.fromkeys(("Segment", "cut"), "segments"),

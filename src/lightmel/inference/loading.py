@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from .. import hub
 from .._steady import steady
 from ..errors import ConfigError
+from .opening import choose, opened
 from .results import Tagging
+from .runtimes import RuntimeName
 from .sources import Source
 from .tagger import Segments, Tagger
 
-_loaded: dict[tuple[str, str, str], tuple[object, Tagger]] = {}
-"""For each place, device and precision, what was there (a file may be written anew) and its tagger."""
-_locks: dict[tuple[str, str, str], threading.Lock] = {}
+_loaded: dict[tuple[str, ...], tuple[object, Tagger]] = {}
+"""For each place, device, precision and runtime: what was there (a file may change), and its tagger."""
+_locks: dict[tuple[str, ...], threading.Lock] = {}
 _lock = threading.Lock()
 
 
@@ -34,7 +34,11 @@ if hasattr(os, "register_at_fork"):
 
 @steady
 def load(
-    name: str | os.PathLike[str] = "default", *, device: str = "auto", precision: str = "float32"
+    name: str | os.PathLike[str] = "default",
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    runtime: RuntimeName = "auto",
 ) -> Tagger:
     """Return the tagger of that name or file; a second call returns the same one.
 
@@ -43,15 +47,19 @@ def load(
     name
         ``"default"``, a name that ``lightmel models`` lists, a ``.safetensors`` file that `Tagger.save`
         wrote, a folder of `Tagger.save_pretrained`, a repository of the Hugging Face Hub (``"owner/name"`` or
-        ``"owner/name@revision"``), or a published file of other people's, known by its SHA-256: a ``.pth`` of
-        Won et al. (2020), a ``.data-00000-of-00001`` of Pons and Serra (2019) or a ``.npz`` of the same
-        numbers. `Tagger.from_pretrained` says more about where a repository is kept.
+        ``"owner/name@revision"``), a ``.onnx`` graph of `lightmel.inference.export`, or a published file of
+        other people's, known by its SHA-256: a ``.pth`` of Won et al. (2020), a ``.data-00000-of-00001`` of
+        Pons and Serra (2019) or a ``.npz`` of the same numbers. `Tagger.from_pretrained` says more about
+        where a repository is kept.
     device
         ``"auto"``: a CUDA device if there is one, else the processor; ``"cpu"``, ``"cuda"``, ``"cuda:1"``,
         ``"mps"``.
     precision
         ``"float32"``; ``"bfloat16"`` or ``"float16"``, with scores that differ in the second or third digit,
         where the device computes in it.
+    runtime
+        ``"auto"``: ONNX Runtime on a processor for what has a graph, as the taggers in the package do, which
+        takes half of torch's time and does not load it; else torch. ``"onnx"``, ``"torch"``: that one.
 
     Raises
     ------
@@ -60,7 +68,10 @@ def load(
     WeightsError
         If the file is damaged, or a download fails or is not what was published.
     ConfigError
-        If there is no such device on this machine, or it does not have that precision.
+        If there is no such device on this machine, it does not have that precision, or there is no graph for
+        ``runtime="onnx"``.
+    MissingExtraError
+        If it takes torch, which is not installed.
     """
     if not isinstance(name, (str, os.PathLike)):
         raise ConfigError(f"A tagger is named by its name or its file, not by {name!r}.")
@@ -68,46 +79,22 @@ def load(
     found = hub.locate(text)
     if found is None:
         raise hub.unknown(text)
-    place, stamp, loader = text, None, _TORCH
+    place, stamp = text, None
     if isinstance(found, Path):
         try:
             stat = found.stat()
         except OSError:  # it has just gone
             raise hub.unknown(text) from None
         place, stamp = str(found), (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-        loader = next((own for end, own in _LOADERS.items() if found.name.endswith(end)), _TORCH)
-    key = place, loader.where(device, precision), precision  # before anything is fetched
+    where, onnx = choose(found, device, precision, runtime)  # before anything is fetched
+    key = place, where, precision, "onnx" if onnx else "torch"
     with _lock:
         own = _locks.setdefault(key, threading.Lock())
     with own:  # one place is read once; nobody waits for another's download
         held = _loaded.get(key)
         if held is None or held[0] != stamp:
-            held = _loaded[key] = stamp, loader.read(hub.fetch(found), *key[1:])
+            held = _loaded[key] = stamp, Tagger(*opened(hub.fetch(found), where, precision, onnx=onnx))
         return held[1]
-
-
-class _Loader(NamedTuple):
-    """How a kind of file becomes a tagger: the device that is meant, checked, and the reading."""
-
-    where: Callable[[str, str], str]
-    read: Callable[[Path, str, str], Tagger]
-
-
-def _torch_device(device: str, precision: str) -> str:
-    from .runtimes import check_precision, resolve_device
-
-    where = resolve_device(device)
-    check_precision(precision, where)
-    return where
-
-
-def _read_torch(path: Path, device: str, precision: str) -> Tagger:
-    return Tagger(*hub.read_tagger(path), device=device, precision=precision)
-
-
-_TORCH = _Loader(_torch_device, _read_torch)
-_LOADERS: dict[str, _Loader] = {}
-"""Other runtimes, by what their files' names end in; PyTorch runs all others."""
 
 
 def tag(

@@ -26,7 +26,7 @@ from ..frontends import FrontendConfig
 from .levels import FULL_SCALE, SoundingMean
 from .parts import NO_MUSIC, SHORTEST, Part, PartFinder
 from .results import Tagging, Taggram
-from .runtimes import Output, Runtime
+from .runtimes import Output, Runtime, RuntimeName
 from .segments import Segment, cut
 from .sources import Sound, Source, named
 
@@ -107,6 +107,7 @@ class Tagger:
         local_files_only: bool = False,
         device: str = "auto",
         precision: str = "float32",
+        runtime: RuntimeName = "auto",
     ) -> Tagger:
         """Return the tagger of a name, a folder, or a repository of the Hugging Face Hub.
 
@@ -123,7 +124,7 @@ class Tagger:
             For a private repository; left out, that of ``hf auth login`` or ``HF_TOKEN``.
         local_files_only
             Take it from the cache or not at all.
-        device, precision
+        device, precision, runtime
             As in `load`.
 
         Raises
@@ -138,14 +139,12 @@ class Tagger:
             If there is no such device or precision, or what the name stands for has no revisions.
         """
         from .. import hub
-        from .runtimes import check_precision, resolve_device
+        from .opening import choose, opened
 
-        where = resolve_device(device)
-        check_precision(precision, where)  # before anything is fetched
-        name = os.fspath(repo_or_name)
-        found = hub.find(name, revision)
+        found = hub.find(os.fspath(repo_or_name), revision)
+        where, onnx = choose(found, device, precision, runtime)  # before anything is fetched
         path = hub.fetch(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
-        return cls(*hub.read_tagger(path), device=where, precision=precision)
+        return cls(*opened(path, where, precision, onnx=onnx))
 
     @property
     def name(self) -> str:
@@ -186,11 +185,24 @@ class Tagger:
         ConfigError
             If another runtime runs it.
         """
-        network = getattr(self.runtime, "network", None)
+        network: TaggingNetwork | None = getattr(self.runtime, "network", None)
         if network is None:
             raise ConfigError(f"{self.name} is not run by PyTorch: load its .safetensors file for a network.")
-        found: TaggingNetwork = network
-        return found
+        return network
+
+    def on_torch(self) -> Tagger:
+        """Return the tagger run by PyTorch, whose logits teachers give: this one, if it is already.
+
+        Raises
+        ------
+        ConfigError
+            If there is no network for PyTorch.
+        """
+        from .runtimes import TorchRuntime
+
+        if isinstance(self.runtime, TorchRuntime):
+            return self
+        return Tagger(self.network, self.description)
 
     def __repr__(self) -> str:
         return f"<Tagger {self.name}: {len(self.tags)} tags, {self.config.slug}, {self.segment_seconds:g} s>"

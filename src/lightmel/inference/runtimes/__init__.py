@@ -6,19 +6,25 @@ from typing import TYPE_CHECKING
 
 from ..._lazy import lazily
 from .base import Output, Runtime
+from .choice import RuntimeName, has_cuda, wants_onnx
 
 if TYPE_CHECKING:
     from .devices import available_devices, check_precision, native_precisions, resolve_device
+    from .onnx import OnnxRuntime
     from .torch import TorchRuntime
 
 __all__ = [
+    "OnnxRuntime",
     "Output",
     "Runtime",
+    "RuntimeName",
     "TorchRuntime",
     "available_devices",
     "check_precision",
+    "has_cuda",
     "native_precisions",
     "resolve_device",
+    "wants_onnx",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -27,6 +33,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(
             ("available_devices", "check_precision", "native_precisions", "resolve_device"), "devices"
         ),
+        "OnnxRuntime": "onnx",
         "TorchRuntime": "torch",
     },
 )

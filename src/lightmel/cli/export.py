@@ -1,0 +1,39 @@
+"""``lightmel export``: a tagger as ONNX, for other runtimes, languages and browsers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import show
+from .tag import load_tagger
+
+
+def export(
+    name: Annotated[str, typer.Argument(metavar="TAGGER", help="A name, a file, or OWNER/NAME on the Hub.")],
+    out: Annotated[
+        Path, typer.Option(help="The graph, NAME.onnx; NAME.wave.onnx and NAME.golden.npz go beside it.")
+    ],
+) -> None:
+    """Write a tagger as two ONNX graphs: one behind the front end, one that takes waves.
+
+    Both are run and compared with the tagger before they are kept. `lightmel tag --model NAME.onnx` needs no
+    torch.
+    """
+    from ..errors import LightmelError
+    from ..inference import export as write
+
+    tagger = load_tagger(name, "cpu", "float32")
+    try:
+        with show.busy(f"exporting {tagger.name}"):
+            made = write(tagger, out)
+    except LightmelError as error:
+        show.failure("lightmel export", error)
+        raise typer.Exit(1) from None
+    config, length = tagger.config, f"{tagger.segment_seconds:g} s"
+    typer.echo(f"{made.features}: {config.slug} features of {length} -> logits, embedding")
+    typer.echo(f"{made.wave}: {tagger.segment_samples} samples at {config.sr} Hz -> scores, embedding")
+    typer.echo(f"{made.golden}: what they give; their scores differ by at most {made.difference:.1g}")
+    typer.echo(f"Try: lightmel tag song.mp3 --model {made.features}")
