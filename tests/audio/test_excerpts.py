@@ -216,14 +216,23 @@ def test_ffmpegs_formats_are_decoded_once_for_all_excerpts(files: dict[str, Path
     assert calls[0] == calls[1]
 
 
-def test_libsndfiles_formats_are_read_one_excerpt_at_a_time(
-    files: dict[str, Path], opened: list[str]
+def test_libsndfiles_formats_are_opened_once_and_read_one_excerpt_at_a_time(
+    files: dict[str, Path], opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cut: list[int] = []
+    real = _excerpts._cut
+
+    def watched(decoder: Any, sr: int, begin: int, length: int) -> np.ndarray:
+        cut.append(begin)
+        return real(decoder, sr, begin, length)
+
+    monkeypatch.setattr(_excerpts, "_cut", watched)
     found = audio.placed(files["flac"], SR, SR, evenly(5))
-    before = len(opened)
+    cut.clear()  # of where the file ends
     for i, _ in enumerate(found.waves):
-        assert len(opened) == before + i + 1
-    assert i == 4
+        assert len(cut) == i + 1
+    assert cut == audio.even_starts(found.samples, SR, 5)
+    assert len(opened) == 1
 
 
 @pytest.mark.parametrize("suffix", ["flac", "m4a"])

@@ -344,12 +344,16 @@ class SndfileDecoder:
         """Go to the beginning of a cell before sample `first`, and return where that is."""
         goal = max(0, first // CELL * CELL - self._pre_roll()) // CELL * CELL
         if goal == 0 or not self.seeks:
+            if self.position:
+                self._reopen()
+                self.position = 0
             return 0
         with contextlib.suppress(soundfile.LibsndfileError):
             if self._file.seek(goal) == goal:
                 self.position = goal
                 return goal
         self._reopen()  # it cannot: decode all that comes before
+        self.position = 0
         return 0
 
     def _pre_roll(self) -> int:

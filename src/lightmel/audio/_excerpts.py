@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import AudioError
-from ._decoders import open_decoder
+from ._decoders import Decoder, open_decoder
 from ._notes import Notes
 from ._read import Source, blocks_of, decoded, rate_in_hz, seconds_of
 from ._waves import Wave
@@ -48,7 +48,8 @@ def excerpt(path: Source, sr: int, start: float, seconds: float, *, notes: list[
     """
     sr = rate_in_hz(sr, "sr")
     begin = round(seconds_of(start, "start", zero=True) * sr)
-    return _cut(path, sr, begin, _length(sr, seconds), Notes(notes))
+    with contextlib.closing(open_decoder(path, Notes(notes))) as decoder:
+        return _cut(decoder, sr, begin, _length(sr, seconds))
 
 
 def middle(path: Source, sr: int, seconds: float, *, notes: list[str] | None = None) -> Wave:
@@ -98,20 +99,30 @@ def placed(
         As `stream`; some of it when the waves are read.
     """
     said = Notes(notes)
-    with contextlib.closing(open_decoder(path, said)) as decoder:
-        seeks = decoder.seeks
+    decoder = open_decoder(path, said)
+    with contextlib.ExitStack() as closing:
+        closing.callback(decoder.close)
         samples = 0 if decoder.claimed is None else round(decoder.claimed * sr / decoder.sr)
-    if samples < length or not seeks or not _is_there(path, sr, samples - length, length, said):
-        samples = 0
-        held: list[Wave] = []
-        for block in blocks_of(path, sr, _BLOCK_SECONDS * sr, said):
-            held = [*held, block] if samples < length else []  # short sound is the excerpt itself
-            samples += len(block)
-        if samples < length:
-            return Excerpts(samples, iter([np.concatenate(held)]))
+        if decoder.seeks and samples >= length and _is_there(decoder, sr, samples):
+            closing.pop_all()  # the excerpts come from the same one: it has found its way to the end by now
+            return Excerpts(samples, _cuts(decoder, sr, starts(samples), length))
+        seeks = decoder.seeks
+    samples = 0
+    held: list[Wave] = []
+    for block in blocks_of(path, sr, _BLOCK_SECONDS * sr, said):
+        held = [*held, block] if samples < length else []  # short sound is the excerpt itself
+        samples += len(block)
+    if samples < length:
+        return Excerpts(samples, iter([np.concatenate(held)]))
     if seeks:
-        return Excerpts(samples, (_cut(path, sr, start, length, said) for start in starts(samples)))
+        return Excerpts(samples, _cuts(open_decoder(path, said), sr, starts(samples), length))
     return Excerpts(samples, slices(blocks_of(path, sr, _BLOCK_SECONDS * sr, said), length, starts(samples)))
+
+
+def _cuts(decoder: Decoder, sr: int, starts: Sequence[int], length: int) -> Iterator[Wave]:
+    with contextlib.closing(decoder):
+        for start in starts:
+            yield _cut(decoder, sr, start, length)
 
 
 def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterator[Wave]:
@@ -131,9 +142,11 @@ def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterat
         buffer, base = buffer[drop:], base + drop
 
 
-def _is_there(path: Source, sr: int, begin: int, length: int, notes: Notes) -> bool:
+def _is_there(decoder: Decoder, sr: int, samples: int) -> bool:
+    """Return whether the sound goes on to the last of so many samples."""
+    last = min(samples, sr // 100)
     try:
-        return len(_cut(path, sr, begin, length, notes)) == length
+        return len(_cut(decoder, sr, samples - last, last)) == last
     except AudioError:  # nothing there: the header's length is wrong, or the file cannot be read at all
         return False
 
@@ -145,22 +158,21 @@ def _length(sr: int, seconds: float) -> int:
     return length
 
 
-def _cut(path: Source, sr: int, begin: int, length: int, notes: Notes) -> Wave:
+def _cut(decoder: Decoder, sr: int, begin: int, length: int) -> Wave:
     """Return `length` samples from sample `begin` on, both at `sr`."""
-    with contextlib.closing(open_decoder(path, notes)) as decoder:
-        # Both grids share a sample every `period` of the source: starting there keeps soxr's phase.
-        common = math.gcd(decoder.sr, sr)
-        period, out_period = decoder.sr // common, sr // common
-        warm_up = math.ceil(_WARM_UP * max(1, decoder.sr / sr)) if period != out_period else 0
-        first = max(0, begin * period // out_period - warm_up) // period * period
-        skip = begin - first // period * out_period
-        most = math.ceil((skip + length) * decoder.sr / sr) + warm_up
-        parts, got = [], 0
-        for part in decoded(decoder, sr, first, most):
-            parts.append(part)
-            got += len(part)
-            if got >= skip + length:
-                break
+    # Both grids share a sample every `period` of the source: starting there keeps soxr's phase.
+    common = math.gcd(decoder.sr, sr)
+    period, out_period = decoder.sr // common, sr // common
+    warm_up = math.ceil(_WARM_UP * max(1, decoder.sr / sr)) if period != out_period else 0
+    first = max(0, begin * period // out_period - warm_up) // period * period
+    skip = begin - first // period * out_period
+    most = math.ceil((skip + length) * decoder.sr / sr) + warm_up
+    parts, got = [], 0
+    for part in decoded(decoder, sr, first, most):
+        parts.append(part)
+        got += len(part)
+        if got >= skip + length:
+            break
     if got <= skip:
         ends = f"it ends at {first / decoder.sr + got / sr:.2f} s" if got else "it ends before"
         raise AudioError(f"{decoder.label}: nothing at {begin / sr:g} s: {ends}. Choose an earlier start.")
