@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 
+import lightmel
 from lightmel import audio
 from lightmel.errors import AudioError, ConfigError, LightmelError, ShapeError
 from lightmel.inference import Tagger, Tagging
@@ -400,3 +401,35 @@ def test_whatever_a_source_raises_is_returned_in_its_place(
     calls = iter([1])
     with pytest.raises(type(raised)):
         list(model.tag_many(waves[:1], SR))
+
+
+# A share of it
+
+
+@pytest.mark.parametrize(("coverage", "segments"), [(0.1, 2), (0.5, 10), (0.04, 1), (0.001, 1), (0.051, 2)])
+def test_coverage_is_as_many_even_segments(
+    model: Tagger, sound: Sound, wav: Wav, coverage: float, segments: int
+) -> None:
+    wave = sound(20 * model.segment_seconds)
+    path = wav(wave)
+    assert model.tag(path, coverage=coverage) == model.tag(path, segments=segments)
+    assert model.tag(wave, SR, coverage=coverage) == model.tag(wave, SR, segments=segments)
+    (found,) = model.tag_many([path], coverage=coverage)
+    assert found == model.tag(path, segments=segments)
+
+
+def test_all_of_it_is_all_of_it(model: Tagger, sound: Sound) -> None:
+    wave = sound(5.3)
+    assert model.tag(wave, SR, coverage=1) == model.tag(wave, SR)
+    assert lightmel.tag(wave, SR, model=model, coverage=1.0) == model.tag(wave, SR)
+    assert lightmel.tag(wave, SR, model=model, coverage=0.3) == model.tag(wave, SR, coverage=0.3)
+
+
+@pytest.mark.parametrize("coverage", [0, -0.1, 1.1, float("nan"), "half", True, 50])
+def test_what_is_no_share_is_refused(model: Tagger, sound: Sound, coverage: Any) -> None:
+    with pytest.raises(ConfigError, match="coverage is the share of the sound that counts, above 0 to 1"):
+        model.tag(sound(1), SR, coverage=coverage)
+    with pytest.raises(ConfigError, match="beside segments=4"):
+        model.tag(sound(1), SR, coverage=0.1, segments=4)
+    with pytest.raises(ConfigError, match="coverage"):
+        model.tag_many([], coverage=coverage)

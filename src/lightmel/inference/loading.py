@@ -103,6 +103,7 @@ def tag(
     *,
     model: Tagger | str | os.PathLike[str] = "default",
     segments: Segments = "all",
+    coverage: float | None = None,
     device: str | None = None,
 ) -> Tagging:
     """Tag one piece of sound: ``lightmel.tag("song.mp3")``.
@@ -116,7 +117,7 @@ def tag(
         Sample rate of a wave in Hz; required with one, refused with a file.
     model
         A tagger, or what `load` takes.
-    segments
+    segments, coverage
         As in `Tagger.tag`.
     device
         As in `load`, which chooses where nothing is said; a tagger has its own already.
@@ -134,5 +135,5 @@ def tag(
                 raise ConfigError(
                     f"{model.name} runs on {model.device}: load it with device={device!r} instead."
                 )
-        return model.tag(source, sr, segments=segments)
-    return load(model, device=device or "auto").tag(source, sr, segments=segments)
+        return model.tag(source, sr, segments=segments, coverage=coverage)
+    return load(model, device=device or "auto").tag(source, sr, segments=segments, coverage=coverage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ _LONGEST = 4096
 """Characters of a path, from which on it is none."""
 
 _BYTES = "A file's bytes"
+
+
+class Share(float):
+    """A share of a sound, above 0 and below 1."""
 
 
 class Sound:
@@ -111,14 +116,19 @@ class Sound:
         """Yield the middle `length` samples; all of it where it is shorter."""
         return self._excerpts(length, None)
 
-    def evenly(self, length: int, count: int) -> Iterator[Waves]:
-        """Yield `count` excerpts of `length` samples, evenly from the start; all of it, once, if shorter."""
+    def evenly(self, length: int, count: int | Share) -> Iterator[Waves]:
+        """Yield `count` excerpts of `length` samples, evenly from the start; all of it, once, if shorter.
+
+        For a share, there are as many as cover it, and at least one.
+        """
         return self._excerpts(length, count)
 
-    def _excerpts(self, length: int, count: int | None) -> Iterator[Waves]:
+    def _excerpts(self, length: int, count: int | Share | None) -> Iterator[Waves]:
         def starts(samples: int) -> Sequence[int]:
             if count is None:
                 return [audio.middle_start(samples, length)]
+            if isinstance(count, Share):  # with care: .1 of 30 s is one excerpt of 3 s
+                return audio.even_starts(samples, length, max(1, math.ceil(count * samples / length - 1e-9)))
             return audio.even_starts(samples, length, count)
 
         if self._file is not None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from .parts import NO_MUSIC, SHORTEST, Part, PartFinder
 from .results import Tagging, Taggram
 from .runtimes import Output, Runtime, RuntimeName
 from .segments import Segment, cut
-from .sources import Sound, Source, named
+from .sources import Share, Sound, Source, named
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,33 @@ Segments: TypeAlias = "Literal['all', 'center'] | int"
 _MOST_SEGMENTS = 10_000
 MOSTLY = 0.5
 """Share of a sound above which it is mostly that."""
+
+
+def _chosen(segments: Segments, coverage: float | None) -> Literal["all", "center"] | int | Share:
+    """Return which segments are meant, checked.
+
+    Raises
+    ------
+    ConfigError
+        If they are none, or both are given.
+    """
+    if coverage is not None:
+        number = isinstance(coverage, (int, float, np.floating)) and not isinstance(coverage, bool)
+        if segments != "all" or not number or not 0 < coverage <= 1:
+            beside = f" beside segments={segments!r}" if segments != "all" else ""
+            raise ConfigError(
+                f"coverage is the share of the sound that counts, above 0 to 1, in place of segments; not "
+                f"{coverage!r}{beside}."
+            )
+        return "all" if coverage == 1 else Share(coverage)
+    if segments in ("all", "center"):
+        return segments
+    whole = isinstance(segments, (int, np.integer)) and not isinstance(segments, bool)
+    if not whole or not 1 <= int(segments) <= _MOST_SEGMENTS:
+        raise ConfigError(
+            f"segments is 'all', 'center' or a number from 1 to {_MOST_SEGMENTS:,}, not {segments!r}."
+        )
+    return int(segments)
 
 
 class Tagger:
@@ -336,7 +363,14 @@ class Tagger:
         return Tagger(self.network.with_head(len(description.tags), generator), description)
 
     @steady
-    def tag(self, source: Source, sr: int | None = None, *, segments: Segments = "all") -> Tagging:
+    def tag(
+        self,
+        source: Source,
+        sr: int | None = None,
+        *,
+        segments: Segments = "all",
+        coverage: float | None = None,
+    ) -> Tagging:
         """Tag one piece of sound.
 
         Parameters
@@ -350,6 +384,9 @@ class Tagger:
             ``"all"``: back to back over the whole sound, the last one ending where the sound ends.
             ``"center"``: one from the middle. A number n: n of them, evenly from the start, each
             ``(samples - segment) // n`` after the one before, as Won et al. (2020) evaluate with 16.
+        coverage
+            In place of `segments`: the share of the sound, above 0 to 1, that evenly spread segments cover.
+            What is between them is not decoded, where a file's decoder can seek.
 
         Returns
         -------
@@ -361,16 +398,18 @@ class Tagger:
         AudioError
             If the sound cannot be read or used.
         ConfigError
-            If `sr` is given with a file, or `segments` is neither of these.
+            If `sr` is given with a file, `segments` is neither of these, `coverage` is no such share, or both
+            are given.
         """
         notes: list[str] = []
         sound = Sound(source, sr, self.config.sr, notes)
         mean = SoundingMean(len(self.tags))
         count, shortest = 0, self.segment_samples
-        adjoin = segments == "all"
+        chosen = _chosen(segments, coverage)
+        adjoin = chosen == "all"
         apart = max(self.segment_seconds, SHORTEST)  # others count each for itself, not with its neighbors
         finder = PartFinder(self.tags, self.description.thresholds, self.segment_seconds if adjoin else apart)
-        for batch, output in self._outputs(sound, self._segments(sound, segments)):
+        for batch, output in self._outputs(sound, self._segments(sound, chosen)):
             mean.add(batch, output.scores)
             for i, s in enumerate(batch):
                 start, seconds = s.start / self.config.sr, s.sounding / self.config.sr
@@ -392,6 +431,7 @@ class Tagger:
         sr: int | None = None,
         *,
         segments: Segments = "all",
+        coverage: float | None = None,
         errors: Literal["raise"] = "raise",
     ) -> Iterator[Tagging]: ...
 
@@ -402,6 +442,7 @@ class Tagger:
         sr: int | None = None,
         *,
         segments: Segments = "all",
+        coverage: float | None = None,
         errors: Literal["raise", "return"],
     ) -> Iterator[Tagging | LightmelError]: ...
 
@@ -411,6 +452,7 @@ class Tagger:
         sr: int | None = None,
         *,
         segments: Segments = "all",
+        coverage: float | None = None,
         errors: Literal["raise", "return"] = "raise",
     ) -> Iterator[Tagging | LightmelError]:
         """Yield the tagging of each source, in order and one at a time.
@@ -430,16 +472,18 @@ class Tagger:
             raise ConfigError(f"tag_many takes several sources, not one path: tag({os.fspath(sources)!r}).")
         if isinstance(sources, (bytes, bytearray, memoryview)) or hasattr(sources, "read"):
             raise ConfigError("tag_many takes several sources, not one file: tag(...) takes that.")
-        return self._tag_each(sources, sr, segments, errors == "raise")
+        _chosen(segments, coverage)  # at the call, and not with the first file
+        options = {"segments": segments, "coverage": coverage}
+        return self._tag_each(sources, sr, options, errors == "raise")
 
     def _tag_each(
-        self, sources: Iterable[Source], sr: int | None, segments: Segments, strict: bool
+        self, sources: Iterable[Source], sr: int | None, options: Mapping[str, Any], strict: bool
     ) -> Iterator[Tagging | LightmelError]:
         for source in sources:
             if strict:
-                yield self.tag(source, sr, segments=segments)
+                yield self.tag(source, sr, **options)
             else:
-                yield attempt(named(source), self.tag, source, sr, segments=segments)
+                yield attempt(named(source), self.tag, source, sr, **options)
 
     @steady
     def taggram(self, source: Source, sr: int | None = None, *, hop: float | None = None) -> Taggram:
@@ -496,20 +540,12 @@ class Tagger:
         outputs = self._outputs(sound, self._segments(sound, "all"))
         return np.concatenate([output.embedding for _, output in outputs])
 
-    def _segments(self, sound: Sound, segments: Segments) -> Iterator[Segment]:
+    def _segments(self, sound: Sound, segments: Literal["all", "center"] | int | Share) -> Iterator[Segment]:
         length = self.segment_samples
         if segments == "all":
             return cut(sound.blocks(), length, length)
         if segments == "center":
             return cut(sound.middle(length), length, length)
-        if (
-            isinstance(segments, bool)
-            or not isinstance(segments, (int, np.integer))
-            or not 1 <= segments <= _MOST_SEGMENTS
-        ):
-            raise ConfigError(
-                f"segments is 'all', 'center' or a number from 1 to {_MOST_SEGMENTS:,}, not {segments!r}."
-            )
         return cut(sound.evenly(length, segments), length, length)
 
     def _outputs(self, sound: Sound, segments: Iterator[Segment]) -> Iterator[tuple[list[Segment], Output]]:
