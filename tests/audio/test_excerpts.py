@@ -9,6 +9,7 @@ import os
 import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +353,17 @@ def test_any_count_in_a_header_leaves_excerpts_in_place(count: int, excerpts: in
     assert starts[-1] + length <= len(whole)
     for start, got in zip(starts, found.waves, strict=True):
         np.testing.assert_allclose(got, whole[start : start + length], rtol=0, atol=1e-5)
+
+
+@given(length=st.integers(1, 500), more=st.integers(0, 5_000), count=st.integers(1, 40))
+def test_spread_excerpts_lie_in_the_sound_and_in_order(length: int, more: int, count: int) -> None:
+    samples = length + more
+    starts = audio.spread_starts(samples, length, count)
+    assert len(starts) == count
+    assert starts == sorted(starts)
+    assert starts[0] >= 0
+    assert starts[-1] + length <= samples
+    if count * length <= samples // 2:  # no overlap, and as much before the first as behind the last
+        assert all(b - a >= length for a, b in pairwise(starts))
+        assert abs(starts[0] - (samples - length - starts[-1])) <= 1
+    assert audio.spread_starts(samples, length, 1) == [audio.middle_start(samples, length)]

@@ -407,15 +407,25 @@ def test_whatever_a_source_raises_is_returned_in_its_place(
 
 
 @pytest.mark.parametrize(("coverage", "segments"), [(0.1, 2), (0.5, 10), (0.04, 1), (0.001, 1), (0.051, 2)])
-def test_coverage_is_as_many_even_segments(
-    model: Tagger, sound: Sound, wav: Wav, coverage: float, segments: int
+def test_coverage_is_as_many_segments_each_in_the_middle_of_its_part(
+    model: Tagger, sound: Sound, wav: Wav, coverage: float, segments: int, scores_of: ScoresOf
 ) -> None:
+    length = model.segment_samples
     wave = sound(20 * model.segment_seconds)
-    path = wav(wave)
-    assert model.tag(path, coverage=coverage) == model.tag(path, segments=segments)
-    assert model.tag(wave, SR, coverage=coverage) == model.tag(wave, SR, segments=segments)
-    (found,) = model.tag_many([path], coverage=coverage)
-    assert found == model.tag(path, segments=segments)
+    parts = [wave[i * len(wave) // segments :][: len(wave) // segments] for i in range(segments)]
+    middles = [model.tag(part, SR, segments="center") for part in parts]
+    wanted = np.mean([scores_of(m, model.tags) for m in middles], axis=0)
+    for found in (
+        model.tag(wave, SR, coverage=coverage),
+        model.tag(wav(wave), coverage=coverage),
+        *model.tag_many([wav(wave)], coverage=coverage),
+    ):
+        np.testing.assert_allclose(scores_of(found, model.tags), wanted, atol=1e-6)
+        assert found.seconds == len(wave) / SR
+    starts = audio.spread_starts(len(wave), length, segments)
+    assert [s + length // 2 for s in starts] == [
+        (2 * i + 1) * len(wave) // (2 * segments) for i in range(segments)
+    ]
 
 
 def test_all_of_it_is_all_of_it(model: Tagger, sound: Sound) -> None:

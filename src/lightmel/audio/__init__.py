@@ -23,7 +23,7 @@ from ._rates import MAX_SR, MIN_SR
 if TYPE_CHECKING:
     from ._arrays import MAX_CHANNELS, from_array
     from ._encode import MP3_32K, MP3_LEVELS, as_mp3, at_speed, mp3_rate
-    from ._excerpts import Excerpts, even_starts, excerpt, middle, middle_start, placed
+    from ._excerpts import Excerpts, even_starts, excerpt, middle, middle_start, placed, spread_starts
     from ._find import SUFFIXES, find, is_left_out
     from ._read import AudioInfo, Source, info, load, stream
     from ._waves import Wave
@@ -52,6 +52,7 @@ __all__ = [
     "middle_start",
     "mp3_rate",
     "placed",
+    "spread_starts",
     "stream",
 ]
 
@@ -60,7 +61,8 @@ __getattr__, __dir__ = lazily(
     {
         **dict.fromkeys(("MP3_32K", "MP3_LEVELS", "as_mp3", "at_speed", "mp3_rate"), "_encode"),
         **dict.fromkeys(
-            ("Excerpts", "even_starts", "excerpt", "middle", "middle_start", "placed"), "_excerpts"
+            ("Excerpts", "even_starts", "excerpt", "middle", "middle_start", "placed", "spread_starts"),
+            "_excerpts",
         ),
         **dict.fromkeys(("SUFFIXES", "find", "is_left_out"), "_find"),
         **dict.fromkeys(("AudioInfo", "Source", "info", "load", "stream"), "_read"),

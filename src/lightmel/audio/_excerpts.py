@@ -70,7 +70,16 @@ def middle(path: Source, sr: int, seconds: float, *, notes: list[str] | None = N
 
 def middle_start(samples: int, length: int) -> int:
     """Return where the middle `length` of `samples` samples begin."""
-    return samples // 2 - length // 2
+    return spread_starts(samples, length, 1)[0]
+
+
+def spread_starts(samples: int, length: int, count: int) -> list[int]:
+    """Return where `count` excerpts of `length` begin, each in the middle of its part of the sound.
+
+    They overlap only where they are longer than the parts, and none reaches over an end.
+    """
+    middles = ((2 * i + 1) * samples // (2 * count) for i in range(count))
+    return [min(max(middle - length // 2, 0), samples - length) for middle in middles]
 
 
 def even_starts(samples: int, length: int, count: int) -> list[int]:

@@ -119,7 +119,7 @@ class Sound:
     def evenly(self, length: int, count: int | Share) -> Iterator[Waves]:
         """Yield `count` excerpts of `length` samples, evenly from the start; all of it, once, if shorter.
 
-        For a share, there are as many as cover it, and at least one.
+        For a share, there are as many as cover it, at least one, each in the middle of its part of the sound.
         """
         return self._excerpts(length, count)
 
@@ -128,7 +128,8 @@ class Sound:
             if count is None:
                 return [audio.middle_start(samples, length)]
             if isinstance(count, Share):  # with care: .1 of 30 s is one excerpt of 3 s
-                return audio.even_starts(samples, length, max(1, math.ceil(count * samples / length - 1e-9)))
+                enough = max(1, math.ceil(count * samples / length - 1e-9))
+                return audio.spread_starts(samples, length, enough)
             return audio.even_starts(samples, length, count)
 
         if self._file is not None:

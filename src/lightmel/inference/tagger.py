@@ -385,8 +385,8 @@ class Tagger:
             ``"center"``: one from the middle. A number n: n of them, evenly from the start, each
             ``(samples - segment) // n`` after the one before, as Won et al. (2020) evaluate with 16.
         coverage
-            In place of `segments`: the share of the sound, above 0 to 1, that evenly spread segments cover.
-            What is between them is not decoded, where a file's decoder can seek.
+            In place of `segments`: the share of the sound, above 0 to 1, that segments cover, each in the
+            middle of its part of the sound. What is between them is not decoded, where a decoder can seek.
 
         Returns
         -------
