@@ -9,6 +9,7 @@ kept in ``--keep FOLDER``. A parser that reads more than so many times the size 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import gc
 import io
 import os
@@ -434,6 +435,9 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # C libraries comment on odd bytes
     os.dup2(1, 2)
+    faulthandler.enable(out)  # a crash in C ends this; the input is the last one in the folder
+    if options.keep:
+        options.keep.mkdir(exist_ok=True)
     titles = ("parser", "inputs", "seconds", "crashes", "hangs", "slowest s", "MB")
     print(_row(titles), file=out)
     for name in options.parsers:
@@ -441,6 +445,8 @@ def main() -> None:
         slowest, begun = 0.0, perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             for i, data in enumerate(inputs(name, options.inputs, options.seed)):
+                if options.keep:
+                    (options.keep / "last").write_bytes(data)
                 started = perf_counter()
                 signal.alarm(10)
                 error = attempt(name, data, Path(folder, "input"))
@@ -450,7 +456,6 @@ def main() -> None:
                     hangs += isinstance(error, Hung)
                     crashes += not isinstance(error, Hung)
                     if options.keep:
-                        options.keep.mkdir(exist_ok=True)
                         (options.keep / f"{name} {i}").write_bytes(data)
                         why = "".join(traceback.format_exception(error))
                         (options.keep / f"{name} {i}.txt").write_text(why)

@@ -119,6 +119,21 @@ def test_a_name_that_is_no_unicode(tmp_path: Path, tone: Tone, write: Write) -> 
     assert audio.info(path).path.encode("ascii")  # printable on any terminal
 
 
+def test_frames_of_more_channels_than_pyav_can_count() -> None:
+    """It reads pointers behind the last of more than eight, which ends the process for some damaged AAC."""
+    import av
+
+    from lightmel.audio import _ffmpeg
+
+    wave = np.random.default_rng(0).uniform(-1, 1, (1, 16 * 1_024)).astype(np.float32)
+    frame = av.AudioFrame.from_ndarray(wave, format="flt", layout="hexadecagonal")
+    frame.sample_rate = 16_000
+    (planar,) = av.AudioResampler("fltp", "hexadecagonal", 16_000).resample(frame)
+    assert planar.format.is_planar
+    (readable,) = _ffmpeg._with_readable_planes(planar)
+    np.testing.assert_array_equal(_ffmpeg._planar(readable), wave.reshape(-1, 16).T)
+
+
 # One path: blocks, whole, parts
 
 

@@ -177,3 +177,11 @@ def test_a_gz_that_is_cut_is_named(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(os.urandom(1000))[:-500])
     with pytest.raises(DataError, match=r"a\.cP\.gz"):
         pickles.load(path)
+
+
+@pytest.mark.parametrize("store", [b"r\xff\xff\xff\xff", b"p4294967295\n"])
+def test_a_pickle_gets_no_room_for_numbers_that_it_names(folder: Path, store: bytes) -> None:
+    """Python's reader in C would make a list of twice so many places: 64 GB."""
+    assert pickles.load(stored(folder, b"\x80\x02K\x01" + store + b".")) == 1
+    with pytest.raises(DataError, match="no whole pickle"):  # a byte array of a terabyte
+        pickles.load(stored(folder, b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b"abc"))

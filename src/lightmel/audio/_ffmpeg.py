@@ -22,6 +22,7 @@ _BLOCK = 131_072
 """Samples, all channels together, that are passed on at a time."""
 _OPTIONS = {"protocol_whitelist": "none"}
 """No protocol has this name. The open file needs none."""
+_PLANES = 8
 _BAD_START = 20
 """Packets that do not decode, before the first that does, in what is no sound but was taken for some."""
 
@@ -126,10 +127,11 @@ class FFmpegDecoder:
         try:
             for packet in self._container.demux(self._stream):
                 try:
-                    for frame in packet.decode():
-                        some = True
-                        yield frame
-                except self._failures:
+                    for decoded in packet.decode():
+                        for frame in _with_readable_planes(decoded):
+                            some = True
+                            yield frame
+                except (self._failures, ValueError):
                     where = where if left_out else self.position
                     left_out += 1
                     if not some and left_out > _BAD_START:
@@ -142,6 +144,20 @@ class FFmpegDecoder:
             many = f"{left_out:,} packets do" if left_out > 1 else "a packet does"
             first = f"{', the first' if left_out > 1 else ''} at {where / self.sr:.2f} s"
             self._notes.add(self.label, f"left out: {many} not decode{first}")
+
+
+def _with_readable_planes(frame: Any) -> list[Any]:
+    """Return a frame as PyAV can read it.
+
+    It counts the planes of one with many channels beyond their end, and reads what is there. A damaged packet
+    of AAC may claim any number.
+    """
+    if not frame.format.is_planar or len(frame.layout.channels) <= _PLANES:
+        return [frame]
+    import av
+
+    resampler = av.AudioResampler(frame.format.packed.name, frame.layout, frame.sample_rate)
+    return [*resampler.resample(frame), *resampler.resample(None)]
 
 
 def _planar(frame: Any) -> Wave:

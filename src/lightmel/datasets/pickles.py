@@ -6,11 +6,13 @@ need stand for small objects of this module, which check their arguments, and ev
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import re
+import struct
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,8 @@ _DAMAGE = (
     OverflowError,
     MemoryError,
     RecursionError,
+    AssertionError,
+    struct.error,
 )
 """The errors of the standard library on a pickle that is cut or forged."""
 
@@ -144,7 +148,20 @@ _ADMITTED: dict[tuple[str, str], _Name] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own reader in Python: the one in C makes room for any number that a pickle names.
+
+    In C, five bytes that store a value as number four thousand million take 64 GB.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+    def load_bytearray8(self: Any) -> None:
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(length)))  # what is there, before there is room for it
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ADMITTED[module, name]
@@ -172,7 +189,7 @@ def load(path: Path) -> Any:
     """
     with opened(path) as file:
         try:
-            return _Unpickler(file, encoding="latin1").load()
+            return _Unpickler(io.BytesIO(file.read()), encoding="latin1").load()
         except _Refused as refused:
             raise DataError(
                 f"{path} is refused: it asks for {refused}, and a pickle may run anything by such a name. "
