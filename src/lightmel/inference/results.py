@@ -201,8 +201,8 @@ class Tagging:
             "notes": list(self.notes),
             "sound": self.sound,
             "parts": [{"kind": part.kind, "start": part.start, "end": part.end} for part in self.parts],
-            "categories": {name: dict(best) or UNKNOWN for name, best in self.by_category().items()},
             "exclusive": self.exclusive,
+            "categories": {name: dict(best) or UNKNOWN for name, best in self.by_category().items()},
         }
 
     @classmethod
