@@ -42,7 +42,15 @@ class FFmpegDecoder:
     seeks = False
 
     def __init__(self, label: str, file: BinaryIO, refusal: str, notes: Notes) -> None:
-        import av
+        try:
+            import av
+        except ModuleNotFoundError as error:  # a small installation, without what few files need
+            file.close()
+            if error.name != "av":
+                raise
+            raise AudioError(
+                f"{label}: takes FFmpeg, which is not installed (libsndfile: {refusal}): pip install av."
+            ) from None
 
         self.label, self.position = label, 0
         self._decoded = 0.0  # seconds, of which `position` has those that were passed on
