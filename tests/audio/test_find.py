@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,4 +65,32 @@ def test_what_systems_leave_in_folders_is_no_music(tmp_path: Path) -> None:
         True,
         False,
         False,
+    ]
+
+
+@pytest.mark.parametrize("name", ["a" * 10_000, "a\0b"])
+def test_what_is_no_name_is_no_folder(name: str) -> None:
+    with pytest.raises(AudioError, match="There is no folder"):
+        audio.find(name)
+
+
+def test_a_folder_that_cannot_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By a scandir that refuses: whoever runs the tests may read everything."""
+    (tmp_path / "closed").mkdir()
+    for name in ("a.wav", "closed/b.wav"):
+        (tmp_path / name).touch()
+    scandir = os.scandir
+
+    def refuse(place: str) -> Iterator[os.DirEntry[str]]:
+        if str(place).endswith("closed"):
+            raise PermissionError(13, "Permission denied", place)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with caplog.at_level(logging.WARNING, "lightmel"):
+        assert audio.find(tmp_path) == [tmp_path / "a.wav"]
+    assert caplog.messages == [
+        f"{tmp_path / 'closed'}: this folder cannot be read (Permission denied) and is left out."
     ]

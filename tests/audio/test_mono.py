@@ -62,6 +62,35 @@ def test_the_louder_channel_is_taken_if_it_is_much_louder(tmp_path: Path, tone: 
     np.testing.assert_array_equal(audio.load(path, SR, notes=[]), np.float32(-0.75) * wave)
 
 
+def test_an_array_is_mixed_as_a_file_is(tmp_path: Path, tone: Tone, write: Write) -> None:
+    wave = turned(tone(6.0), 2 * SR, 4 * SR)
+    path = write(tmp_path / "partly.wav", wave, SR, subtype="FLOAT")
+    of_file: list[str] = []
+    of_array: list[str] = []
+    mono = audio.from_array(wave.T, SR, 16_000, notes=of_array)
+    np.testing.assert_allclose(mono, audio.load(path, 16_000, notes=of_file), atol=1e-6)
+    assert of_array == of_file
+    assert len(of_array) == 1
+
+
+def test_channels_cancel_beside_a_silent_one_too(tmp_path: Path, tone: Tone, write: Write) -> None:
+    wave = tone(2.0, channels=1)[:, 0]
+    silent = np.zeros_like(wave)
+    path = write(tmp_path / "four.wav", np.stack([silent, wave, -wave, silent], 1), SR, subtype="FLOAT")
+    notes: list[str] = []
+    np.testing.assert_array_equal(audio.load(path, SR, notes=notes), wave)
+    assert len(notes) == 1
+
+
+@pytest.mark.parametrize("channels", [6, 16, 64])
+def test_one_channel_of_many_that_sounds_cancels_nothing(channels: int, tone: Tone) -> None:
+    wave = np.zeros((channels, 2 * SR), np.float32)
+    wave[0] = tone(2.0, channels=1)[:, 0]
+    notes: list[str] = []
+    np.testing.assert_allclose(audio.from_array(wave, SR, SR, notes=notes), wave[0] / channels, atol=1e-7)
+    assert not notes
+
+
 def test_silence_and_ordinary_stereo_stay_as_they_are(tmp_path: Path, tone: Tone, write: Write) -> None:
     for number, wave in enumerate(
         (np.zeros((SR, 2), np.float32), tone(2.0), turned(tone(2.0), 0, CELL // 2))

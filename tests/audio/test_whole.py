@@ -154,6 +154,32 @@ def test_what_is_left_out_is_said(
     assert "odd:" not in caplog.text  # with a list, nothing is said twice
 
 
+@pytest.mark.parametrize(("suffix", "codec"), [("webm", "libopus"), ("mka", "flac")])
+def test_what_ffmpeg_decodes_of_a_file_that_was_cut(
+    suffix: str, codec: str, tone: Tone, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    """FFmpeg ends without an error where the bytes do; the header tells how much there was."""
+    sr = 48_000
+    path = write(tmp_path / f"tone.{suffix}", tone(6.0, sr), sr, codec=codec)
+    whole, notes = agrees(path.read_bytes(), tmp_path)
+    assert len(whole) / SR == pytest.approx(6.0, abs=0.1)
+    assert not notes
+    half, notes = agrees(path.read_bytes()[: path.stat().st_size // 2], tmp_path)
+    header = audio.info(path).seconds
+    assert f"cut short: its header gives {header:.2f} s, {len(half) / SR:.2f} s decode" in notes
+
+
+def test_the_place_of_a_packet_that_does_not_decode(
+    tone: Tone, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    """It is where its sound would be, and not where the block began that was being filled."""
+    path = write(tmp_path / "tone.aac", tone(6.0))
+    data = path.read_bytes()[: path.stat().st_size // 2]
+    notes: list[str] = []
+    there = len(audio.load(data, 44_100, notes=notes)) / 44_100
+    assert notes == [f"left out: a packet does not decode at {there:.2f} s"]
+
+
 def test_a_second_recording_is_what_it_is_alone(parts: dict[str, bytes]) -> None:
     for first, second in (("MP3", "MP3 at 32 kHz"), ("OGG", "Vorbis at 32 kHz"), ("OPUS", "OPUS of five")):
         both = audio.load(parts[first] + parts[second], 48_000)
@@ -211,6 +237,7 @@ def test_a_free_bit_rate(parts: dict[str, bytes]) -> None:
     notes: list[str] = []
     loaded = audio.load(b"".join(frames[1:]), SR, notes=notes)
     assert len(loaded) / SR == pytest.approx(6.0, abs=0.1)
+    assert not notes
 
 
 def test_the_files_that_were_refused(shared: Path) -> None:

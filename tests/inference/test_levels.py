@@ -104,6 +104,13 @@ def test_silence_is_left_out_of_the_mean_unless_it_is_all_there_is(model: Tagger
     assert little.scores == pytest.approx(alone.scores, abs=1e-6)
 
 
+def test_channels_of_an_array_that_cancel_are_noted(model: Tagger, noise: np.ndarray) -> None:
+    turned = model.tag(np.stack([noise, -noise]), 44_100)
+    assert turned.scores == pytest.approx(model.tag(noise, 44_100).scores, abs=1e-6)
+    (note,) = turned.notes
+    assert note.startswith("its channels cancel each other for 5.0 s")
+
+
 def test_the_mean_over_sounding_segments() -> None:
     mean = SoundingMean(2)
     waves = [np.full(10, peak, np.float32) for peak in (0.5, 0.0, -0.5)]

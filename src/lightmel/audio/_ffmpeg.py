@@ -23,6 +23,11 @@ _BLOCK = 131_072
 _OPTIONS = {"protocol_whitelist": "none"}
 """No protocol has this name. The open file needs none."""
 _PLANES = 8
+_HEADED = frozenset(("mov", "matroska", "wv", "tta", "ape"))
+"""Formats whose headers give a length. Of others FFmpeg guesses it, from the bit rate of the beginning or the
+time stamps at the end."""
+_LEFT_OUT = 1.0
+"""Seconds by which headers are off without anything being wrong: padding, and another stream's end."""
 _BAD_START = 20
 """Packets that do not decode, before the first that does, in what is no sound but was taken for some."""
 
@@ -37,9 +42,18 @@ class FFmpegDecoder:
     seeks = False
 
     def __init__(self, label: str, file: BinaryIO, refusal: str, notes: Notes) -> None:
-        import av
+        try:
+            import av
+        except ModuleNotFoundError as error:  # a small installation, without what few files need
+            file.close()
+            if error.name != "av":
+                raise
+            raise AudioError(
+                f"{label}: takes FFmpeg, which is not installed (libsndfile: {refusal}): pip install av."
+            ) from None
 
         self.label, self.position = label, 0
+        self._decoded = 0.0  # seconds, of which `position` has those that were passed on
         self._notes = notes
         self._failures = av.error.FFmpegError
         with contextlib.ExitStack() as stack:
@@ -64,9 +78,13 @@ class FFmpegDecoder:
         self.channels = len(self._first.layout.channels)
         self.format = f"{self._container.format.name} {self._stream.codec_context.name}"
         seconds = self._container.duration / 1e6 if self._container.duration else None
-        if self._stream.duration:
+        own = bool(self._stream.duration)
+        if own:
             seconds = float(self._stream.duration * self._stream.time_base)
         self.claimed = None if seconds is None else round(seconds * self.sr)
+        headed = not _HEADED.isdisjoint(self._container.format.name.split(","))
+        # The container's length is that of its longest stream, a film's say.
+        self._sure = headed and (own or len(self._container.streams) == 1)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -77,8 +95,18 @@ class FFmpegDecoder:
         mixer = Mixer()
         try:
             yield from part_of(self._waves(mixer), first, most)
+            if most is None:
+                self._say_what_is_missing()
         finally:
             mixer.say(self._notes, self.label, self.sr if most is None else None)
+
+    def _say_what_is_missing(self) -> None:
+        if self._sure and self.claimed is not None:
+            whole, there = self.claimed / self.sr, self._decoded
+            if whole - there > _LEFT_OUT:
+                self._notes.add(
+                    self.label, f"cut short: its header gives {whole:.2f} s, {there:.2f} s decode"
+                )
 
     def _waves(self, mixer: Mixer) -> Iterator[Wave]:
         """Yield all of it at the first frame's rate."""
@@ -123,26 +151,27 @@ class FFmpegDecoder:
 
     def _decode(self) -> Iterator[Any]:
         """Yield frames, leaving out packets that do not decode, as FFmpeg's own programs do."""
-        left_out, where, some = 0, 0, False
+        left_out, where, some = 0, 0.0, False
         try:
             for packet in self._container.demux(self._stream):
                 try:
                     for decoded in packet.decode():
                         for frame in _with_readable_planes(decoded):
                             some = True
+                            self._decoded += frame.samples / frame.sample_rate
                             yield frame
                 except (self._failures, ValueError):
-                    where = where if left_out else self.position
+                    where = where if left_out else self._decoded
                     left_out += 1
                     if not some and left_out > _BAD_START:
                         return
         except self._failures as error:
             if some:
-                stop = self.position / self.sr
-                self._notes.add(self.label, f"cut short: FFmpeg stops at {stop:.2f} s ({error.strerror})")
+                stop = f"{self._decoded:.2f} s"
+                self._notes.add(self.label, f"cut short: FFmpeg stops at {stop} ({error.strerror})")
         if left_out and some:
             many = f"{left_out:,} packets do" if left_out > 1 else "a packet does"
-            first = f"{', the first' if left_out > 1 else ''} at {where / self.sr:.2f} s"
+            first = f"{', the first' if left_out > 1 else ''} at {where:.2f} s"
             self._notes.add(self.label, f"left out: {many} not decode{first}")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
-from .._files import at_home
+from .._files import at_home, is_folder
 from ..errors import AudioError
+
+log = logging.getLogger("lightmel")
 
 SUFFIXES = (
     ".mp3",
@@ -42,7 +45,8 @@ def is_left_out(name: str) -> bool:
 def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:
     """Return the sound files below `folder`, at any depth, sorted by their paths.
 
-    What `is_left_out` names is left out at any depth; the name of `folder` itself may be any.
+    What `is_left_out` names is left out at any depth; the name of `folder` itself may be any. Of a folder
+    below it that cannot be read, the log has a warning.
 
     Parameters
     ----------
@@ -57,14 +61,18 @@ def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:
         If there are none, unless it may be `empty`; if there is no such folder.
     """
     root = at_home(folder)
+    if not is_folder(root):
+        raise AudioError(f"There is no folder {root}.")
     paths = []
-    for place, folders, files in os.walk(root):
+    for place, folders, files in os.walk(root, onerror=_say):
         folders[:] = [name for name in folders if not is_left_out(name)]
         found = (Path(place, name) for name in files if not is_left_out(name))
         paths += [path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()]
     paths.sort()
-    if not root.is_dir():
-        raise AudioError(f"There is no folder {root}.")
     if not paths and not empty:
         raise AudioError(f"There is no sound below {root}: it looks for {' '.join(SUFFIXES)}.")
     return paths
+
+
+def _say(error: OSError) -> None:
+    log.warning("%s: this folder cannot be read (%s) and is left out.", error.filename, error.strerror)

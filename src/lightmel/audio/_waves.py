@@ -16,8 +16,8 @@ Wave: TypeAlias = npt.NDArray[np.float32]
 CELL = 16_384
 """Samples of a file for which it is decided together whether its channels cancel each other."""
 _THINNED = 16
-_CANCELLED = 1e-2
-"""A correlation of -.98; AAC leaves some thousandths of what cancelled before it."""
+_CANCELLED = 2e-2
+"""Of two channels, a correlation of -.98; AAC leaves some thousandths of what cancelled before it."""
 
 
 def mean_of_channels(channels: Wave) -> Wave:
@@ -39,7 +39,8 @@ class Mixer:
 
     Sound whose right channel is the left one turned over would be silence. Whether it is, is decided for each
     cell of the file's own samples, which lie where they lie wherever reading began, by the energy of every
-    `_THINNED`-th sample: if that of the mean is less than a hundredth of the first channel's.
+    `_THINNED`-th sample: if the mean has less than a fiftieth of what it would have if the channels had
+    nothing to do with each other.
     """
 
     def __init__(self) -> None:
@@ -71,7 +72,8 @@ class Mixer:
     def _mend(self, channels: Wave, mono: Wave) -> None:
         """Put a channel in place of the mean in the cells where they cancel; or it is one shorter cell."""
         length = min(CELL, len(mono))
-        cancels = _energies(mono, length) < _CANCELLED * _energies(channels[0], length)
+        unrelated = sum(_energies(channel, length) for channel in channels) / len(channels) ** 2
+        cancels = _energies(mono, length) < _CANCELLED * unrelated
         if not cancels.any():
             return
         for cell in np.flatnonzero(cancels):

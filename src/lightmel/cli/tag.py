@@ -49,7 +49,7 @@ def tag(
         list[str] | None,
         typer.Argument(
             metavar="MUSIC",
-            help="Sound files (mp3, flac, ogg, opus, wav, aiff), or folders of them.",
+            help="Sound files (mp3, flac, ogg, opus, wav, aiff, m4a, aac, wma, webm), or folders of them.",
             show_default=False,
         ),
     ] = None,

@@ -20,14 +20,11 @@ from .segments import Waves
 if TYPE_CHECKING:
     import torch
 
-_File: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
-Source: TypeAlias = "_File | NDArray[Any] | torch.Tensor | Sequence[float]"
+Source: TypeAlias = "audio.Source | NDArray[Any] | torch.Tensor | Sequence[float]"
 """A path, the bytes of a file, an open binary file, or a wave ``(samples,)`` or ``(channels, samples)`` whose
 rate is given beside it."""
 _LONGEST = 4096
 """Characters of a path, from which on it is none."""
-
-_BYTES = "A file's bytes"
 
 
 class Share(float):
@@ -84,7 +81,7 @@ class Sound:
             self._file = source  # type: ignore[assignment]
         if self._file is None:
             _check_one_wave(source)
-            self._wave = audio.from_array(source, sr, rate)
+            self._wave = audio.from_array(source, sr, rate, notes=notes)
             self.source_rate = int(sr) if sr is not None else rate
             return
         if sr is not None:
