@@ -57,6 +57,8 @@ def read_records(
     wanted: dict[str, Wanted] = {}
     for where, record in _lines(records):
         path = record.get("path")
+        if path is None and "album" in record:  # the mean of files that have lines of their own
+            continue
         if not isinstance(path, str) or not path:
             raise DataError(f"{where} has no path: lines of `lightmel tag --json` are wanted.")
         wanted.pop(path, None)
