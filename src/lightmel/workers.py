@@ -118,9 +118,7 @@ class Pool:
         while waiting:
             yield waiting.popleft().result()
 
-    def each(
-        self, tasks: Iterable[T], limit: Callable[[T], float] | None = None
-    ) -> Iterator[tuple[T, Done]]:
+    def each(self, tasks: Iterable[T], limit: Callable[[T], float] | None = None) -> Iterator[tuple[T, Done]]:
         """Yield each task and its result as soon as it is there, in no order.
 
         A task that takes more seconds than `limit` says has crashed by `LATE`, if there are children. One

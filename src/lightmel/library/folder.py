@@ -100,7 +100,7 @@ def tag_folder(
     prune: bool = False,
     force: bool = False,
     by: By | None = None,
-    taggrams: str | os.PathLike[str] | None = None,
+    taggram: str | os.PathLike[str] | None = None,
     embeddings: str | os.PathLike[str] | None = None,
     top: int | None = None,
     above: bool = False,
@@ -142,7 +142,7 @@ def tag_folder(
         ``"album"`` or ``"folder"``: a record for each album too, the mean of its files weighted by their
         lengths. Which album a file is of is read from its fields, where mutagen is installed and the file has
         them, or is told by its folder.
-    taggrams
+    taggram
         A folder for the scores over time, a ``.npz`` for each file, under the file's whole path.
     embeddings
         A ``.npy`` file for the embeddings, ``(files, embed_dim)``; ``NAME.paths.jsonl`` beside it has the
@@ -188,7 +188,7 @@ def tag_folder(
             where = _embeddings(embeddings)
             stack.enter_context(claimed(where, DataError))
             vectors = stack.enter_context(Vectors(where))
-        run = _Run(ledger, digest, vectors, None if taggrams is None else at_home(taggrams))
+        run = _Run(ledger, digest, vectors, None if taggram is None else at_home(taggram))
         todo = run.plan(places, exclude, sha256=sha256, retry_failed=retry_failed, on_file=on_file)
         count = min(cores() if jobs is None else jobs, len(todo))
         settings = {
@@ -199,7 +199,7 @@ def tag_folder(
             "above": above,
             "digest": digest,
             "hash": sha256,
-            "taggrams": taggrams is not None,
+            "taggrams": taggram is not None,
             "embeddings": embeddings is not None,
         }
         if todo:
@@ -224,7 +224,8 @@ def _state_of(target: Path) -> Path:
     if target.suffix != _STATE:
         kinds = (_STATE, *TABLES)
         raise ConfigError(
-            f"{target}: an output ends in {', '.join(kinds[:-1])} or {kinds[-1]}.{nearest(target.suffix, kinds)}"
+            f"{target}: an output ends in {', '.join(kinds[:-1])} or {kinds[-1]}."
+            f"{nearest(target.suffix, kinds)}"
         )
     return target
 
@@ -254,8 +255,8 @@ def _tagger(model: str | os.PathLike[str]) -> tuple[str, Path, Description]:
     """Return what a tagger is loaded by in another process, its file, and what that says about it."""
     if not isinstance(model, (str, os.PathLike)):
         raise ConfigError(
-            f"A folder is tagged by several processes, which load the tagger by its name or file, not {model!r}: "
-            "save it first, with Tagger.save."
+            "A folder is tagged by several processes, which load the tagger by its name or file, not "
+            f"{model!r}: save it first, with Tagger.save."
         )
     name = os.fspath(model)
     found = hub.find(name)
@@ -352,7 +353,7 @@ class _Run:
             else:
                 skipped += 1
         if not self._found and not failed:
-            where = " and ".join(map(os.fspath, places))
+            where = " and ".join(str(place) for place in places)
             raise AudioError(f"There is no sound below {where}: it looks for {' '.join(audio.SUFFIXES)}.")
         self.counts = Counts(skipped=skipped, failed=failed, left=left)
         if on_file is not None:
@@ -396,8 +397,8 @@ class _Run:
                 ended = ended + 1 if done.outside else 0
                 if ended >= _ENDED_AT_MOST:
                     raise DataError(
-                        f"Workers are ended from outside again and again ({done.crash}), the last one at {path}. If "
-                        "memory runs out, take fewer jobs. What was done is kept: run the same again to go on.",
+                        f"Workers are ended from outside again and again ({done.crash}), the last one at {path}. "
+                        "If memory runs out, take fewer jobs. What was done is kept: run the same again to go on.",
                         names=("jobs",),
                     )
                 error = self._keep(path, done)
@@ -443,7 +444,8 @@ class _Run:
 
 def _crash(done: Done) -> tuple[str, str]:
     if done.crash == LATE:
-        return AudioError.__name__, "it took longer than the time limit: its decoder hangs, or it is very long."
+        why = "it took longer than the time limit: its decoder hangs, or it is very long."
+        return AudioError.__name__, why
     if done.outside:
         why = f"the process that tagged it was ended ({done.crash}), as where memory runs out."
         return UnexpectedError.__name__, why

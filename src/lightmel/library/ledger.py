@@ -1,8 +1,8 @@
 """The output of a folder run: a line of JSON for each file, from which the next run knows what is done.
 
-Lines are appended, whole ones only. A file that is tagged again gets a new line, and the old one goes when the
-run ends; until then the last one counts. What a run needs to know of a line stands at its start, before the
-scores, which are not read: 100,000 lines take seconds.
+Lines are appended, whole ones only. A file that is tagged again gets a new line, and the old one goes when
+the run ends; until then the last one counts. What a run needs to know of a line stands at its start, before
+the scores, which are not read: 100,000 lines take seconds.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Ledger:
         with self.path.open("rb") as file:
             for number, line in enumerate(file):
                 if not line.endswith(b"\n"):
-                    if number == 0 and not (b'{"path": '.startswith(line[:9]) or line.startswith(b'{"path": ')):
+                    if number == 0 and not (
+                        b'{"path": '.startswith(line[:9]) or line.startswith(b'{"path": ')
+                    ):
                         raise DataError(f"{self.path} is no output of `lightmel tag --out`. {_NEW}")
                     break
                 end += len(line)

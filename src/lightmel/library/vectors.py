@@ -1,4 +1,4 @@
-"""Embeddings of a library: a NumPy array that rows are appended to, and a list of the files that they are of."""
+"""Embeddings of a library: a NumPy array that rows are appended to, and a list of their files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import numpy as np
 from .._files import replacing
 from ..errors import DataError
 from .ledger import key_of
-from .lines import to_line
 
 _HEADER = 128
 """Bytes before the first row, whatever the number of rows is."""
@@ -42,7 +41,9 @@ class Vectors:
         try:
             if self.path.exists() != self.list.exists():
                 here, gone = (self.path, self.list) if self.path.exists() else (self.list, self.path)
-                raise DataError(f"{here} is there, and {gone}, which goes with it, is not: name other embeddings.")
+                raise DataError(
+                    f"{here} is there, and {gone}, which goes with it, is not: name other embeddings."
+                )
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._array: BinaryIO = self.path.open("ab+", buffering=0)
             self._array.close()
@@ -63,7 +64,9 @@ class Vectors:
                 if fortran or dtype != np.dtype("<f4") or len(shape) != 2 or self._array.tell() != _HEADER:
                     raise ValueError(f"{dtype} of shape {shape}")
             except ValueError as error:
-                raise DataError(f"{self.path} holds no embeddings of ours ({error}): name another file.") from None
+                raise DataError(
+                    f"{self.path} holds no embeddings of ours ({error}): name another file."
+                ) from None
             self._dim = shape[1]
         self._paths.seek(0)
         text = self._paths.read()
@@ -110,7 +113,7 @@ class Vectors:
             self._array.seek(self._at(own))
             _write(self._array, row)
             if own == self._count:
-                _write(self._paths, to_line(path))
+                _write(self._paths, json.dumps(path).encode() + b"\n")
                 self._rows[key] = own
                 self._count += 1
         except OSError as error:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._each import attempt
 from ..errors import AudioError, LightmelError
-from ..inference import Taggram, Tagger, load
+from ..inference import Tagger, Taggram, load
 from ..workers import Handler
 from .albums import album_fields
 from .lines import error_record, tagging_record
@@ -47,7 +47,7 @@ class FileTagger:
         self._embeddings: bool = settings["embeddings"]
 
     def answer(self, path: str) -> tuple[dict[str, Any], bytes]:
-        """Return the record of a file, and how many of the bytes are its embedding; the others are its scores.
+        """Return the record of a file, and how many of the bytes are its embedding; the rest are scores.
 
         What the file is like is noted before it is read: one that changes meanwhile is done again.
         """
