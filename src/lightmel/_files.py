@@ -161,7 +161,7 @@ def claimed(path: str | os.PathLike[str], error: type[LightmelError]) -> Iterato
                 claim(file, error)
             except error as cause:
                 raise error(
-                    f"{target} is being written by another process: wait until it is done, or name another one."
+                    f"{target} is being written by another process: wait for it, or name another file."
                 ) from cause
             if not _is_at(file, lock):  # its owner has removed it between the two lines above
                 continue

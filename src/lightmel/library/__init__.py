@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .lines import error_record, tagging_record, to_line
     from .mapping import MAPPINGS, Mapping, load_mapping
     from .records import Records
+    from .report import write_report
     from .writing import Change, Field, OnChange, undo, write_tags
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "tagging_record",
     "to_line",
     "undo",
+    "write_report",
     "write_tags",
 ]
 
@@ -45,6 +47,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("Counts", "FileDone", "OnFile", "Places", "tag_folder"), "folder"),
         **dict.fromkeys(("error_record", "tagging_record", "to_line"), "lines"),
         "Records": "records",
+        "write_report": "report",
         "WriteConfig": "config",
         **dict.fromkeys(("Change", "Field", "OnChange", "undo", "write_tags"), "writing"),
     },

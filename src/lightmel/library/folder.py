@@ -397,8 +397,9 @@ class _Run:
                 ended = ended + 1 if done.outside else 0
                 if ended >= _ENDED_AT_MOST:
                     raise DataError(
-                        f"Workers are ended from outside again and again ({done.crash}), the last one at {path}. "
-                        "If memory runs out, take fewer jobs. What was done is kept: run the same again to go on.",
+                        f"Workers are ended from outside again and again ({done.crash}), the last one at "
+                        f"{path}. If memory runs out, take fewer jobs. What was done is kept: run the same "
+                        "again to go on.",
                         names=("jobs",),
                     )
                 error = self._keep(path, done)

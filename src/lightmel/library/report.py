@@ -83,7 +83,7 @@ def write_report(records: Records, html: str | os.PathLike[str], *, title: str =
             rows[str(path)] = row = _row(record)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise DataError(
-                f"{where} is no line of `lightmel tag` ({type(error).__name__}: {error}): name a file of those."
+                f"{where} is no line of `lightmel tag` ({type(error).__name__}: {error})."
             ) from None
         if not row.error:
             taggers[f"{record['model']} {record['version']}".strip()] += 1
