@@ -99,11 +99,13 @@ def _row(record: Mapping[str, Any]) -> _Row:
     if "error" in record:
         return _Row(0.0, "", {}, "", 0.0, str(record["error"]["message"]))
     few = None if record["thresholds"] else 1
-    best = {}
+    best: dict[str, tuple[str, ...]] = {}
     for name, own in record.get("categories", {}).items():
-        if not isinstance(own, str):  # "unknown"
-            ranked = sorted(own, key=lambda word: -own[word]) if few else own
-            best[name] = tuple(ranked)[:few]
+        if isinstance(own, str):  # "unknown"
+            best[name] = ()
+            continue
+        ranked = sorted(own, key=lambda word: -own[word]) if few else own
+        best[name] = tuple(ranked)[:few]
     guess, score = "", 0.0
     for tag, value in record["tags"].items():
         if value > score and _about(tag)[0] == _GENRE:
@@ -141,14 +143,17 @@ def _section(title: str, what: str, rows: Mapping[str, _Row]) -> str:
     seconds: Counter[str] = Counter()
     unknown = 0
     for row in rows.values():
-        found = row.best.get(what, ())
+        found = row.best.get(what)
+        if found is None:
+            continue
         unknown += not found
         for word in found:
             files[word] += 1
             seconds[word] += round(row.seconds)
-    bars = [_bar(word, count, seconds[word], len(rows)) for word, count in files.most_common()]
-    if not bars:
+    if not files and not unknown:
         return ""
+    most = max(files.values(), default=0)
+    bars = [_bar(word, count, seconds[word], most) for word, count in files.most_common()]
     rest = bars[_BARS:]
     folded = f"<details><summary>{len(rest)} more</summary>{''.join(rest)}</details>" if rest else ""
     note = f"<p class='note'>{unknown:,} of {len(rows):,} files: unknown</p>" if unknown else ""
@@ -163,15 +168,16 @@ def _sounds(rows: Mapping[str, _Row]) -> str:
     seconds: Counter[str] = Counter()
     for row in rows.values():
         seconds[row.sound] += round(row.seconds)
-    bars = (_bar(word, count, seconds[word], len(rows)) for word, count in files.most_common())
+    most = max(files.values())
+    bars = (_bar(word, count, seconds[word], most) for word, count in files.most_common())
     return f"<section><h2>Music or not</h2>{''.join(bars)}</section>"
 
 
-def _bar(word: str, files: int, seconds: float, total: int) -> str:
+def _bar(word: str, files: int, seconds: float, most: int) -> str:
     text = escape(word)
     return (
         f"<button class='bar' type='button' data-word=\"{text}\"><span class='word'>{text}</span>"
-        f"<span class='track'><span class='fill' style='width:{100 * files / total:.2f}%'></span></span>"
+        f"<span class='track'><span class='fill' style='width:{100 * files / most:.2f}%'></span></span>"
         f"<span class='count'>{files:,}</span><span class='hours'>{seconds / 3600:,.1f} h</span></button>"
     )
 
