@@ -55,8 +55,10 @@ def read_records(
     """
     mapping = mapping or mappings.Mapping()
     wanted: dict[str, Wanted] = {}
-    for where, record in _lines(records):
+    for where, record in read_lines(records):
         path = record.get("path")
+        if path is None and "album" in record:  # the mean of files that have lines of their own
+            continue
         if not isinstance(path, str) or not path:
             raise DataError(f"{where} has no path: lines of `lightmel tag --json` are wanted.")
         wanted.pop(path, None)
@@ -104,7 +106,7 @@ def _wanted(tagging: Tagging, config: WriteConfig, mapping: mappings.Mapping) ->
     return Wanted(fields, scores, model, why)
 
 
-def _lines(records: Records) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def read_lines(records: Records) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the records, each with the words for where it is."""
     if not isinstance(records, (str, os.PathLike)):
         for number, record in enumerate(records, 1):
