@@ -132,7 +132,9 @@ def test_a_file_of_another_time_is_tagged_again_unless_its_contents_are_asked_fo
     assert run(sha256=True) == Counts(tagged=1)
 
 
-def test_records_of_files_that_have_gone_stay_unless_they_are_pruned(caplog: pytest.LogCaptureFixture) -> None:
+def test_records_of_files_that_have_gone_stay_unless_they_are_pruned(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     for name in ("a/1", "a/2", "b/3", "c/4"):
         put(f"music/{name}.mp3")
     put("other/5.mp3")
@@ -211,7 +213,9 @@ def with_version(monkeypatch: pytest.MonkeyPatch, file: bytes) -> None:
     monkeypatch.setattr(folder, "digest_of", lambda path: file.hex())
 
 
-def test_another_version_of_the_tagger_or_other_settings_tag_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_the_tagger_or_other_settings_tag_all_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     put("music/a.mp3")
     put("music/b.mp3", "broken")
     run()
@@ -372,7 +376,9 @@ def test_a_crash_a_hang_or_a_kill_costs_its_file_alone(caplog: pytest.LogCapture
     assert run(jobs=2, time_limit=4) == Counts(tagged=3, failed=4)
     said = {Path(path).stem: record["error"] for path, record in records().items() if "error" in record}
     assert said["0"] == {"type": "AudioError", "message": "the decoder crashed on it (SIGSEGV)."}
-    assert said["2"]["message"] == "the process that tagged it was ended (signal 9), as where memory runs out."
+    assert (
+        said["2"]["message"] == "the process that tagged it was ended (signal 9), as where memory runs out."
+    )
     assert said["4"]["message"].startswith("it took longer than the time limit")
     assert said["5"]["type"] == "UnexpectedError"
     assert run(jobs=2, time_limit=4) == Counts(skipped=3, left=4)
@@ -432,7 +438,9 @@ def test_killed_at_random_it_ends_as_if_it_had_not_been() -> None:
     """As many files as make a library, some broken, changed between the runs; compared record by record."""
     dice = random.Random(19)
     for number in range(MANY):
-        order = "broken" if number % 97 == 5 else f"{dice.random():.4f} {dice.random():.4f} s{number % 50 + 1}"
+        order = (
+            "broken" if number % 97 == 5 else f"{dice.random():.4f} {dice.random():.4f} s{number % 50 + 1}"
+        )
         put(f"music/{number % 40}/{number}.mp3", order)
     options = ("jobs=2", "embeddings='e.npy'", "by='folder'")
     kills = 0
@@ -456,7 +464,8 @@ def test_killed_at_random_it_ends_as_if_it_had_not_been() -> None:
             with Path("tags.jsonl").open("ab") as file:
                 file.write(b'{"path": "music/1/1.mp3", "file": {"si')
     assert kills >= 5
-    rows, paths = np.load("e.npy"), [json.loads(line) for line in Path("e.paths.jsonl").open()]
+    rows = np.load("e.npy")
+    paths = [json.loads(line) for line in Path("e.paths.jsonl").read_text().splitlines()]
     by_path = dict(zip(paths, rows[:, 0].tolist(), strict=True))
     assert len(by_path) == len(paths)
     disturbed, grouped = records(), albums()
@@ -553,7 +562,8 @@ def test_an_album_is_told_by_its_field_where_files_have_one(
         file["album"], file["albumartist"] = ["Kind of Blue"], ["Miles Davis"]
         file.save()
         found[suffix] = album_fields(str(path))
-    assert found == dict.fromkeys(found, {"album": "Kind of Blue", "album_artist": "Miles Davis"})
+    wanted = {"album": "Kind of Blue", "album_artist": "Miles Davis"}
+    assert found == {suffix: wanted for suffix in found}  # noqa: C420 - fromkeys takes nothing mutable
     assert album_fields(str(put("no.mp3", "no sound"))) == {}
     assert album_fields("missing.mp3") == {}
     monkeypatch.setitem(sys.modules, "mutagen", None)
