@@ -447,8 +447,8 @@ def test_killed_at_random_it_ends_as_if_it_had_not_been() -> None:
     while True:
         size = Path("tags.jsonl").stat().st_size if Path("tags.jsonl").exists() else 0
         process = subprocess.Popen(program(*options), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        further = size + dice.randrange(60_000, 250_000)
-        while process.poll() is None and Path("tags.jsonl").exists() < 1:
+        further = size + dice.randrange(30_000, 130_000)
+        while process.poll() is None and not Path("tags.jsonl").exists():
             time.sleep(0.001)
         while process.poll() is None and (kills >= 8 or Path("tags.jsonl").stat().st_size < further):
             time.sleep(0.001)
@@ -463,7 +463,7 @@ def test_killed_at_random_it_ends_as_if_it_had_not_been() -> None:
         if kills == 4:
             with Path("tags.jsonl").open("ab") as file:
                 file.write(b'{"path": "music/1/1.mp3", "file": {"si')
-    assert kills >= 5
+    assert kills >= 4
     rows = np.load("e.npy")
     paths = [json.loads(line) for line in Path("e.paths.jsonl").read_text().splitlines()]
     by_path = dict(zip(paths, rows[:, 0].tolist(), strict=True))
