@@ -704,6 +704,61 @@ def test_scores_over_time_that_are_missing_are_made() -> None:
     assert run(taggram="t") == Counts(tagged=1)
 
 
+# Tags in files
+
+
+def test_files_whose_fields_are_written_are_not_tagged_again(
+    tone: Callable[..., np.ndarray], write: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    from fake_tagger import FakeTagger
+
+    from lightmel._files import claimed
+    from lightmel.library.lines import tagging_record
+    from lightmel.library.worker import describe
+
+    tagging = FakeTagger().tag(str(put("scores", "0.9 0.1")))
+    Path("music").mkdir()
+    paths = ["music/a.mp3", "music/b.flac", "music/changed.mp3"]
+    with Ledger("tags.jsonl") as ledger:
+        for path in paths:
+            write(Path(path), tone(0.5))
+            ledger.add(
+                {"path": path, "file": describe(path, "d", sha256=True), **tagging_record(path, tagging)}
+            )
+    os.utime(paths[2], ns=(0, 0))
+
+    def current() -> list[bool]:
+        with Ledger("tags.jsonl") as ledger:
+            known = [ledger.known[str(Path(path).absolute())] for path in paths]
+        status = [Path(path).stat() for path in paths]
+        return [
+            (own.size, own.mtime_ns) == (now.st_size, now.st_mtime_ns)
+            for own, now in zip(known, status, strict=True)
+        ]
+
+    assert current() == [True, True, False]
+    before = records()
+    changes = library.write_tags("tags.jsonl", apply=True, journal="undo.jsonl")
+    assert [change.changes for change in changes] == [True] * 3
+    assert current() == [True, True, False]
+    after = records()
+    for path in paths:
+        assert {**before[path], "file": 0} == {**after[path], "file": 0}
+    # Where the output is being written, they are tagged again; what is undone is, too.
+    library.undo("undo.jsonl")
+    assert current() == [False, False, False]
+    with Ledger("tags.jsonl") as ledger:
+        for path in paths:
+            ledger.add({**after[path], "file": describe(path, "d", sha256=False)})
+        ledger.tidy()
+    with claimed("tags.jsonl", DataError):
+        library.write_tags("tags.jsonl", apply=True, journal="again.jsonl")
+    assert (
+        "is being written by another process: wait for it, or name another file. The 3 files" in caplog.text
+    )
+    assert current() == [False, False, False]
+
+
 # The ledger
 
 
