@@ -102,12 +102,15 @@ class _Album:
     folder: str
     total: NDArray[np.float64]
     seconds: float = 0.0
+    weight: float = 0.0
     files: int = 0
     sounds: Counter[str] = field(default_factory=Counter)
 
     def add(self, record: Mapping[str, Any], tags: tuple[str, ...]) -> None:
         seconds = float(record["seconds"])
-        self.total += seconds * np.array([record["tags"][tag] for tag in tags])
+        weight = max(seconds, 1e-3)  # of an instant, too
+        self.weight += weight
+        self.total += weight * np.array([record["tags"][tag] for tag in tags])
         self.seconds += seconds
         self.files += 1
         self.sounds[sys.intern(record["sound"])] += round(seconds)
@@ -116,7 +119,7 @@ class _Album:
     def record(self, by: By, tags: tuple[str, ...], like: Mapping[str, Any]) -> dict[str, Any]:
         plain = {
             **like,
-            "tags": dict(zip(tags, (self.total / self.seconds).tolist(), strict=True)),
+            "tags": dict(zip(tags, (self.total / self.weight).tolist(), strict=True)),
             "seconds": self.seconds,
             "padded": False,
             "notes": [],
