@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -71,56 +73,60 @@ def albums(records: Iterable[Mapping[str, Any]], by: By) -> Iterator[dict[str, A
         of one album artist, or else one folder), and of one folder where they have none.
     """
     found: dict[tuple[str, ...], _Album] = {}
+    like: Mapping[str, Any] = {}  # what the records of one tagger share
+    tags: tuple[str, ...] = ()
     for record in records:
-        if "error" not in record:
-            own = record["file"]
-            name, artist = own.get("album", "") if by == "album" else "", own.get("album_artist", "")
-            folder = folder_of(record["path"])
-            key = (name, artist) if name and artist else (name, "", folder)
-            if key not in found:
-                found[key] = _Album(name or Path(folder).name or folder, artist if name else "", folder)
-            found[key].add(record)
+        if "error" in record:
+            continue
+        if not like:
+            like, tags = record, tuple(sorted(record["tags"]))
+        own = record["file"]
+        name, artist = own.get("album", "") if by == "album" else "", own.get("album_artist", "")
+        folder = folder_of(record["path"])
+        key = (name, artist) if name and artist else (name, "", folder)
+        if key not in found:
+            found[key] = _Album(
+                name or Path(folder).name or folder, artist if name else "", folder, np.zeros(len(tags))
+            )
+        found[key].add(record, tags)
     for album in sorted(found.values(), key=lambda album: (album.folder, album.name)):
-        yield album.record(by)
+        yield album.record(by, tags, like)
 
 
+@dataclass
 class _Album:
-    """What has been added up of an album."""
+    """What has been added up of an album; little, for there may be many."""
 
-    def __init__(self, name: str, artist: str, folder: str) -> None:
-        self.name, self.artist, self.folder = name, artist, folder
-        self._tags: tuple[str, ...] = ()
-        self._total: NDArray[np.float64] = np.zeros(0)
-        self._seconds = 0.0
-        self._files = 0
-        self._sounds: dict[str, float] = defaultdict(float)
-        self._last: Mapping[str, Any] = {}
+    name: str
+    artist: str
+    folder: str
+    total: NDArray[np.float64]
+    seconds: float = 0.0
+    weight: float = 0.0
+    files: int = 0
+    sounds: Counter[str] = field(default_factory=Counter)
 
-    def add(self, record: Mapping[str, Any]) -> None:
-        scores: Mapping[str, float] = record["tags"]
-        if not self._files:
-            self._tags = tuple(sorted(scores))
-            self._total = np.zeros(len(self._tags))
+    def add(self, record: Mapping[str, Any], tags: tuple[str, ...]) -> None:
         seconds = float(record["seconds"])
-        self._total += seconds * np.array([scores[tag] for tag in self._tags])
-        self._seconds += seconds
-        self._files += 1
-        self._sounds[record["sound"]] += seconds
+        weight = max(seconds, 1e-3)  # of an instant, too
+        self.weight += weight
+        self.total += weight * np.array([record["tags"][tag] for tag in tags])
+        self.seconds += seconds
+        self.files += 1
+        self.sounds[sys.intern(record["sound"])] += round(seconds)
         self.folder = min(self.folder, folder_of(record["path"]))  # whatever came first
-        self._last = record
 
-    def record(self, by: By) -> dict[str, Any]:
-        scores = dict(zip(self._tags, (self._total / self._seconds).tolist(), strict=True))
+    def record(self, by: By, tags: tuple[str, ...], like: Mapping[str, Any]) -> dict[str, Any]:
         plain = {
-            **self._last,
-            "tags": scores,
-            "seconds": self._seconds,
+            **like,
+            "tags": dict(zip(tags, (self.total / self.weight).tolist(), strict=True)),
+            "seconds": self.seconds,
             "padded": False,
             "notes": [],
             "parts": [],
-            "sound": Counter(self._sounds).most_common(1)[0][0],
+            "sound": self.sounds.most_common(1)[0][0],
         }
         made = tagging_record("", Tagging.from_dict(plain))
         del made["path"]
         artist = {"album_artist": self.artist} if self.artist else {}
-        return {"album": self.name, "by": by, **artist, "folder": self.folder, "files": self._files, **made}
+        return {"album": self.name, "by": by, **artist, "folder": self.folder, "files": self.files, **made}

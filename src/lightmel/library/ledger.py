@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from .._files import replacing
+from .._files import claimed, replacing
 from ..errors import DataError
 from ..inference import SCHEMA
 from .lines import to_line
@@ -260,6 +260,39 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def note_anew(path: str | os.PathLike[str], files: Mapping[str, os.stat_result]) -> None:
+    """Let the lines of an output say what files are like now, whose fields have been written since.
+
+    Without it they would be tagged again, though their sound is the same.
+
+    Parameters
+    ----------
+    path
+        Of the output.
+    files
+        What they are like, by their paths as the lines have them.
+
+    Raises
+    ------
+    DataError
+        If another process is writing the output, or it cannot be written; it is then as it was.
+    """
+    with claimed(path, DataError), replacing(path, DataError) as new, Path(path).open("rb") as old:
+        for line in old:
+            new.write(_noted_anew(line, files))
+
+
+def _noted_anew(line: bytes, files: Mapping[str, os.stat_result]) -> bytes:
+    head, rest, tail = line.partition(_REST)
+    found = json.loads(head + b"}") if rest and head.startswith(b'{"path": ') else {}
+    status = files.get(found.get("path", ""))
+    if status is None or "file" not in found:
+        return line
+    own = {**found["file"], "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    own.pop("sha256", None)
+    return to_line({**found, "file": own}).removesuffix(b"}\n") + rest + tail
 
 
 def key_of(path: str | os.PathLike[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -38,18 +39,20 @@ class Vectors:
         self._dim = 0
         self._rows: dict[str, int] = {}
         self._count = 0
+        for here, gone in ((self.path, self.list), (self.list, self.path)):
+            if gone.exists() or not here.exists() or not here.stat().st_size:
+                continue
+            raise DataError(
+                f"{here} is there, and {gone}, which goes with it, is not: name other embeddings."
+            )
         try:
-            if self.path.exists() != self.list.exists():
-                here, gone = (self.path, self.list) if self.path.exists() else (self.list, self.path)
-                raise DataError(
-                    f"{here} is there, and {gone}, which goes with it, is not: name other embeddings."
-                )
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._array: BinaryIO = self.path.open("ab+", buffering=0)
-            self._array.close()
-            self._array = self.path.open("rb+", buffering=0)
-            self._paths: BinaryIO = self.list.open("ab+", buffering=0)
-            self._read()
+            with ExitStack() as stack:
+                self._paths: BinaryIO = stack.enter_context(self.list.open("ab+", buffering=0))
+                self.path.touch()
+                self._array: BinaryIO = stack.enter_context(self.path.open("rb+", buffering=0))
+                self._read()
+                stack.pop_all()  # they stay open
         except OSError as error:
             raise self._unwritable(error) from error
 
