@@ -128,6 +128,8 @@ def test_fine_tuning_in_one_command(runner: CliRunner, labeled: Path, tmp_path: 
     assert card.startswith("# mytagger\n")
     assert "mean of 3 tags" in card
     assert "CC BY-NC-SA 4.0" in card
+    assert "## What it is for" in card
+    assert card.count("## Citation") == 1
     settings = tmp_path / "mytagger.toml"
     assert tomllib.loads(settings.read_text(encoding="utf-8"))["from"] == "mtat-musicnn-small-16k-mel48-x2-db"
     anew = run(

@@ -46,12 +46,22 @@ def test_names_that_are_not_utf_8_are_written_and_read_back(record: Record, tmp_
 
 
 def test_what_is_no_record_is_refused(record: Record, tmp_path: Path) -> None:
+    def written(**changed: object) -> str:
+        return json.dumps(record().to_dict() | changed)
+
     path = tmp_path / "figures.json"
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"figures\.json cannot be read as an evaluation: No such file"):
         Evaluation.load(path)
     for text, says in (
         ("no JSON", "cannot be read as an evaluation"),
-        ("[1, 2]", "holds no evaluation but a list"),
+        ("[" * 100_000, "cannot be read as an evaluation"),
+        ("[1, 2]", "is no evaluation but a list"),
+        ('{"evaluation": 5}', "is no evaluation but a int"),
+        (written(roc_auc=5), "roc_auc is to hold a number for each name"),
+        (written(pr_auc={"rock": "good"}), "pr_auc is to hold a number for each name"),
+        (written(failed={"a.mp3": None}), "failed is to hold a reason for each name"),
+        (written(roc_auc_interval=[0.5]), "roc_auc_interval is to be two numbers"),
+        (written(clips="many"), "clips is to be their number"),
         (json.dumps({"dataset": "songs"}), r"figures\.json: This is no evaluation: clips, config"),
     ):
         path.write_text(text)

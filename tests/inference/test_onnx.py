@@ -22,7 +22,7 @@ from lightmel import checkpoint, hub
 from lightmel.checkpoint import Description, weights_sha256
 from lightmel.errors import ConfigError, LightmelError, MissingExtraError, WeightsError
 from lightmel.frontends import config_from_slug
-from lightmel.inference import OnnxRuntime, Tagger, TorchRuntime, export
+from lightmel.inference import Exported, OnnxRuntime, Tagger, TorchRuntime, export
 from lightmel.models import build, build_named
 
 Sound = Callable[..., np.ndarray]
@@ -59,6 +59,12 @@ GRID = [
     ("musicnn-pons-small-16k-mel96-x1-db-htk-peak-reflect", 1.0),
     ("mobilenet-16k-mel24-x10-db", 1.0),
 ]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The graphs of the first of them: each takes seconds to write."""
+    return export(tagger_of(*GRID[0]), tmp_path_factory.mktemp("graphs") / "x")
 
 
 @pytest.mark.parametrize(("name", "seconds"), GRID)
@@ -131,9 +137,8 @@ def test_a_kaldi_front_end_is_a_matrix_product_too() -> None:
         assert (own - expected).abs().max() < 2e-3, slug
 
 
-def test_the_golden_vectors_are_what_the_graphs_give(tmp_path: Path) -> None:
+def test_the_golden_vectors_are_what_the_graphs_give(made: Exported) -> None:
     tagger = tagger_of(*GRID[0])
-    made = export(tagger, tmp_path / "x")
     assert [made.features.name, made.wave.name, made.golden.name] == ["x.onnx", "x.wave.onnx", "x.golden.npz"]
     with np.load(made.golden, allow_pickle=False) as golden:
         waves = golden["wave_int16"] / np.float32(32_768)
@@ -151,8 +156,7 @@ def test_the_golden_vectors_are_what_the_graphs_give(tmp_path: Path) -> None:
     assert [o.version for o in onnx.load(made.wave).opset_import if o.domain == ""] == [18]
 
 
-def test_a_graph_tells_nothing_of_where_it_was_made(tmp_path: Path) -> None:
-    made = export(tagger_of(*GRID[0]), tmp_path / "x")
+def test_a_graph_tells_nothing_of_where_it_was_made(made: Exported, tmp_path: Path) -> None:
     for path in (made.features, made.wave):
         data = path.read_bytes()
         for word in (str(Path.home()), str(Path.cwd()), "site-packages", ".py", "stack_trace"):
@@ -162,10 +166,9 @@ def test_a_graph_tells_nothing_of_where_it_was_made(tmp_path: Path) -> None:
     assert again.wave.read_bytes() == made.wave.read_bytes()
 
 
-def test_a_graph_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_differs_is_not_kept(made: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
     tagger = tagger_of(*GRID[0])
-    made = export(tagger, tmp_path / "x.onnx")
-    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    before = {p: p.read_bytes() for p in made.features.parent.iterdir()}
     real = checkpoint.golden
 
     def other(*given: Any) -> dict[str, Any]:
@@ -176,7 +179,7 @@ def test_a_graph_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("lightmel.checkpoint.golden", other)
     with pytest.raises(WeightsError, match="from the tagger's: it is not kept"):
         export(tagger, made.features)
-    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+    assert {p: p.read_bytes() for p in made.features.parent.iterdir()} == before
 
 
 # What runs a tagger
@@ -211,8 +214,7 @@ def test_its_network_can_be_trained() -> None:
     assert isinstance(tuned.runtime, TorchRuntime)
 
 
-def test_a_lone_graph_has_no_network(tmp_path: Path) -> None:
-    made = export(tagger_of(*GRID[0]), tmp_path / "x.onnx")
+def test_a_lone_graph_has_no_network(made: Exported, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="An ONNX graph has no network to train"):
         _ = lightmel.load(made.features).network
     with pytest.raises(ConfigError, match="no network to train"):
@@ -251,11 +253,11 @@ def test_without_a_graph_onnxruntime_cannot_be_asked_for(tmp_path: Path) -> None
     ],
     ids=["empty", "text", "half", "zeros", "input", "document"],
 )
-def test_a_damaged_graph_is_one_error(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    tagger = tagger_of(*GRID[0])
+def test_a_damaged_graph_is_one_error(
+    spoil: Callable[[bytes], bytes], made: Exported, tmp_path: Path
+) -> None:
     path = tmp_path / "x.onnx"
-    checkpoint.export(path, tagger.network, tagger.description)
-    path.write_bytes(spoil(path.read_bytes()))
+    path.write_bytes(spoil(made.features.read_bytes()))
     with pytest.raises(LightmelError):
         lightmel.load(path)
 
@@ -279,13 +281,10 @@ def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
         "lightmel.cli.app(['models'], standalone_mode=False)",
     ],
 )
-def test_no_torch_is_loaded(what: str, tmp_path: Path) -> None:
-    graph = ""
-    if "graph" in what:
-        graph = str(export(tagger_of(*GRID[0]), tmp_path / "x.onnx").features)
+def test_no_torch_is_loaded(what: str, made: Exported) -> None:
     heavy = ("torch", "sklearn", "av", "mutagen", "onnx", "huggingface_hub", "librosa")
     code = (
-        f"import sys, lightmel, lightmel.cli; f, graph = {str(SAMPLE)!r}, {graph!r}; {what}; "
+        f"import sys, lightmel, lightmel.cli; f, graph = {str(SAMPLE)!r}, {str(made.features)!r}; {what}; "
         f"found = [m for m in {heavy} if m in sys.modules]; assert not found, found"
     )
     done = run(code)

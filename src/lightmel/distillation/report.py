@@ -17,6 +17,7 @@ from .._each import attempt
 from ..datasets import TRUE_SHARE, HumanAnnotations, Track, shares_of, whole_path
 from ..errors import AudioError, LightmelError
 from ..evaluation import Evaluation, correlation, evaluate_known, roc_auc, shared_top
+from ..hub import with_citation
 from ..inference import Tagger
 from .corpus import to_int16
 
@@ -173,7 +174,7 @@ def _shown(figure: float) -> str:
 
 
 def card(student: Tagger, teacher: Tagger, report: Report, sources: Mapping[str, int], command: str) -> str:
-    """Return the model card in Markdown: what the student is, its license, its figures, its command."""
+    """Return the model card in Markdown: what the student is, its license, figures, use and command."""
     d = student.description
     parameters = sum(p.numel() for p in student.network.parameters())
     n_tags, n_clips = len(report.annotated_tags), report.annotated_clips
@@ -189,7 +190,8 @@ def card(student: Tagger, teacher: Tagger, report: Report, sources: Mapping[str,
     compared = " The figures below stand beside those of the first teacher." if several else ""
     music = ", ".join(f"{name} ({count})" for name, count in sources.items())
     tags_line = f"\nAnnotated tags: {', '.join(report.annotated_tags)}.\n" if report.annotated_tags else ""
-    return f"""# {d.name}
+    by_tag = f"\n{report.evaluation.table()}\n" if report.evaluation is not None else ""
+    return with_citation(f"""# {d.name}
 
 - Version {d.version}. License of the weights: **{d.license}** (the code's is another).
 - Network: {student.network.architecture}, {parameters:,} parameters; input `{d.config.slug}`, segments of \
@@ -207,10 +209,15 @@ On {report.clips} clips of {report.groups} groups (artists, albums) that it was 
 | of the teacher's five best tags | {report.shared_top5:.2f} | |
 | correlation of its scores of a clip and of the clip as 32 kbit/s MP3 | {_shown(report.mp3_student)} \
 | {_shown(report.mp3_teacher)} |
-{annotated}{tags_line}
+{annotated}{tags_line}{by_tag}
 Written by:
 
 ```sh
 {command}
 ```
-"""
+
+## What it is for
+
+Finding and sorting music by its tags. They are what a small network guesses that its teacher would
+guess.
+""")

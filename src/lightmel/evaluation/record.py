@@ -34,6 +34,13 @@ FEW_CLIPS = 30
 _OF_ONE_TAG = ("accuracy", "balanced_accuracy", "accuracy_interval")
 """Figures that only sets have in which each clip has one tag."""
 
+_TEXTS = ("dataset", "protocol", "split", "model", "version", "config", "weights")
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "positives": ((int,), "a number of clips"),
+    **dict.fromkeys(("roc_auc", "pr_auc"), ((int, float), "a number")),
+    **dict.fromkeys(("left_out", "failed"), ((str,), "a reason")),
+}
+
 
 @dataclass(frozen=True, eq=False)
 class ClipScores:
@@ -173,6 +180,8 @@ class Evaluation:
             If it is no evaluation; the message says what is missing.
         """
         known = {f.name for f in fields(cls)} - {"clip_scores"}
+        if not isinstance(plain, Mapping):
+            raise DataError(f"This is no evaluation but a {type(plain).__name__}.")
         if "evaluation" in plain and "dataset" not in plain:
             if plain["evaluation"] is None:
                 raise DataError(
@@ -186,7 +195,16 @@ class Evaluation:
         given: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in plain.items() if k in known
         }
-        return cls(**given)
+        for name, (kind, words) in _KINDS.items():
+            values = given.get(name, {})
+            if not isinstance(values, Mapping) or not all(isinstance(v, kind) for v in values.values()):
+                raise DataError(f"This is no evaluation: {name} is to hold {words} for each name.")
+        for name in ("roc_auc_interval", "pr_auc_interval", "accuracy_interval"):
+            if (ends := given.get(name)) is not None and not _is_interval(ends):
+                raise DataError(f"This is no evaluation: {name} is to be two numbers.")
+        if not isinstance(given["clips"], int):
+            raise DataError("This is no evaluation: clips is to be their number.")
+        return cls(**given | {name: str(given[name]) for name in _TEXTS})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it as JSON; beside it its table (``.md``) and the scores of its clips (``.npz``).
@@ -231,17 +249,14 @@ class Evaluation:
         if path.suffix == ".safetensors":
             raise DataError(f"{path} is a tagger; its figures lie beside it: {path.with_suffix('.json')}.")
         try:
-            plain = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as an evaluation: {error}.") from error
-        if not isinstance(plain, dict):
-            raise DataError(f"{path} holds no evaluation but a {type(plain).__name__}.")
+            plain = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise DataError(f"{path} cannot be read as an evaluation: {why}.") from error
         try:
             found = cls.from_dict(plain)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-        except TypeError as error:
-            raise DataError(f"{path} holds no evaluation: {error}.") from None
         return replace(found, clip_scores=_scores_beside(beside(path, ".npz"), found.weights))
 
     def table(self) -> str:
@@ -280,6 +295,10 @@ class Evaluation:
                 *(["", *notes] if notes else []),
             ]
         )
+
+
+def _is_interval(ends: object) -> bool:
+    return isinstance(ends, tuple) and len(ends) == 2 and all(isinstance(end, (int, float)) for end in ends)
 
 
 def _scores_beside(file: Path, weights: str) -> ClipScores | None:

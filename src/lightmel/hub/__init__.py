@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
+    from .card import with_citation
     from .catalogue import (
         CHECKPOINTS,
         DEFAULT,
@@ -62,6 +63,7 @@ __all__ = [
     "repositories_folder",
     "results",
     "unknown",
+    "with_citation",
     "write_release",
 ]
 
@@ -71,6 +73,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("CHECKPOINTS", "DEFAULT", "Release", "identify", "locate"), "catalogue"),
         **dict.fromkeys(("fetch", "find", "graph_of", "list_models", "matching", "packaged"), "catalogue"),
         **dict.fromkeys(("read_tagger", "releases", "results", "unknown"), "catalogue"),
+        "with_citation": "card",
         **dict.fromkeys(("cache_folder", "repositories_folder"), "client"),
         "costs_of": "costs",
         **dict.fromkeys(("fetch_public", "public_file"), "download"),

@@ -51,6 +51,8 @@ Music Auto-tagging},
 """
 """The facts of CITATION.cff: lightmel, and the paper whose front end and networks it follows."""
 
+_CITATION = "## Citation"
+
 
 def is_stated(license: str) -> bool:
     """Return whether a tagger's license says anything."""
@@ -97,20 +99,14 @@ def make_card(
         front["metrics"] = list(_METRICS)
         front["model-index"] = [{"name": description.name, "results": results}]
     text = _made_body(description, network, results, place) if body is None else body.strip()
-    lines = [
-        "---",
-        *_yaml(front),
-        "---",
-        "",
-        text,
-        "",
-        "## Citation",
-        "",
-        "```bibtex",
-        CITATION.strip(),
-        "```",
-    ]
-    return "\n".join([*lines, ""])
+    return with_citation("\n".join(["---", *_yaml(front), "---", "", text]))
+
+
+def with_citation(page: str) -> str:
+    """Return a page in Markdown that ends in how to cite lightmel and the paper; it may do so already."""
+    if f"\n{_CITATION}\n" in page:
+        return f"{page.rstrip()}\n"
+    return "\n".join([page.rstrip(), "", _CITATION, "", "```bibtex", CITATION.strip(), "```", ""])
 
 
 def with_place(card: str, repository: str) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..evaluation import Evaluation, markdown
+from ..hub import with_citation
 from ..inference import Tagger
 from .folds import Folds
 
 
 def card_of(tagger: Tagger, summary: str, evaluation: Evaluation | None, folds: Folds | None = None) -> str:
-    """Return the card: what the tagger is, its license, where it came from, its figures, what it is for."""
+    """Return the card: what the tagger is, where it came from, its figures, what it is for, what to cite."""
     d, network = tagger.description, tagger.network
     parameters = sum(p.numel() for p in network.parameters())
     lines = [
@@ -42,9 +43,8 @@ def card_of(tagger: Tagger, summary: str, evaluation: Evaluation | None, folds: 
         "Finding and sorting music that is like the clips it was trained on, by its tags. They are guesses "
         "of a small network. Intervals say how much a figure depends on which clips happened to be in the "
         "test, and nothing of other music.",
-        "",
     ]
-    return "\n".join(lines)
+    return with_citation("\n".join(lines))
 
 
 def _origin(provenance: Mapping[str, Any]) -> Iterator[str]:
@@ -57,3 +57,5 @@ def _origin(provenance: Mapping[str, Any]) -> Iterator[str]:
         yield f"- Trained on {provenance.get('data')}; training clips of each tag: {shown}."
     if provenance.get("data_license"):
         yield f"- License of the data: {provenance['data_license']}"
+    if provenance.get("citation"):
+        yield f"- Citation of the data: {provenance['citation']}"
