@@ -73,10 +73,7 @@ def test_a_library_knows_how_much_of_each_file_it_has(tmp_path: Path) -> None:
     code, said, whole = run()
     assert "1 tagged" in said
     assert whole["tags"] != some["tags"]
-    refused = CliRunner().invoke(
-        app,
-        ["tag", str(tmp_path / "music"), "--out", str(tmp_path / "x.jsonl"), "--coverage", "0.3"]
-        + ["--embeddings", str(tmp_path / "e.npy")],
-    )
+    given = ["--out", str(tmp_path / "x.jsonl"), "--embeddings", str(tmp_path / "e.npy")]
+    refused = CliRunner().invoke(app, ["tag", str(tmp_path / "music"), *given, "--coverage", "0.3"])
     assert refused.exit_code == 2
     assert "parts of each file are tagged" in " ".join(refused.output.split())

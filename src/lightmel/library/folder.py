@@ -273,8 +273,8 @@ def _check(
         raise ConfigError(f"coverage={coverage}: the share of each file that counts, above 0 to 1.")
     if coverage < 1 and beside:
         raise ConfigError(
-            f"With coverage={coverage:g} parts of each file are tagged, and no scores over time or embeddings "
-            "of all of it can be kept: leave coverage out, or taggram and embeddings."
+            f"With coverage={coverage:g} parts of each file are tagged, and no scores over time or "
+            "embeddings of all of it can be kept: leave coverage out, or taggram and embeddings."
         )
     if not time_limit >= 0:
         raise ConfigError(f"time_limit={time_limit}: seconds are wanted, or 0 for no limit.")
