@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .._files import write_whole
+from .._steady import steady
 from ..errors import ConfigError, MissingExtraError, WeightsError
 from ..frontends import build_frontend
 from ..models import TaggingNetwork
@@ -50,6 +51,7 @@ class _Body(nn.Module):
         return (logits if self.frontend is None else logits.sigmoid()), embedding
 
 
+@steady
 def export(
     path: str | os.PathLike[str],
     network: TaggingNetwork,
@@ -101,6 +103,7 @@ def export(
     write_whole(path, model.SerializeToString(deterministic=True), WeightsError)
 
 
+@steady
 def golden(network: TaggingNetwork, description: Description) -> dict[str, NDArray[Any]]:
     """Return what a graph of a tagger must give, computed by torch: waves, features, outputs.
 
@@ -150,7 +153,7 @@ def _graph(network: TaggingNetwork, description: Description, takes: Input) -> o
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 body,
-                (torch.zeros(2, *shape),),
+                (torch.zeros(2, *shape, dtype=torch.float32),),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[takes],
