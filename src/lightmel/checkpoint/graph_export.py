@@ -104,6 +104,33 @@ def export(
 
 
 @steady
+def can_export() -> bool:
+    """Return whether the extra ``export`` is installed."""
+    try:
+        _onnx()
+    except MissingExtraError:
+        return False
+    return True
+
+
+def fill(graph: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return a graph without weights with these in it, as the bytes of a file.
+
+    Raises
+    ------
+    MissingExtraError
+        Without the extra ``export``.
+    """
+    onnx = _onnx()
+    model = onnx.load(graph, load_external_data=False)
+    for initializer in model.graph.initializer:
+        if initializer.data_location == onnx.TensorProto.EXTERNAL:
+            initializer.CopyFrom(onnx.numpy_helper.from_array(tensors[initializer.name], initializer.name))
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
 def golden(network: TaggingNetwork, description: Description) -> dict[str, NDArray[Any]]:
     """Return what a graph of a tagger must give, computed by torch: waves, features, outputs.
 
