@@ -571,7 +571,7 @@ def test_an_album_is_told_by_its_field_where_files_have_one(
 
 
 def test_files_of_one_album_may_lie_in_two_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lightmel.library import worker
+    from lightmel.library import notes
 
     fields = {
         "1.mp3": {"album": "Hits", "album_artist": "A"},
@@ -579,7 +579,7 @@ def test_files_of_one_album_may_lie_in_two_folders(monkeypatch: pytest.MonkeyPat
         "3.mp3": {"album": "Hits"},
         "4.mp3": {"album": "Hits"},
     }
-    monkeypatch.setattr(worker, "album_fields", lambda path: fields.get(Path(path).name, {}))
+    monkeypatch.setattr(notes, "album_fields", lambda path: fields.get(Path(path).name, {}))
     for name in ("x/1", "y/2", "x/3", "y/4", "y/5"):
         put(f"music/{name}.mp3")
     run(by="album")
@@ -714,7 +714,7 @@ def test_files_whose_fields_are_written_are_not_tagged_again(
 
     from lightmel._files import claimed
     from lightmel.library.lines import tagging_record
-    from lightmel.library.worker import describe
+    from lightmel.library.notes import describe
 
     tagging = FakeTagger().tag(str(put("scores", "0.9 0.1")))
     Path("music").mkdir()

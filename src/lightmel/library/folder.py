@@ -20,9 +20,9 @@ from ..workers import LATE, Done, Pool, Work, cores
 from .albums import By, albums
 from .ledger import Known, Ledger, key_of
 from .lines import failure_record
+from .notes import digest_of
 from .tables import TABLES, check_table, write_table
 from .vectors import Vectors
-from .worker import digest_of
 
 Places: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """A folder or a file, or several."""
