@@ -25,7 +25,7 @@ import lightmel
 from lightmel import hub, sample
 from lightmel.library import Counts, tag_folder, tagging_record
 from lightmel.library import folder as folder_runs
-from lightmel.library.worker import describe
+from lightmel.library.notes import describe
 from lightmel.workers import Handler
 
 A_FOLDER = 12

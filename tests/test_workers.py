@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -240,9 +241,12 @@ def test_a_child_that_cannot_be_started_is_an_error_of_ours(
 def gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return True
-    return False
+    except FileNotFoundError:  # no Linux; or it has just gone, and is not there the next time
+        return False
+    return state == "Z"  # nobody has asked for its end yet
 
 
 @signals
@@ -280,6 +284,25 @@ def test_an_interruption_from_the_keyboard_is_not_the_childs(work: Work) -> None
         child.close()
     assert not child.alive
     assert gone(pid)
+
+
+@signals
+def test_a_child_that_hangs_ends_with_a_parent_that_is_killed(tmp_path: Path, work: Work) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from lightmel.workers import Pool, Work\n"
+        "with Pool(Work('handler_of_the_test:serve', None, ValueError), 1) as pool:\n"
+        "    for done in pool.map([1, *['sleep 999'] * 9]): print(done.answer['pid'], flush=True)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    until = time.monotonic() + 60
+    while not gone(child):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_a_pool_that_is_closed_starts_no_child(work: Work) -> None:

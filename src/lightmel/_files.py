@@ -165,6 +165,8 @@ def claimed(path: str | os.PathLike[str], error: type[LightmelError]) -> Iterato
                 ) from cause
             if not _is_at(file, lock):  # its owner has removed it between the two lines above
                 continue
+            with suppress(OSError):
+                _new(target).unlink(missing_ok=True)  # what a killed one was writing
             try:
                 yield
             finally:
@@ -180,6 +182,10 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
         return False
 
 
+def _new(target: Path) -> Path:
+    return target.with_name(f".{target.name}.new")
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str], error: type[LightmelError]) -> Iterator[BinaryIO]:
     """Give a file to write to, which takes the place of `path` at the end, or not at all.
@@ -193,7 +199,7 @@ def replacing(path: str | os.PathLike[str], error: type[LightmelError]) -> Itera
         Of the kind `error`, if that fails; what was at `path` before is then still there.
     """
     target = Path(os.path.realpath(path))
-    new = target.with_name(f".{target.name}.new")
+    new = _new(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -40,6 +41,8 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 """What is set for a process that is ours, so that it computes on one thread."""
 _PROGRAM = "from lightmel.workers import main; main()"
 _READY = b"ready\n"
+_LOOK_SECONDS = 1.0
+"""After so long a child sees that its parent has been killed."""
 LATE = "time limit"
 _CRASHES = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")}
 
@@ -334,8 +337,16 @@ class _Notes(logging.Handler):
         self.kept.append((record.levelno, self.format(record)))  # with its traceback, if it has one
 
 
+def _end_with(parent: int) -> None:
+    """End this process when its parent is no more: one that hangs does not see its input end."""
+    while os.getppid() == parent:  # on Windows it stays so
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)
+
+
 def main() -> None:
     """Run as a `Child`: read work and tasks, a line each, and write a line and bytes for each task."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes Ctrl-C
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keeps what a C library prints out of the answers

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightmel import hub, library
+from lightmel import audio, hub, library
 from lightmel.errors import (
     AudioError,
     ConfigError,
@@ -481,6 +481,54 @@ def test_killed_at_random_it_ends_as_if_it_had_not_been() -> None:
     assert [one["album"] for one in grouped] == [one["album"] for one in albums("undisturbed.jsonl")]
 
 
+@signals
+@pytest.mark.skipif("LIGHTMEL_LONG" not in os.environ, reason="takes minutes: LIGHTMEL_LONG=1 runs it")
+def test_music_killed_at_random_is_tagged_as_if_it_had_not_been(shared: Path) -> None:
+    """Copies and cuts of music, some spoiled, by the tagger itself."""
+    dice = random.Random(19)
+    sources = [path for path, _ in audio.find_all([shared / "music"])]
+    for number in range(MANY):
+        source = dice.choice(sources)
+        data = source.read_bytes()
+        kind = number % 10
+        if kind >= 4:  # the first part of it
+            data = data[: dice.randrange(len(data) // 8, len(data) // 2)]
+        if kind == 8:
+            at = dice.randrange(len(data) // 2)
+            data = data[:at] + dice.randbytes(len(data) // 4) + data[at + len(data) // 4 :]
+        if kind == 9 and number % 3 == 0:
+            data = dice.randbytes(5_000)
+        target = Path("music", str(number % 50), f"{number}{source.suffix}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    command = [sys.executable, "-m", "lightmel", "tag", "music", "--by", "folder", "--out"]
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            [*command, "tags.jsonl"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            process.wait(None if kills == 12 else dice.uniform(1, 12))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+            continue
+        break
+    assert kills >= 3
+    subprocess.run(
+        [*command, "undisturbed.jsonl"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    )
+    disturbed, undisturbed = records(), records("undisturbed.jsonl")
+    failures = sum("error" in record for record in undisturbed.values())
+    assert len(undisturbed) == MANY
+    assert 0 < failures < MANY / 10
+    assert disturbed.keys() == undisturbed.keys()
+    for path, record in undisturbed.items():
+        assert disturbed[path] == record
+    assert len(albums()) == len(albums("undisturbed.jsonl")) == 50
+
+
 def test_a_real_tagger_runs_in_its_children_without_torch(
     monkeypatch: pytest.MonkeyPatch, tone: Callable[..., np.ndarray], write: Callable[..., Path]
 ) -> None:
@@ -571,7 +619,7 @@ def test_an_album_is_told_by_its_field_where_files_have_one(
 
 
 def test_files_of_one_album_may_lie_in_two_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lightmel.library import worker
+    from lightmel.library import notes
 
     fields = {
         "1.mp3": {"album": "Hits", "album_artist": "A"},
@@ -579,7 +627,7 @@ def test_files_of_one_album_may_lie_in_two_folders(monkeypatch: pytest.MonkeyPat
         "3.mp3": {"album": "Hits"},
         "4.mp3": {"album": "Hits"},
     }
-    monkeypatch.setattr(worker, "album_fields", lambda path: fields.get(Path(path).name, {}))
+    monkeypatch.setattr(notes, "album_fields", lambda path: fields.get(Path(path).name, {}))
     for name in ("x/1", "y/2", "x/3", "y/4", "y/5"):
         put(f"music/{name}.mp3")
     run(by="album")
@@ -693,6 +741,26 @@ def test_embeddings_of_something_else_are_refused(
         assert np.array_equal(np.load("e.npy"), array)
 
 
+def test_what_fails_or_goes_leaves_neither_embedding_nor_scores() -> None:
+    options: dict[str, Any] = {"embeddings": "e.npy", "taggram": "t"}
+    for name in "abc":
+        put(f"music/{name}.mp3")
+    run(**options)
+    put("music/a.mp3", "broken")
+    Path("music/b.mp3").unlink()
+    assert run(**options, prune=True) == Counts(skipped=1, failed=1, pruned=1)
+    assert Path("e.paths.jsonl").read_text() == 'null\nnull\n"music/c.mp3"\n'
+    assert [path.name for path in Path("t").rglob("*.npz")] == ["c.mp3.npz"]
+
+
+def test_what_a_kill_was_writing_goes() -> None:
+    put("music/a.mp3")
+    run(exclude="*.wav")
+    put(".tags.jsonl.new", "half of it")
+    run()
+    assert sorted(path.name for path in Path().iterdir()) == ["music", "tags.jsonl"]
+
+
 def test_scores_over_time_that_are_missing_are_made() -> None:
     put("music/a.mp3")
     run()
@@ -714,7 +782,7 @@ def test_files_whose_fields_are_written_are_not_tagged_again(
 
     from lightmel._files import claimed
     from lightmel.library.lines import tagging_record
-    from lightmel.library.worker import describe
+    from lightmel.library.notes import describe
 
     tagging = FakeTagger().tag(str(put("scores", "0.9 0.1")))
     Path("music").mkdir()

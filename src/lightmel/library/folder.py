@@ -20,9 +20,9 @@ from ..workers import LATE, Done, Pool, Work, cores
 from .albums import By, albums
 from .ledger import Known, Ledger, key_of
 from .lines import failure_record
+from .notes import digest_of
 from .tables import TABLES, check_table, write_table
 from .vectors import Vectors
-from .worker import digest_of
 
 Places: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """A folder or a file, or several."""
@@ -187,6 +187,7 @@ def tag_folder(
     if above and not (description.thresholds or description.exclusive):
         raise ConfigError(f"{description.name} has no thresholds of its own: leave above=True out.")
     places = [places] if isinstance(places, (str, os.PathLike)) else list(places)
+    exclude = [exclude] if isinstance(exclude, str) else exclude
     part = {} if coverage == 1 else {"coverage": coverage}  # all of it has the digest of before
     digest = _digest(file, precision=precision, top=top, above=above, **part)
     check_target(state, (".lock",), DataError)
@@ -218,9 +219,7 @@ def tag_folder(
         if todo:
             run.tag(todo, Work(_WORK, settings, DataError), count, time_limit, on_file)
         gone = run.gone(places) if prune else []
-        if vectors is not None:
-            vectors.drop(gone)
-            vectors.save()
+        run.drop_beside(gone)
         made = None
         if by is not None and (todo or gone or not ledger.albums_are_current or ledger.albums_by != by):
             dropped = set(gone)
@@ -458,6 +457,19 @@ class _Run:
         else:
             self.counts = replace(self.counts, tagged=self.counts.tagged + 1)
         return error
+
+    def drop_beside(self, gone: Sequence[str]) -> None:
+        """Let scores over time and embeddings go of files that have gone, or fail now and did not before."""
+        keys = [*gone, *(key for key, known in self._ledger.known.items() if known.failed)]
+        if self._taggrams is not None:
+            for key in keys:
+                try:
+                    self._taggram(key).unlink(missing_ok=True)
+                except OSError as error:
+                    raise DataError(f"{self._taggram(key)} cannot be removed: {error.strerror}.") from error
+        if self._vectors is not None:
+            self._vectors.drop(keys)
+            self._vectors.save()
 
     def gone(self, places: Sequence[str | os.PathLike[str]]) -> list[str]:
         """Return the keys of the records whose files were below the places and are no more."""

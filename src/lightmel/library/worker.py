@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .._each import attempt
-from ..errors import AudioError, LightmelError
+from ..errors import LightmelError
 from ..inference import Tagger, Taggram, load
 from ..workers import Handler
-from .albums import album_fields
 from .lines import error_record, tagging_record
-
-_BLOCK = 1 << 20
+from .notes import describe
 
 
 def serve(settings: Mapping[str, Any]) -> Handler:
@@ -74,37 +70,6 @@ class FileTagger:
             tags = tagging.above() if self._above else tagging.top(len(tagging.tags))
             chosen = tags[: self._top]
         return tagging_record(path, tagging, chosen), embedding, scores
-
-
-def describe(path: str, digest: str, *, sha256: bool) -> dict[str, Any]:
-    """Return what is noted of a file, by which a later run knows whether it has changed.
-
-    Raises
-    ------
-    AudioError
-        If it has gone.
-    """
-    try:
-        status = os.stat(path)  # noqa: PTH116 - a name as it is
-        found: dict[str, Any] = {
-            "size": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
-            "tagger": digest,
-        }
-        if sha256:
-            found["sha256"] = digest_of(path)
-    except OSError as error:
-        raise AudioError(f"{path}: it cannot be read: {error.strerror or error}.") from None
-    return found | album_fields(path)
-
-
-def digest_of(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    found = hashlib.sha256()
-    with open(path, "rb") as file:  # noqa: PTH123 - a name as it is
-        while block := file.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()
 
 
 def _with(record: dict[str, Any], noted: dict[str, Any]) -> dict[str, Any]:
