@@ -287,3 +287,75 @@ def test_a_pool_that_is_closed_starts_no_child(work: Work) -> None:
         pass
     with pytest.raises(OwnError, match="was stopped"):
         pool._child()
+
+
+# In no order
+
+
+def each(work: Work, tasks: list[Any], count: int, seconds: float | None = None) -> dict[Any, Done]:
+    limit = None if seconds is None else lambda task: seconds
+    with Pool(work, count) as pool:
+        return dict(pool.each(tasks, limit))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_every_task_has_its_result_in_no_order(count: int, work: Work) -> None:
+    done = each(work, list(range(30)), count)
+    assert {task: one.answer["task"] for task, one in done.items()} == {task: task for task in range(30)}
+
+
+def test_what_is_done_first_comes_first(work: Work) -> None:
+    with Pool(work, 2) as pool:
+        order = [task for task, _ in pool.each(["sleep 1.5", 1, 2, 3])]
+    assert order == [1, 2, 3, "sleep 1.5"]
+
+
+@signals
+def test_a_task_that_takes_too_long_costs_itself_alone(work: Work) -> None:
+    done = each(work, [1, "sleep 999", 2, "sleep 998", 3], 2, seconds=3)
+    assert {task: one.crash for task, one in done.items()} == {
+        1: None,
+        "sleep 999": workers.LATE,
+        2: None,
+        "sleep 998": workers.LATE,
+        3: None,
+    }
+
+
+def test_the_start_of_a_child_does_not_count_as_its_task(program: Callable[[str], None], work: Work) -> None:
+    program("import time; time.sleep(1.5)")
+    assert each(work, [1], 1, seconds=1)[1].crash is None
+
+
+@signals
+@pytest.mark.parametrize(
+    ("task", "crash", "outside"),
+    [
+        ("signal SIGSEGV", "SIGSEGV", False),
+        ("signal SIGKILL", "signal 9", True),
+        ("exit 7", "exit code 7", True),
+    ],
+)
+def test_however_a_child_ends_the_others_go_on(task: str, crash: str, outside: bool, work: Work) -> None:
+    done = each(work, [1, task, 2], 1)
+    assert (done[task].crash, done[task].outside) == (crash, outside)
+    assert (done[1].crash, done[2].crash) == (None, None)
+
+
+@signals
+def test_a_child_that_is_killed_once_is_replaced_for_the_same_task(
+    tmp_path: Path, work: Work, program: Callable[[str], None]
+) -> None:
+    mark = tmp_path / "killed"
+    program(
+        f"import os, pathlib, threading; p = pathlib.Path({str(mark)!r})\n"
+        "if not p.exists():\n"
+        "    p.touch(); threading.Timer(1, lambda: os.kill(os.getpid(), 9)).start()"
+    )
+    assert each(work, ["sleep 2"], 1)["sleep 2"].crash is None
+
+
+def test_a_child_that_does_not_start_stops_this_too(work: Work, program: Callable[[str], None]) -> None:
+    program("raise SystemExit(3)")
+    with pytest.raises(OwnError, match="A worker ended with code 3"):
+        each(work, [1, 2], 1)

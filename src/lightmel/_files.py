@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -134,3 +135,75 @@ def claim(file: BinaryIO, error: type[LightmelError]) -> None:
         raise error(
             f"{file.name} is being written by another process: wait until it is done, or use another folder."
         ) from cause
+
+
+@contextmanager
+def claimed(path: str | os.PathLike[str], error: type[LightmelError]) -> Iterator[None]:
+    """Keep other processes from claiming what is written to `path`, which may itself be replaced meanwhile.
+
+    A hidden file beside it is what is locked. It goes at the end; one that a kill left stops nobody.
+
+    Raises
+    ------
+    LightmelError
+        Of the kind `error`, if another process has claimed it, or the folder cannot be written to.
+    """
+    target = Path(path)
+    lock = target.with_name(f".{target.name}.lock")
+    while True:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = lock.open("ab")
+        except OSError as cause:
+            raise error(f"{target} cannot be written: {cause.strerror or cause}.") from cause
+        with file:
+            try:
+                claim(file, error)
+            except error as cause:
+                raise error(
+                    f"{target} is being written by another process: wait for it, or name another file."
+                ) from cause
+            if not _is_at(file, lock):  # its owner has removed it between the two lines above
+                continue
+            try:
+                yield
+            finally:
+                with suppress(OSError):  # Windows removes no open file
+                    lock.unlink()
+            return
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], error: type[LightmelError]) -> Iterator[BinaryIO]:
+    """Give a file to write to, which takes the place of `path` at the end, or not at all.
+
+    It is for what is too large for `write_whole`, by one process at a time: the name is always the same, so
+    that what a kill left is written over.
+
+    Raises
+    ------
+    LightmelError
+        Of the kind `error`, if that fails; what was at `path` before is then still there.
+    """
+    target = Path(os.path.realpath(path))
+    new = target.with_name(f".{target.name}.new")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with new.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(target)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+    except OSError as cause:
+        raise error(f"{target} cannot be written: {cause.strerror or cause}.") from cause

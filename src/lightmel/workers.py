@@ -22,14 +22,15 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 from .errors import LightmelError
 
+T = TypeVar("T")
 Handler: TypeAlias = Callable[[Any], tuple[dict[str, Any], bytes]]
 """From a task to an answer and its bytes."""
 
@@ -39,6 +40,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 """What is set for a process that is ours, so that it computes on one thread."""
 _PROGRAM = "from lightmel.workers import main; main()"
 _READY = b"ready\n"
+LATE = "time limit"
 _CRASHES = {getattr(signal, name, None) for name in ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGFPE", "SIGILL")}
 
 log = logging.getLogger("lightmel")
@@ -71,12 +73,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Done:
-    """The result of a task: answer and bytes, or how the child crashed; and what was logged meanwhile."""
+    """The result of a task: answer and bytes, or how the child crashed; and what was logged meanwhile.
+
+    A child that took longer than it might has crashed by `LATE`.
+    """
 
     answer: Mapping[str, Any]
     data: bytes = b""
     crash: str | None = None
     notes: tuple[tuple[int, str], ...] = ()
+    outside: bool = False
+    """Whether it was no crash of its own that ended the child."""
 
 
 def cores() -> int:
@@ -111,9 +118,44 @@ class Pool:
         while waiting:
             yield waiting.popleft().result()
 
-    def _do(self, task: Any) -> Done:
+    def each(self, tasks: Iterable[T], limit: Callable[[T], float] | None = None) -> Iterator[tuple[T, Done]]:
+        """Yield each task and its result as soon as it is there, in no order.
+
+        A task that takes more seconds than `limit` says has crashed by `LATE`, if there are children. One
+        whose child was ended from outside, as where memory runs out, is tried once more by another, and has
+        then crashed.
+
+        Raises
+        ------
+        LightmelError
+            If a child cannot be started: the error that the work names.
+        """
+        if self._count == 0:
+            handler = self._work.start()
+            for task in tasks:
+                yield task, Done(*handler(task))
+            return
+        running: dict[Future[Done], T] = {}
+        for task in tasks:
+            seconds = None if limit is None else limit(task)
+            running[self._threads.submit(self._do_each, task, seconds)] = task
+            if len(running) > self._count:  # one waits for the child that is free next
+                yield from self._done(running)
+        while running:
+            yield from self._done(running)
+
+    @staticmethod
+    def _done(running: dict[Future[Done], T]) -> Iterator[tuple[T, Done]]:
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(future), future.result()
+
+    def _do_each(self, task: Any, seconds: float | None) -> Done:
+        done = self._do(task, seconds, costs_task=True)
+        return self._do(task, seconds, costs_task=True) if done.outside else done
+
+    def _do(self, task: Any, seconds: float | None = None, *, costs_task: bool = False) -> Done:
         child = self._child()
-        done = child.do(task)
+        done = child.do(task, seconds, costs_task=costs_task)
         if child.alive:
             self._idle.put(child)
         else:
@@ -177,9 +219,20 @@ class Child:
             stack.pop_all()  # close() closes the file
         self._ready = False
         self._work = work
+        self._late = False
+        self._waiting = threading.Lock()
 
-    def do(self, task: Any) -> Done:
+    def do(self, task: Any, seconds: float | None = None, *, costs_task: bool = False) -> Done:
         """Return the result of a task; a crash of the process is a result, too.
+
+        Parameters
+        ----------
+        task
+            What is to be done.
+        seconds
+            How long that may take, after which the process is ended.
+        costs_task
+            Whether any other end of the process, once it has started, is a result as well.
 
         Raises
         ------
@@ -201,23 +254,53 @@ class Child:
         if not self._ready:
             # Lines before it are printed by the start-up of Python.
             self._ready = _READY in iter(self._process.stdout.readline, b"")
-        header = self._process.stdout.readline() if self._ready else b""
-        if header.endswith(b"\n"):
-            said = json.loads(header)
-            data = self._process.stdout.read(said["bytes"])
-            if len(data) == said["bytes"]:
-                return Done(said["answer"], data, notes=tuple((level, text) for level, text in said["notes"]))
-        return self._ended(task)
+        with self._at_most(seconds):
+            header = self._process.stdout.readline() if self._ready else b""
+            if header.endswith(b"\n"):
+                said = json.loads(header)
+                data = self._process.stdout.read(said["bytes"])
+                if len(data) == said["bytes"]:
+                    notes = tuple((level, text) for level, text in said["notes"])
+                    return Done(said["answer"], data, notes=notes)
+        return self._ended(task, costs_task=costs_task)
+
+    @contextlib.contextmanager
+    def _at_most(self, seconds: float | None) -> Iterator[None]:
+        """End the process if what is done here takes longer."""
+        if seconds is None or not self._ready:
+            yield
+            return
+        waiting = True
+
+        def end() -> None:
+            with self._waiting:
+                if waiting:
+                    self._late = True
+                    self.kill()
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            with self._waiting:
+                waiting = False
 
     @property
     def alive(self) -> bool:
         """Whether the process can do another task."""
-        return self._process.poll() is None
+        return self._process.poll() is None and not self._late
 
-    def _ended(self, task: Any) -> Done:
+    def _ended(self, task: Any, *, costs_task: bool) -> Done:
         code = self._process.wait()
+        if self._late:
+            return Done({}, crash=LATE)
         if self._ready and -code in _CRASHES:
             return Done({}, crash=signal.Signals(-code).name)
+        if self._ready and costs_task:
+            return Done({}, crash=f"signal {-code}" if code < 0 else f"exit code {code}", outside=True)
         self._said.seek(0)
         said = self._said.read().decode(errors="replace").strip().splitlines()
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"

@@ -94,3 +94,64 @@ def test_a_folder_that_cannot_be_read_is_said(
     assert caplog.messages == [
         f"{tmp_path / 'closed'}: this folder cannot be read (Permission denied) and is left out."
     ]
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+def found(*places: Path, exclude: tuple[str, ...] = ()) -> list[str]:
+    paths = [path for path, error in audio.find_all(places, exclude) if error is None]
+    assert paths == sorted(paths)
+    return [path.relative_to(places[0].parent).as_posix() for path in paths]
+
+
+def test_several_places_give_each_file_once_in_order(tmp_path: Path) -> None:
+    put(tmp_path, "m/b/2.mp3", "m/a.flac", "m/.hidden.mp3", "m/@eaDir/x.mp3", "m/cover.jpg", "n/3.OGG")
+    music, other = tmp_path / "m", tmp_path / "n"
+    assert found(music, other, music / "b", music / "b" / "2.mp3") == ["m/a.flac", "m/b/2.mp3", "n/3.OGG"]
+    assert found(music / "cover.jpg") == ["cover.jpg"]  # a file that is named may be called anything
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    put(tmp_path, "m/b/1.mp3", "elsewhere/2.mp3", "elsewhere/deep/3.mp3", "single.mp3")
+    music = tmp_path / "m"
+    (music / "a-link-to-b").symlink_to(music / "b")
+    (music / "b" / "loop").symlink_to(music)
+    (music / "away").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(music)
+    (music / "again").symlink_to(tmp_path / "elsewhere" / "deep")
+    (music / "0.mp3").symlink_to(music / "b" / "1.mp3")
+    (music / "one.mp3").symlink_to(tmp_path / "single.mp3")
+    (music / "two.mp3").symlink_to(tmp_path / "single.mp3")
+    (music / "dangling.mp3").symlink_to(tmp_path / "nothing.mp3")
+    names = found(music)
+    assert len(names) == 4
+    assert names[0] in ("m/again/3.mp3", "m/away/2.mp3")
+    assert "m/b/1.mp3" in names  # by the name without a link
+    assert sum(name.endswith(("one.mp3", "two.mp3")) for name in names) == 1
+    assert found(music) == names
+
+
+@pytest.mark.parametrize(
+    ("exclude", "names"),
+    [
+        ((), ["a/1.mp3", "a/live/2.wav", "b/3.wav"]),
+        (("*.wav",), ["a/1.mp3"]),
+        (("live",), ["a/1.mp3", "b/3.wav"]),
+        (("a/live",), ["a/1.mp3", "b/3.wav"]),
+        (("a/*",), ["b/3.wav"]),
+        (("a/",), ["b/3.wav"]),
+        (("*.mp3", "b"), ["a/live/2.wav"]),
+    ],
+)
+def test_what_is_excluded_is_left_out(tmp_path: Path, exclude: tuple[str, ...], names: list[str]) -> None:
+    put(tmp_path, "m/a/1.mp3", "m/a/live/2.wav", "m/b/3.wav")
+    assert found(tmp_path / "m", exclude=exclude) == [f"m/{name}" for name in names]
+
+
+def test_a_place_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="There is no file or folder"):
+        list(audio.find_all([tmp_path / "nowhere"]))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ._arrays import MAX_CHANNELS, from_array
     from ._encode import MP3_32K, MP3_LEVELS, as_mp3, at_speed, mp3_rate
     from ._excerpts import Excerpts, even_starts, excerpt, middle, middle_start, placed, spread_starts
-    from ._find import SUFFIXES, find, is_left_out
+    from ._find import SUFFIXES, find, find_all, is_left_out
     from ._read import AudioInfo, Source, info, load, stream
     from ._waves import Wave
 
@@ -44,6 +44,7 @@ __all__ = [
     "even_starts",
     "excerpt",
     "find",
+    "find_all",
     "from_array",
     "info",
     "is_left_out",
@@ -64,7 +65,7 @@ __getattr__, __dir__ = lazily(
             ("Excerpts", "even_starts", "excerpt", "middle", "middle_start", "placed", "spread_starts"),
             "_excerpts",
         ),
-        **dict.fromkeys(("SUFFIXES", "find", "is_left_out"), "_find"),
+        **dict.fromkeys(("SUFFIXES", "find", "find_all", "is_left_out"), "_find"),
         **dict.fromkeys(("AudioInfo", "Source", "info", "load", "stream"), "_read"),
         "Wave": "_waves",
         **dict.fromkeys(("MAX_CHANNELS", "from_array"), "_arrays"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .._files import at_home, is_folder
@@ -76,3 +78,98 @@ def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:
 
 def _say(error: OSError) -> None:
     log.warning("%s: this folder cannot be read (%s) and is left out.", error.filename, error.strerror)
+
+
+def find_all(
+    places: Iterable[str | os.PathLike[str]], exclude: Sequence[str] = ()
+) -> Iterator[tuple[Path, OSError | None]]:
+    """Yield the sound files among and below `places`, each once, in the order of their paths.
+
+    Links are followed: to a file, and to a folder once, wherever it is met; a file that is found without a
+    link goes by that name. What `is_left_out` names is left out, as in `find`.
+
+    Parameters
+    ----------
+    places
+        Folders, and files of any name.
+    exclude
+        Patterns of the shell. One without a slash is for the names of files and folders (``"*.wav"``,
+        ``"Podcasts"``), one with a slash for paths below a folder (``"Live/*.mp3"``, where ``*`` stands for
+        slashes too).
+
+    Yields
+    ------
+    tuple
+        A file and None; or a folder that cannot be searched and why.
+
+    Raises
+    ------
+    AudioError
+        If there is no such place.
+    """
+    found: dict[str, Path] = {}
+    failed: list[tuple[Path, OSError | None]] = []
+    seen: set[str] = set()
+    links: list[tuple[Path, Path]] = []
+    for place in places:
+        root = at_home(place)
+        if root.is_file():
+            found.setdefault(os.path.realpath(root), root)
+        elif root.is_dir():
+            links.append((root, root))
+        else:
+            raise AudioError(f"There is no file or folder {root}.")
+    while links:
+        # Each round searches what is there without a link, and notes the links for the next one.
+        starts, links = links, []
+        for start, root in starts:
+            _walk(start, root, exclude, seen, found, links, failed)
+    yield from failed
+    for path in sorted(found.values()):
+        yield path, None
+
+
+def _walk(
+    start: Path,
+    root: Path,
+    exclude: Sequence[str],
+    seen: set[str],
+    found: dict[str, Path],
+    links: list[tuple[Path, Path]],
+    failed: list[tuple[Path, OSError | None]],
+) -> None:
+    """Search one folder and those below it, as `find_all` does; links to files wait as those to folders."""
+    if not start.is_dir():
+        if start.is_file():  # a link that leads somewhere
+            found.setdefault(os.path.realpath(start), start)
+        return
+    waiting = [(start, os.path.realpath(start))]
+    while waiting:
+        place, real = waiting.pop()
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = list(os.scandir(place))
+        except OSError as error:
+            failed.append((place, error))
+            continue
+        for entry in entries:
+            path = place / entry.name
+            if is_left_out(entry.name) or _is_excluded(path, root, exclude):
+                continue
+            is_sound = path.suffix.lower() in SUFFIXES
+            if entry.is_symlink():
+                if is_sound or path.is_dir():
+                    links.append((path, root))
+            elif entry.is_dir(follow_symlinks=False):
+                waiting.append((path, os.path.join(real, entry.name)))  # noqa: PTH118 - 100,000 times
+            elif is_sound and entry.is_file(follow_symlinks=False):
+                found.setdefault(os.path.join(real, entry.name), path)  # noqa: PTH118
+
+
+def _is_excluded(path: Path, root: Path, exclude: Sequence[str]) -> bool:
+    return any(
+        fnmatchcase(path.relative_to(root).as_posix() if "/" in pattern else path.name, pattern.strip("/"))
+        for pattern in exclude
+    )

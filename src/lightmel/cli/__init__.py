@@ -23,6 +23,7 @@ from . import (
     models,
     process,
     release,
+    report,
     tag,
     train,
     write,
@@ -42,6 +43,9 @@ app = typer.Typer(
 )
 app.command("tag", no_args_is_help=True)(tag.tag)
 app.command("write", no_args_is_help=True, short_help="Write genres and moods into the files.")(write.write)
+app.command("report", no_args_is_help=True, short_help="Show what a library is made of, as a page.")(
+    report.report
+)
 app.command("models", short_help="List the taggers and their licenses.")(models.models)
 app.command("cost", short_help="Show what networks and taggers cost to run.")(cost.cost)
 app.command("finetune", no_args_is_help=True, short_help="Teach a tagger your own tags.")(finetune.finetune)

@@ -29,12 +29,29 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function of what is being done, how much of it is done, and all of it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def progress_bar(unit: str = "") -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function of what is being done, how much of it is done, and all of it.
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    With a `unit`, such as ``"files"``, it is said how many are done in a second.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    ]
+    if unit:
+        columns.insert(3, TextColumn("{task.fields[rate]}"))
     shown = Progress(*columns, console=Console(stderr=True))
     tasks: dict[str, Any] = {}
     told = time.monotonic()
@@ -44,13 +61,15 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         if not tasks:
             shown.start()
         if what not in tasks:
-            tasks[what] = shown.add_task(what, total=total)
-        shown.update(tasks[what], completed=done, total=total)
+            tasks[what] = shown.add_task(what, total=total, rate="")
+        speed = shown.tasks[tasks[what]].speed
+        rate = f"{speed:.1f} {unit}/s" if unit and speed else ""
+        shown.update(tasks[what], completed=done, total=total, rate=rate)
         if not shown.console.is_terminal and time.monotonic() - told >= _LINE_SECONDS:
             told = time.monotonic()
             left = shown.tasks[tasks[what]].time_remaining
             soon = f", {timedelta(seconds=round(left))} left" if left else ""
-            say(f"{what} {done}/{total}{soon}")
+            say(f"{what} {done}/{total}{rate and f', {rate}'}{soon}")
 
     try:
         yield show

@@ -6,7 +6,6 @@ never read as markup, and what cannot be printed in them is escaped.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -33,7 +32,6 @@ log = logging.getLogger("lightmel")
 
 NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN", "mobilenet": "MobileNet"}
 _BAR_WIDTH = 32
-_LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x7f\x85\u2028\u2029"}
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _CATEGORIES = {"instrument": "Instruments", "tempo and dynamics": "Tempo"}
 """How categories are called where the name with a capital letter will not do."""
@@ -57,20 +55,18 @@ def size(n_bytes: int) -> str:
 
 
 def json_line(record: dict[str, Any]) -> None:
-    """Write one JSON document on one line of stdout, in UTF-8 whatever the terminal's character set is.
+    """Write one JSON document on one line of stdout, in UTF-8 whatever the terminal's character set is."""
+    from ..library import to_line
 
-    What is no character of UTF-8, in a name that is no text, and what some programs take for the end of a
-    line are written as JSON's escapes.
-    """
-    text = json.dumps(record, allow_nan=False, ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+    line = to_line(record)
     if (out := sys.stdout) is None:
         return
     binary = getattr(out, "buffer", None)
     if binary is None:  # a notebook's, which takes text
-        out.write(text.encode("utf-8", "backslashreplace").decode())
+        out.write(line.decode())
         return
     out.flush()
-    binary.write(text.encode("utf-8", "backslashreplace"))
+    binary.write(line)
     binary.flush()  # so that it can be worked with, and a full disk is noticed
 
 

@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from .._each import reason
 from .._files import is_folder
-from . import process, show
+from . import library, process, show
 from .options import Device
 
 if TYPE_CHECKING:
@@ -24,12 +24,24 @@ TABLE_TAGS = 5
 CATEGORY_TAGS = 3
 SHOWN = ("genre", "mood", "instrument", "voice", "era")
 """Categories that are shown without being asked for."""
-BY_TAG = ("thresholds", "verified")
-"""Fields of a line of JSON that have a value for each of its tags."""
 MANY = 5
 """Of more files than these, each has a line, unless a longer view is asked for."""
-DIGITS = 5
-"""Of a score in JSON; those behind them differ from one processor to another."""
+TIME_LIMIT = 300.0
+FOR_OUT = {
+    "jobs": "--jobs",
+    "exclude": "--exclude",
+    "by_hash": "--hash",
+    "retry_failed": "--retry-failed",
+    "prune": "--prune",
+    "by": "--by",
+    "taggram": "--taggram",
+    "embeddings": "--embeddings",
+    "time_limit": "--time-limit",
+    "force": "--force",
+}
+"""Options that need an output."""
+FAST_COVERAGE = 0.1
+"""Share of each file with --fast: of songs of some minutes, what `benchmarks/coverage.py` recommends."""
 LOWEST = 0.1
 """Score below which a tagger without thresholds is taken to know nothing."""
 
@@ -87,14 +99,84 @@ def tag(
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON document a line for each file.")
     ] = False,
+    coverage: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            max=1.0,
+            metavar="SHARE",
+            help="Tag this share of each file, in evenly spread parts, without decoding the rest.",
+        ),
+    ] = 1.0,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help=f"Take the cheapest tagger in the package, and {FAST_COVERAGE:.0%} of each file."
+        ),
+    ] = False,
     device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="float32; or bfloat16 or float16, where the device has them: less exact.")
     ] = "float32",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write a record of each file to this .jsonl, .csv or .parquet, and tag only what is new or "
+            "changed since the last time. Stopped, the same command goes on.",
+            show_default=False,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes; one for each core, without it.", show_default=False),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Leave out files and folders of such names, or paths below a folder if it has a slash.",
+            show_default=False,
+        ),
+    ] = None,
+    by_hash: Annotated[
+        bool, typer.Option("--hash", help="Tell by their contents which files have changed: all are read.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try those again that failed before.")
+    ] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove the records of files that have gone.")
+    ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Add a record of each album: by its folder, or by the field album where files have one.",
+            show_default=False,
+        ),
+    ] = None,
+    taggram: Annotated[
+        Path | None,
+        typer.Option(help="A folder for the scores over time, an .npz for each file.", show_default=False),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help="An .npy file for the embeddings, a row for each file.", show_default=False),
+    ] = None,
+    time_limit: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="That a file may take, and as much again for each 50 MB; 0: any."
+        ),
+    ] = TIME_LIMIT,
+    force: Annotated[bool, typer.Option("--force", help="Make an output of another tagger anew.")] = False,
 ) -> None:
     """Tag sound files.
 
-    A folder stands for all the sound below it. A file that cannot be tagged is a line on stderr, and the
+    A folder stands for all the sound below it. With --out it is a library: its records are brought up to
+    date, and nothing is shown but how far it is. A file that cannot be tagged is a line on stderr, and the
     rest go on. Of more than five files each has one line, unless a view is asked for. The exit code is 0 if
     every file was tagged, 1 if any was not, 2 if the command line makes no sense.
     """
@@ -110,6 +192,44 @@ def tag(
         titles[given[-1]] = TITLE
     if not given:
         context.fail("There is no file to tag. `lightmel tag --sample` tags one that comes with lightmel.")
+    if fast:
+        for name, option in {"model": "--model", "coverage": "--coverage"}.items():
+            if _is_given(context, name):
+                raise typer.BadParameter(f"it chooses {option} itself: leave one out.", param_hint="--fast")
+        from ..hub import cheapest
+
+        model, coverage = cheapest(), FAST_COVERAGE
+    if flat and all_categories:
+        raise typer.BadParameter("--flat shows no categories: choose one.", param_hint="--all-categories")
+    if out is not None:
+        shown = {"--flat": flat, "--all-categories": all_categories, "--json": as_json}
+        for option, wanted in shown.items():
+            if wanted:
+                raise typer.BadParameter("nothing is shown with --out: choose one.", param_hint=option)
+        library.tag(
+            given,
+            out,
+            model=model,
+            device=device,
+            precision=precision,
+            coverage=coverage,
+            jobs=jobs,
+            exclude=exclude or (),
+            sha256=by_hash,
+            retry_failed=retry_failed,
+            prune=prune,
+            force=force,
+            by=by,
+            taggram=taggram,
+            embeddings=embeddings,
+            top=top,
+            above=above,
+            time_limit=time_limit,
+        )
+        return
+    for name, option in FOR_OUT.items():
+        if _is_given(context, name):
+            raise typer.BadParameter("it is for a library: say --out, too.", param_hint=option)
     tagger = load_tagger(model, device, precision)
     if above and not (tagger.description.thresholds or tagger.description.exclusive):
         raise typer.BadParameter(
@@ -117,20 +237,20 @@ def tag(
             "out, or say how many tags with --top.",
             param_hint="--above",
         )
-    if flat and all_categories:
-        raise typer.BadParameter("--flat shows no categories: choose one.", param_hint="--all-categories")
+    from ..library import error_record, tagging_record
+
     failed = False
     files = list(_files(given))
-    for path, result, took in _results(tagger, files, titles):
+    for path, result, took in _results(tagger, files, titles, coverage):
         if isinstance(result, LightmelError):
             show.failure(path, result, logged=True)
             if as_json:
-                show.json_line({"path": path, **_error(path, result)})
+                show.json_line(error_record(path, result))
             failed = True
             continue
         tags = result.above() if above else result.top(len(result.tags))
         if as_json:
-            show.json_line({"path": path, **_document(result, tags[:top] if above or top else None)})
+            show.json_line(tagging_record(path, result, tags[:top] if above or top else None))
         elif len(files) > MANY and not (flat or all_categories):
             few = _of_no_music(result) if result.is_music is False else tags
             show.line(titles.get(path, path), result, few[: top or (len(few) if above else TABLE_TAGS)])
@@ -150,11 +270,19 @@ Result: TypeAlias = "tuple[str, Tagging | LightmelError, float]"
 """A file, what came of it, and the seconds that took."""
 
 
-def _results(tagger: Tagger, files: Sequence[File], titles: dict[str, str]) -> Iterator[Result]:
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Return whether a parameter stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _results(
+    tagger: Tagger, files: Sequence[File], titles: dict[str, str], coverage: float
+) -> Iterator[Result]:
     """Yield what comes of each file, in order; several are tagged at the same time, one thread each."""
     began = perf_counter()
     with show.without_chatter():
-        results = _tagged(tagger, files)
+        results = _tagged(tagger, files, coverage)
         for done, (path, _) in enumerate(files):
             doing = f"tagging {titles.get(path, path)}"
             if len(files) > 1:
@@ -166,11 +294,11 @@ def _results(tagger: Tagger, files: Sequence[File], titles: dict[str, str]) -> I
             yield result
 
 
-def _tagged(tagger: Tagger, files: Iterable[File]) -> Iterator[Result]:
+def _tagged(tagger: Tagger, files: Iterable[File], coverage: float) -> Iterator[Result]:
     def one(file: File) -> Result:
         path, unfound = file
         started = perf_counter()
-        result = unfound or next(tagger.tag_many([path], errors="return"))
+        result = unfound or next(tagger.tag_many([path], coverage=coverage, errors="return"))
         return path, result, perf_counter() - started
 
     files = list(files)
@@ -195,32 +323,6 @@ def _of_no_music(result: Tagging) -> list[tuple[str, float]]:
     from ..inference import NOT_MUSIC
 
     return list(result.by_category().get(NOT_MUSIC, ()))
-
-
-def _error(path: str, error: LightmelError) -> dict[str, Any]:
-    """Return the record of a file that could not be tagged."""
-    from ..inference import SCHEMA
-
-    return {"schema": SCHEMA, "error": {"type": type(error).__name__, "message": reason(error, path)}}
-
-
-def _rounded(scores: dict[str, float]) -> dict[str, float]:
-    return {tag: float(f"{score:.{DIGITS}g}") for tag, score in scores.items()}
-
-
-def _document(result: Tagging, tags: list[tuple[str, float]] | None) -> dict[str, Any]:
-    """Return the plain data of a tagging, rounded, with `tags` only where they were chosen."""
-    plain = result.to_dict()
-    plain |= {what: _rounded(plain[what]) for what in ("tags", "thresholds")}
-    plain["seconds"] = round(plain["seconds"], 3)
-    plain["categories"] = {
-        name: _rounded(own) if isinstance(own, dict) else own for name, own in plain["categories"].items()
-    }
-    if tags is None:
-        return plain
-    shown = _rounded(dict(tags))
-    few = {what: {tag: own for tag, own in plain[what].items() if tag in shown} for what in BY_TAG}
-    return {**plain, "tags": shown, **few}
 
 
 def _has_categories(result: Tagging) -> bool:

@@ -52,12 +52,11 @@ class NumpyKaldiMel:
         check_length(samples)
         out = np.empty((len(waves), *self.config.shape(samples)), np.float32)
         with np.errstate(all="ignore"):  # what is not finite passes, as in torch
-            for wave, mel in zip(waves, out, strict=True):
-                emphasised = wave[1:] - np.float32(PRE_EMPHASIS) * wave[:-1]
-                padded = np.pad(emphasised, N_FFT // 2, mode="reflect")
-                # The window covers the middle of the transform; zeros around it change no power.
-                sound = padded[(N_FFT - WINDOW) // 2 :]
-                spectra(sound, self._window, HOP, N_FFT, self._bands, mel)
+            emphasised = waves[:, 1:] - np.float32(PRE_EMPHASIS) * waves[:, :-1]
+            padded = np.pad(emphasised, ((0, 0), (N_FFT // 2, N_FFT // 2)), mode="reflect")
+            # The window covers the middle of the transform; zeros around it change no power.
+            sound = padded[:, (N_FFT - WINDOW) // 2 :]
+            spectra(sound, self._window, HOP, N_FFT, self._bands, out)
             out += np.float32(FLOOR)
             np.log(out, out=out)
             out += np.float32(OFFSET)

@@ -46,12 +46,12 @@ class NumpyMel:
         behind = max(0, stop - samples)
         out = np.empty((len(waves), config.n_mels, n_frames), np.float32)
         with np.errstate(all="ignore"):  # what is not finite passes, as in torch
-            for wave, mel in zip(waves, out, strict=True):
-                if config.pad_mode == "zeros":
-                    padded = np.pad(wave[: samples + behind], (_HALF, behind))
-                else:
-                    padded = np.pad(wave, (_HALF, behind), mode="reflect")
-                spectra(padded, self._window, config.hop_length, N_FFT, self._bands, mel)
+            if config.pad_mode == "zeros":
+                padded = np.zeros((len(waves), _HALF + samples + behind), np.float32)
+                padded[:, _HALF : _HALF + samples] = waves
+            else:
+                padded = np.pad(waves, ((0, 0), (_HALF, behind)), mode="reflect")
+            spectra(padded, self._window, config.hop_length, N_FFT, self._bands, out)
             if config.log == "db":
                 np.maximum(out, np.float32(1e-10), out=out)
                 np.log(out, out=out)  # log10 takes longer

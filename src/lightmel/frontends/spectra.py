@@ -39,33 +39,38 @@ class Bands:
             row += len(block)
 
     def __call__(self, frames: Waves, out: Waves) -> None:
-        """Write the power ``(bands, n)`` of windowed frames ``(n, length)`` to `out`."""
-        spectrum = scipy.fft.rfft(frames)
-        power = spectrum.view(np.float32)
+        """Write the power ``(rows, bands, n)`` of windowed frames ``(rows, n, length)`` to `out`."""
+        power = scipy.fft.rfft(frames).view(np.float32)
         np.multiply(power, power, out=power)
-        for begin in range(0, len(frames), self._frames):
-            end = min(begin + self._frames, len(frames))
+        for begin in range(0, frames.shape[1], self._frames):
+            end = min(begin + self._frames, frames.shape[1])
             for first, stop, low, high, weights in self._blocks:
-                out[first:stop, begin:end] = weights @ power[begin:end, low:high].T
+                columns = power[:, begin:end, low:high].transpose(0, 2, 1)
+                np.matmul(weights, columns, out=out[:, first:stop, begin:end])
 
 
 def spectra(sound: Waves, window: Waves, hop: int, length: int, bands: Bands, out: Waves) -> None:
-    """Write the power in each band, ``(bands, frames)``, to `out`, a cache full of frames at a time.
+    """Write the power in each band, ``(rows, bands, frames)``, to `out`, a cache full of frames at a time.
 
     Parameters
     ----------
     sound
-        ``(samples,)``, padded: frame i is what begins at ``i * hop``.
+        ``(rows, samples)``, padded: frame i is what begins at ``i * hop``.
     window
         Of a frame; a transform is `length` long, with zeros behind the window.
     """
-    every = np.lib.stride_tricks.sliding_window_view(sound, len(window))[::hop]
-    buffer = np.zeros((min(_FRAMES, out.shape[1]), length), np.float32)
-    for begin in range(0, out.shape[1], _FRAMES):
-        end = min(begin + _FRAMES, out.shape[1])
-        frames = buffer[: end - begin]
-        np.multiply(every[begin:end], window, out=frames[:, : len(window)])
-        bands(frames, out[:, begin:end])
+    count = out.shape[2]
+    every = np.lib.stride_tricks.sliding_window_view(sound, len(window), axis=1)[:, ::hop]
+    # Rows together only as far as all of their frames fit: each is then computed as it would be alone.
+    rows = max(1, _FRAMES // count)
+    buffer = np.zeros((min(rows, len(sound)), min(_FRAMES, count), length), np.float32)
+    for row in range(0, len(sound), rows):
+        some = every[row : row + rows]
+        for begin in range(0, count, _FRAMES):
+            end = min(begin + _FRAMES, count)
+            frames = buffer[: len(some), : end - begin]
+            np.multiply(some[:, begin:end], window, out=frames[..., : len(window)])
+            bands(frames, out[row : row + rows, :, begin:end])
 
 
 def hann(length: int, *, periodic: bool) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .exporting import Exported, export
     from .loading import load, tag
     from .parts import LIMITS, NOT_MUSIC, SPEECH, Part, neighbours, sound_columns
-    from .results import SCHEMA, Tagging, Taggram
+    from .results import SCHEMA, Analysis, Tagging, Taggram
     from .runtimes import (
         OnnxRuntime,
         Output,
@@ -29,6 +29,7 @@ __all__ = [
     "NOT_MUSIC",
     "SCHEMA",
     "SPEECH",
+    "Analysis",
     "Exported",
     "OnnxRuntime",
     "Output",
@@ -58,7 +59,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("Exported", "export"), "exporting"),
         **dict.fromkeys(("load", "tag"), "loading"),
         **dict.fromkeys(("LIMITS", "NOT_MUSIC", "SPEECH", "Part", "neighbours", "sound_columns"), "parts"),
-        **dict.fromkeys(("SCHEMA", "Tagging", "Taggram"), "results"),
+        **dict.fromkeys(("SCHEMA", "Analysis", "Tagging", "Taggram"), "results"),
         **dict.fromkeys(
             (
                 "OnnxRuntime",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,8 +201,8 @@ class Tagging:
             "notes": list(self.notes),
             "sound": self.sound,
             "parts": [{"kind": part.kind, "start": part.start, "end": part.end} for part in self.parts],
-            "categories": {name: dict(best) or UNKNOWN for name, best in self.by_category().items()},
             "exclusive": self.exclusive,
+            "categories": {name: dict(best) or UNKNOWN for name, best in self.by_category().items()},
         }
 
     @classmethod
@@ -287,3 +287,21 @@ class Taggram:
 
     def __repr__(self) -> str:
         return f"<Taggram {len(self.times)} segments, {len(self.tags)} tags>"
+
+
+class Analysis(NamedTuple):
+    """All that a tagger gives of one piece of sound.
+
+    Attributes
+    ----------
+    tagging
+        Its tags.
+    taggram
+        Its scores over time, segments back to back.
+    embedding
+        ``(embed_dim,)``: the mean of what the network's head sees.
+    """
+
+    tagging: Tagging
+    taggram: Taggram
+    embedding: NDArray[np.float32]

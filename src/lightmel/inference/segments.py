@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ class Segment:
     sounding: int
     wave: Waves
 
-    @property
+    @cached_property
     def peak(self) -> float:
         """The largest sample, whatever its sign."""
         return max(float(self.wave.max()), -float(self.wave.min()))

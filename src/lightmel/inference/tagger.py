@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from ..errors import AudioError, ConfigError, LightmelError, ShapeError, Weights
 from ..frontends import FrontendConfig
 from .levels import FULL_SCALE, SoundingMean
 from .parts import NO_MUSIC, SHORTEST, Part, PartFinder
-from .results import Tagging, Taggram
+from .results import Analysis, Tagging, Taggram
 from .runtimes import Output, Runtime, RuntimeName
 from .segments import Segment, cut
 from .sources import Share, Sound, Source, named
@@ -401,16 +401,48 @@ class Tagger:
             If `sr` is given with a file, `segments` is neither of these, `coverage` is no such share, or both
             are given.
         """
+        return self._tag(source, sr, _chosen(segments, coverage))
+
+    @steady
+    def analyze(self, source: Source, sr: int | None = None) -> Analysis:
+        """Return what `tag`, `taggram` and `embed` give of one piece of sound, in one pass over it.
+
+        Raises
+        ------
+        AudioError
+            If the sound cannot be read or used.
+        """
+        times: list[tuple[int, int]] = []
+        scores: list[NDArray[np.float64]] = []
+        embedding = SoundingMean(self.runtime.embed_dim)
+
+        def keep(batch: list[Segment], output: Output) -> None:
+            times.extend((s.start, s.start + s.sounding) for s in batch)
+            scores.append(output.scores)
+            embedding.add(batch, output.embedding)
+
+        tagging = self._tag(source, sr, "all", keep)
+        taggram = Taggram(self.tags, np.array(times) / self.config.sr, np.concatenate(scores))
+        return Analysis(tagging, taggram, embedding.value().astype(np.float32))
+
+    def _tag(
+        self,
+        source: Source,
+        sr: int | None,
+        segments: Literal["all", "center"] | int | Share,
+        keep: Callable[[list[Segment], Output], None] | None = None,
+    ) -> Tagging:
         notes: list[str] = []
         sound = Sound(source, sr, self.config.sr, notes)
         mean = SoundingMean(len(self.tags))
         count, shortest = 0, self.segment_samples
-        chosen = _chosen(segments, coverage)
-        adjoin = chosen == "all"
+        adjoin = segments == "all"
         apart = max(self.segment_seconds, SHORTEST)  # others count each for itself, not with its neighbors
         finder = PartFinder(self.tags, self.description.thresholds, self.segment_seconds if adjoin else apart)
-        for batch, output in self._outputs(sound, self._segments(sound, chosen)):
+        for batch, output in self._outputs(sound, self._segments(sound, segments)):
             mean.add(batch, output.scores)
+            if keep is not None:
+                keep(batch, output)
             for i, s in enumerate(batch):
                 start, seconds = s.start / self.config.sr, s.sounding / self.config.sr
                 if not adjoin:

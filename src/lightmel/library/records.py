@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -33,12 +33,15 @@ class Wanted:
         Name and version of the tagger.
     why_not
         Why there is nothing to write: ``"speech"``, say; else empty.
+    noted
+        Size and time of the file when it was tagged, where the record says so.
     """
 
     fields: Values
     scores: Values
     model: str
     why_not: str = ""
+    noted: tuple[int, int] | None = None
 
 
 def read_records(
@@ -55,8 +58,10 @@ def read_records(
     """
     mapping = mapping or mappings.Mapping()
     wanted: dict[str, Wanted] = {}
-    for where, record in _lines(records):
+    for where, record in read_lines(records):
         path = record.get("path")
+        if path is None and "album" in record:  # the mean of files that have lines of their own
+            continue
         if not isinstance(path, str) or not path:
             raise DataError(f"{where} has no path: lines of `lightmel tag --json` are wanted.")
         wanted.pop(path, None)
@@ -64,10 +69,19 @@ def read_records(
             wanted[path] = Wanted({}, {}, "", "it could not be tagged")
             continue
         try:
-            wanted[path] = _wanted(Tagging.from_dict(record), config, mapping)
+            wanted[path] = replace(
+                _wanted(Tagging.from_dict(record), config, mapping), noted=_noted(record.get("file"))
+            )
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
     return wanted
+
+
+def _noted(file: Any) -> tuple[int, int] | None:
+    try:
+        return file["size"], file["mtime_ns"]
+    except (TypeError, KeyError):
+        return None
 
 
 def _wanted(tagging: Tagging, config: WriteConfig, mapping: mappings.Mapping) -> Wanted:
@@ -104,7 +118,7 @@ def _wanted(tagging: Tagging, config: WriteConfig, mapping: mappings.Mapping) ->
     return Wanted(fields, scores, model, why)
 
 
-def _lines(records: Records) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def read_lines(records: Records) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the records, each with the words for where it is."""
     if not isinstance(records, (str, os.PathLike)):
         for number, record in enumerate(records, 1):

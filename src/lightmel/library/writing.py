@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -13,13 +14,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 from .._files import claim
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from . import mapping as mappings
 from .config import WriteConfig
 from .fields import GENRE, MODEL, MOOD, SCORES, Fields, Values, open_fields, require_mutagen
 from .id3 import UnreadableError
 from .journal import Entry, Journal, read_journal, sync_folder
+from .ledger import note_anew
 from .records import Records, Wanted, read_records
+
+log = logging.getLogger("lightmel")
 
 _COPY = ".lightmel-write"
 """How the copy ends that becomes the file."""
@@ -106,8 +110,9 @@ def write_tags(
     Parameters
     ----------
     records
-        Lines of ``lightmel tag --json``: a file of them, or as dictionaries. Of several for one file the last
-        one counts. Those of files that could not be tagged, and of no music, have nothing to write.
+        Lines of ``lightmel tag``: a file of them, or as dictionaries. Of several for one file the last one
+        counts. An output of `tag_folder` is told what the files are like that are written, so that they are
+        not tagged again. Those of files that could not be tagged, and of no music, have nothing to write.
     config
         What is written.
     apply
@@ -137,10 +142,35 @@ def write_tags(
         return [_told(_planned(path, own, config, Path(root)), on_change) for path, own in wanted.items()]
     if journal is None:
         raise ConfigError("What is written is kept in a journal, so that it can be undone: name one.")
-    with Journal(journal) as kept:
-        return [
-            _told(_written(path, own, config, Path(root), kept), on_change) for path, own in wanted.items()
-        ]
+    changes: list[Change] = []
+    ours: dict[str, os.stat_result] = {}
+    try:
+        with Journal(journal) as kept:
+            for path, own in wanted.items():
+                before = _status(Path(root) / path)
+                change = _written(path, own, config, Path(root), kept)
+                changes.append(_told(change, on_change))
+                after = _status(Path(root) / path) if change.changes and not change.error else None
+                if before and after and own.noted == (before.st_size, before.st_mtime_ns):
+                    ours[path] = after
+    finally:  # stopped in the middle, too
+        if ours and isinstance(records, (str, os.PathLike)):
+            _note_anew(records, ours)
+    return changes
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
+
+
+def _note_anew(records: str | os.PathLike[str], files: dict[str, os.stat_result]) -> None:
+    try:
+        note_anew(records, files)
+    except DataError as error:
+        log.warning("%s The %d files that were written will be tagged again.", error, len(files))
 
 
 def undo(
