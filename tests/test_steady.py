@@ -249,6 +249,11 @@ def calibrated(given: Given) -> object:
     return [*weights(made.tagger.network), np.array(made.tagger.description.thresholds)]
 
 
+def exported(given: Given) -> object:
+    made = lightmel.inference.export(lightmel.load(given["file"]), given["tmp"] / "x.onnx")
+    return made.features.read_bytes(), made.wave.read_bytes()
+
+
 WORK = [
     tagged,
     packaged,
@@ -263,6 +268,7 @@ WORK = [
     distilled,
     evaluated,
     calibrated,
+    exported,
 ]
 
 
@@ -286,7 +292,7 @@ def given_for(file: Path, clips: Path, tmp: Path) -> Given:
     return {"file": file, "clips": clips, "sound": clips.parent / "1.wav", "tmp": tmp}
 
 
-LONG = (finetuned, distilled, calibrated)
+LONG = (finetuned, distilled, calibrated, exported)
 CASES = [(a, w) for a in AMBIENT for w in WORK if w not in LONG or a in ("float64", "inference mode", "all")]
 
 

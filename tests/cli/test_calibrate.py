@@ -164,3 +164,20 @@ def test_its_figures_are_an_evaluation(
     assert bare.exit_code == 0, bare.output
     with pytest.raises(DataError, match=r"bare\.json: It holds no evaluation"):
         Evaluation.load(tmp_path / "bare.json")
+
+
+def test_another_tagger_is_not_overwritten(
+    runner: CliRunner, music: Path, small_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine.safetensors"
+    out.write_bytes(small_model.read_bytes())
+    command = ["calibrate", str(small_model), str(music / "plain.csv"), "--out", str(out)]
+    refused = runner.invoke(app, command)
+    assert refused.exit_code == 1
+    assert "is there already: the tagger small 1 (3 tags" in refused.stderr
+    assert "say --force" in refused.stderr
+    assert out.read_bytes() == small_model.read_bytes()
+    assert runner.invoke(app, [*command, "--force"]).exit_code == 0
+    assert read_description(out).version == "1-calibrated"
+    assert runner.invoke(app, command).exit_code == 0, "the same again"
+    assert runner.invoke(app, [*command, "--version", "2"]).exit_code == 1

@@ -70,7 +70,10 @@ def test_a_tagger_with_its_card_and_figures(runner: CliRunner, command: list[str
     assert made.description.provenance["training"] == json.loads(
         json.dumps(vars(DISTILL_TRAINING) | {"epochs": 3, "batch_size": 8})
     )
-    assert "# mine" in out.with_suffix(".md").read_text(encoding="utf-8")
+    card = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert card.startswith("# mine\n")
+    assert "## What it is for" in card
+    assert card.count("## Citation") == 1
     assert len(json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["history"]) == 3
     figures = dict(line.split(": ", 1) for line in result.stdout.splitlines())
     assert figures["clips"] == "2"

@@ -252,7 +252,7 @@ NAMES = [
 
 @LINUX
 @pytest.mark.parametrize("charset", [None, "ascii", "latin-1", "C"])
-def test_any_name_is_a_line_of_json_in_utf_8(charset: str | None, small_model: Path, sound: Path) -> None:
+def test_any_name_is_a_line_of_json_in_utf_8(charset: str | None, sound: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": charset} if charset else dict(os.environ)
     if charset == "C":
         environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -261,7 +261,7 @@ def test_any_name_is_a_line_of_json_in_utf_8(charset: str | None, small_model: P
         paths += [sound.with_name(name), sound.with_name(f"no {name}")]
         paths[-2].write_bytes(sound.read_bytes())
     given = [os.fsencode(path) for path in paths]
-    done = lightmel("tag", "--json", "--model", small_model, *given, env=environment)
+    done = lightmel("tag", "--json", *given, env=environment)
     assert done.returncode == 1
     text = done.stdout.decode()  # UTF-8, whatever is set
     records = [json.loads(line) for line in text.splitlines()]
@@ -276,7 +276,7 @@ def test_any_name_is_a_line_of_json_in_utf_8(charset: str | None, small_model: P
     for line in lines:
         assert line.count("no such file") == line.count("wav: ") == 1, "the name is said once"
     for view in ([], ["--flat"]):
-        shown = lightmel("tag", *view, "--model", small_model, *given[::2], env=environment)
+        shown = lightmel("tag", *view, *given[::2], env=environment)
         assert (shown.returncode, shown.stderr) == (0, b"")
         assert b"\x1b" not in shown.stdout
         assert b"\x07" not in shown.stdout
@@ -293,7 +293,7 @@ def test_a_name_that_is_no_text_in_every_walk(small_model: Path, mixed: Path) ->
     for command in (
         ["features", odd, "--out", odd + b"/store", "--frontend", "16k-mel16-x4-db", "--workers", "1"],
         ["calibrate", small_model, odd, "--out", odd + b"/new"],
-        ["tag", odd, "--model", small_model],
+        ["tag", odd],
     ):
         done = lightmel(*command, env=environment)
         assert b"Traceback" not in done.stderr, done.stderr.decode()
@@ -302,10 +302,10 @@ def test_a_name_that_is_no_text_in_every_walk(small_model: Path, mixed: Path) ->
 
 
 @pytest.mark.parametrize("given", ["./bad.wav", "folder/../bad.wav", ".//bad.wav", "bad.wav"])
-def test_a_path_is_said_once(given: str, small_model: Path, tmp_path: Path) -> None:
+def test_a_path_is_said_once(given: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "bad.wav").write_text("no sound")
-    done = lightmel("tag", "--model", small_model, given, cwd=tmp_path)
+    done = lightmel("tag", given, cwd=tmp_path)
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith(f"{given}: ")
     assert line.count("bad.wav") == 1
@@ -318,10 +318,8 @@ def test_a_path_is_said_once(given: str, small_model: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "command", [["tag", "SOUND"], ["tag", "--json", "SOUND"], ["models"], ["--version"], ["cost"]]
 )
-def test_a_full_disk_is_a_sentence(command: list[str], small_model: Path, sound: Path) -> None:
+def test_a_full_disk_is_a_sentence(command: list[str], sound: Path) -> None:
     words = [str(sound) if word == "SOUND" else word for word in command]
-    if "SOUND" in command:
-        words += ["--model", str(small_model)]
     with Path("/dev/full").open("wb") as full:
         done = lightmel(*words, stdout=full)
     assert done.returncode == 1
@@ -331,10 +329,10 @@ def test_a_full_disk_is_a_sentence(command: list[str], small_model: Path, sound:
 
 
 @LINUX
-def test_where_nobody_can_be_told_the_run_goes_on(small_model: Path, sound: Path) -> None:
+def test_where_nobody_can_be_told_the_run_goes_on(sound: Path) -> None:
     missing = sound.with_name("missing.wav")
     with Path("/dev/full").open("wb") as full:
-        done = lightmel("tag", "--json", "--model", small_model, missing, sound, stderr=full)
+        done = lightmel("tag", "--json", missing, sound, stderr=full)
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 2
 
@@ -343,10 +341,8 @@ def test_where_nobody_can_be_told_the_run_goes_on(small_model: Path, sound: Path
 @pytest.mark.parametrize(
     "command", ["models", "models --json", "cost", "tag --json {0} {0} {0} {0}", "--help"]
 )
-def test_a_reader_that_has_enough_is_no_error(command: str, small_model: Path, sound: Path) -> None:
+def test_a_reader_that_has_enough_is_no_error(command: str, sound: Path) -> None:
     program = f"'{sys.executable}' -m lightmel {command.format(sound)}"
-    if "tag" in command:
-        program += f" --model '{small_model}'"
     done = subprocess.run(
         ["bash", "-c", f"{program} | head -n 1"], capture_output=True, check=False, timeout=120
     )
@@ -355,8 +351,8 @@ def test_a_reader_that_has_enough_is_no_error(command: str, small_model: Path, s
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell's way to close them")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
-def test_streams_that_are_closed(closed: str, small_model: Path, sound: Path) -> None:
-    command = f"'{sys.executable}' -m lightmel tag --json --model '{small_model}' '{sound}' {closed}"
+def test_streams_that_are_closed(closed: str, sound: Path) -> None:
+    command = f"'{sys.executable}' -m lightmel tag --json '{sound}' {closed}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -417,19 +413,19 @@ def test_of_many_files_each_has_a_line(runner: CliRunner, answers: Answers) -> N
 
 
 @LINUX
-def test_a_terminal_sees_how_far_it_is_and_a_pipe_does_not(small_model: Path, sound: Path) -> None:
+def test_a_terminal_sees_how_far_it_is_and_a_pipe_does_not(sound: Path) -> None:
     import pty
 
     names = []
     for i in range(7):
         names.append(sound.with_name(f"{i}.wav"))
         names[-1].write_bytes(sound.read_bytes())
-    piped = lightmel("tag", "--model", small_model, *names)
+    piped = lightmel("tag", *names)
     assert (piped.returncode, piped.stderr, len(piped.stdout.splitlines())) == (0, b"", 7)
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        [*COMMAND, "tag", "--model", small_model, *names], stdout=theirs, stderr=theirs, env=environment
+        [*COMMAND, "tag", *names], stdout=theirs, stderr=theirs, env=environment
     ) as running:
         os.close(theirs)
         seen = b""

@@ -317,10 +317,16 @@ def test_a_cell_is_the_list_that_its_writer_meant(tmp_path: Path, cell: str, tag
     assert clips(found) == {"a.wav": tags, "b.wav": {"other"}}
 
 
-@pytest.mark.parametrize("cell", ["['rock', ['new age']]", "['rock'", '["rock]', "[['rock']]"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("['rock', ['new age']]", "['rock'", '["rock]', "[['rock']]", "{'rock': 0.5}"),
+        *("[{'id': 1, 'name': 'rock'}]", '{"name": "rock"}'),
+    ],
+)
 def test_a_list_that_is_cut_is_no_tag(tmp_path: Path, cell: str) -> None:
     text = '"{}"'.format(cell.replace('"', '""'))
-    with pytest.raises(DataError, match=r"mine\.csv: .* begins as a list of Python or JSON, and is none"):
+    with pytest.raises(DataError, match=r"mine\.csv: .* begins as a list of Python or JSON, and is no list"):
         load_table(table(tmp_path, f"path,tags,split\na.wav,{text},train\n"))
 
 

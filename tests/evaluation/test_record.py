@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +166,9 @@ def test_what_cannot_carry_a_decision_is_said(
     assert (own.undecided is None) == (says is None)
     assert says is None or says in own.table()
     assert ("cannot carry" in own.table()) == (says is not None)
+    folds = replace(own, protocol="cross-validation by group, 5 folds").undecided
+    assert (folds is None) == (says is None)
+    assert "--folds" not in (folds or ""), "nobody is sent where they come from"
 
 
 # The digest of the weights that it carries

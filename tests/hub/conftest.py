@@ -30,6 +30,18 @@ class Network:
 
 
 @pytest.fixture
+def graphs() -> None:
+    """Let releases have graphs."""
+
+
+@pytest.fixture(autouse=True)
+def no_graphs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare tests of other things the seconds that a graph takes."""
+    if "graphs" not in request.fixturenames:
+        monkeypatch.setattr("lightmel.checkpoint.can_export", lambda: False)
+
+
+@pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LIGHTMEL_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"

@@ -486,3 +486,32 @@ def test_a_name_of_the_family_that_is_not_here_says_what_makes_it() -> None:
                 find(name)
     with pytest.raises(UnknownModelError, match=f"Did you mean {lacking[0]!r}"):
         lightmel.load(lacking[0][:-1] + "x")
+
+
+# Graphs
+
+
+@pytest.mark.parametrize("name", ["lightmel-vgg-16k-mel48-x10-db", "tiny"])
+def test_a_release_has_a_complete_graph(
+    name: str, graphs: None, tmp_path: Path, tiny: Callable[..., Any]
+) -> None:
+    packaged = hub.packaged(name)
+    source = tmp_path / "tiny.safetensors" if packaged is None else packaged
+    if packaged is None:
+        tiny(0).save(source)
+    folder = hub.write_release(source, tmp_path / "release")
+    graph, tagger = lightmel.load(folder / "model.onnx"), lightmel.load(source, runtime="torch")
+    assert graph.description == tagger.description
+    assert graph.runtime.weights == tagger.runtime.weights
+    own, other = graph.tag(sample.path()), tagger.tag(sample.path())
+    assert max(abs(own[tag] - other[tag]) for tag in tagger.tags) < 1e-5
+
+
+def test_a_graph_of_another_release_does_not_stay(tmp_path: Path, tiny: Callable[..., Any]) -> None:
+    tiny(0).save(tmp_path / "tiny.safetensors")
+    folder = hub.write_release(tmp_path / "tiny.safetensors", tmp_path / "release")
+    (folder / "model.onnx").write_bytes(b"of another one")
+    hub.write_release(tmp_path / "tiny.safetensors", folder)
+    assert not (folder / "model.onnx").exists(), "without the extra there is none"
+    said = runner().invoke(app, ["release", "default", "--out", str(tmp_path / "other")])
+    assert 'pip install "lightmel[export]"' in said.output

@@ -291,6 +291,24 @@ def test_no_torch_is_loaded(what: str, made: Exported) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="another home folder")
+def test_nothing_is_reported_to_anybody(tmp_path: Path) -> None:
+    """ONNX Runtime 1.32 keeps what it is about to send in a database in the home folder."""
+    code = (
+        "import os; before = dict(os.environ)\n"
+        f"import lightmel; lightmel.tag({str(SAMPLE)!r})\n"
+        "import sys; assert 'onnxruntime' in sys.modules\n"
+        "assert dict(os.environ) == before"
+    )
+    ours = {k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ours | {"HOME": str(tmp_path)},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == []
+
+
 def test_where_torch_is_not_installed_it_says_so(tmp_path: Path) -> None:
     tagger_of(*GRID[0]).save(tmp_path / "x.safetensors")
     (tmp_path / "block").mkdir()

@@ -25,7 +25,7 @@ DIM = 4
 class FakeTagger:
     """Scores are in the file: ``0.9 0.2``, for the first tags, and its seconds behind an ``s``: ``s30``."""
 
-    def tag(self, path: str) -> Tagging:
+    def tag(self, path: str, coverage: float = 1.0) -> Tagging:
         words = Path(path).read_text(encoding="utf-8").split()
         order = words[0] if words else ""
         if order == "crash":

@@ -17,7 +17,7 @@ from .description import (
 from .graph import FEATURES, GRAPH_SUFFIX, WAVE, Graph, Input, read_graph, read_tensors
 
 if TYPE_CHECKING:
-    from .graph_export import export, golden
+    from .graph_export import can_export, export, fill, golden
     from .safetensors import read, save, weights_sha256
 
 __all__ = [
@@ -29,8 +29,10 @@ __all__ = [
     "Description",
     "Graph",
     "Input",
+    "can_export",
     "check_path",
     "export",
+    "fill",
     "golden",
     "read",
     "read_description",
@@ -45,7 +47,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        **dict.fromkeys(("export", "golden"), "graph_export"),
+        **dict.fromkeys(("can_export", "export", "fill", "golden"), "graph_export"),
         **dict.fromkeys(("read", "save", "weights_sha256"), "safetensors"),
     },
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -30,6 +31,7 @@ INPUT_KEY, WEIGHTS_KEY = "lightmel_input", "weights_sha256"
 """Entries of the metadata: what the graph takes, and the digest of its weights (`weights_sha256`)."""
 ELSEWHERE = "safetensors"
 """Where the tensors of a graph without weights are said to be."""
+_OFFLINE = "ORT_DISABLE_TELEMETRY"
 SILENT = 3
 """Severity from which on onnxruntime speaks: errors, which are raised as well."""
 
@@ -71,8 +73,7 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
     WeightsError
         If it is no graph of a tagger, is damaged, or lacks weights that are not given.
     """
-    import onnxruntime
-
+    onnxruntime = _onnxruntime()
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -128,6 +129,24 @@ def digest(tensors: Iterable[tuple[str, NDArray[Any]]]) -> str:
         found.update(f"{name} torch.{tensor.dtype} {tensor.shape}\n".encode())
         found.update(np.ascontiguousarray(tensor).tobytes())
     return found.hexdigest()
+
+
+def _onnxruntime() -> Any:
+    """Import ONNX Runtime, and keep it off the network.
+
+    Its builds, that of 1.32 for one, report their use to Microsoft, and keep a database for that in the home
+    folder. They look for this variable when they are imported, and never again. A program that has imported
+    it before, or has set the variable, has decided for itself.
+    """
+    ours = "onnxruntime" not in sys.modules and _OFFLINE not in os.environ
+    if ours:
+        os.environ[_OFFLINE] = "1"
+    try:
+        import onnxruntime
+    finally:
+        if ours:
+            os.environ.pop(_OFFLINE, None)
+    return onnxruntime
 
 
 def _has_tensor(data: bytes, name: str) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .._files import write_whole
+from .._steady import steady
 from ..errors import ConfigError, MissingExtraError, WeightsError
 from ..frontends import build_frontend
 from ..models import TaggingNetwork
@@ -50,6 +51,7 @@ class _Body(nn.Module):
         return (logits if self.frontend is None else logits.sigmoid()), embedding
 
 
+@steady
 def export(
     path: str | os.PathLike[str],
     network: TaggingNetwork,
@@ -101,6 +103,34 @@ def export(
     write_whole(path, model.SerializeToString(deterministic=True), WeightsError)
 
 
+@steady
+def can_export() -> bool:
+    """Return whether the extra ``export`` is installed."""
+    try:
+        _onnx()
+    except MissingExtraError:
+        return False
+    return True
+
+
+def fill(graph: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return a graph without weights with these in it, as the bytes of a file.
+
+    Raises
+    ------
+    MissingExtraError
+        Without the extra ``export``.
+    """
+    onnx = _onnx()
+    model = onnx.load(graph, load_external_data=False)
+    for initializer in model.graph.initializer:
+        if initializer.data_location == onnx.TensorProto.EXTERNAL:
+            initializer.CopyFrom(onnx.numpy_helper.from_array(tensors[initializer.name], initializer.name))
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
 def golden(network: TaggingNetwork, description: Description) -> dict[str, NDArray[Any]]:
     """Return what a graph of a tagger must give, computed by torch: waves, features, outputs.
 
@@ -150,7 +180,7 @@ def _graph(network: TaggingNetwork, description: Description, takes: Input) -> o
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
                 body,
-                (torch.zeros(2, *shape),),
+                (torch.zeros(2, *shape, dtype=torch.float32),),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[takes],

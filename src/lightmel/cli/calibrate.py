@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..evaluation import CalibrationConfig
 from .options import Device, with_options
+from .overwriting import Force, spare_others
 from .work import at_work
+
+if TYPE_CHECKING:
+    from ..checkpoint import Description
 
 Sounds = list[Path] | None
 
@@ -60,6 +64,7 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
+    force: Force = False,
     device: Device = "auto",
     *,
     config: Any,
@@ -71,11 +76,21 @@ def calibrate(
 
     with at_work("calibrate") as tell:
         check_path(out)
+        own, how = load(tagger, device=device), config()
+
+        def is_same(there: Description) -> bool:
+            d = own.description
+            version = how.version or f"{d.version.removesuffix('-calibrated')}-calibrated"
+            wanted = (how.name or d.name, version, d.license, d.tags)
+            found = (there.name, there.version, there.license, there.tags)
+            return "calibration" in there.provenance and found == wanted
+
+        spare_others(out, force, is_same)
         made = fit(
-            load(tagger, device=device),
+            own,
             music,
             annotations,
-            config(),
+            how,
             teachers=[load(name, device=device) for name in teacher or ()],
             not_music=not_music or (),
             speech=speech or (),

@@ -50,6 +50,8 @@ def release(
         repository = None if push is None else f"{push}/{description.name}"
         hub.write_release(file, out, repository=repository)
         typer.echo(f"{out}: {description.name} {description.version}, license {description.license}")
+        if not (out / "model.onnx").is_file():
+            typer.echo('Without model.onnx, for those who have no torch: pip install "lightmel[export]"')
         if repository is None:
             typer.echo(f"Try: lightmel tag song.mp3 --model {out}")
             return

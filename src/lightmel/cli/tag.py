@@ -40,6 +40,8 @@ FOR_OUT = {
     "force": "--force",
 }
 """Options that need an output."""
+FAST_COVERAGE = 0.1
+"""Share of each file with --fast: of songs of some minutes, what `benchmarks/coverage.py` recommends."""
 LOWEST = 0.1
 """Score below which a tagger without thresholds is taken to know nothing."""
 
@@ -96,6 +98,21 @@ def tag(
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON document a line for each file.")
+    ] = False,
+    coverage: Annotated[
+        float,
+        typer.Option(
+            min=0.001,
+            max=1.0,
+            metavar="SHARE",
+            help="Tag this share of each file, in evenly spread parts, without decoding the rest.",
+        ),
+    ] = 1.0,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help=f"Take the cheapest tagger in the package, and {FAST_COVERAGE:.0%} of each file."
+        ),
     ] = False,
     device: Device = "auto",
     precision: Annotated[
@@ -184,6 +201,13 @@ def tag(
         titles[given[-1]] = TITLE
     if not given:
         context.fail("There is no file to tag. `lightmel tag --sample` tags one that comes with lightmel.")
+    if fast:
+        for name, option in {"model": "--model", "coverage": "--coverage"}.items():
+            if _is_given(context, name):
+                raise typer.BadParameter(f"it chooses {option} itself: leave one out.", param_hint="--fast")
+        from ..hub import cheapest
+
+        model, coverage = cheapest(), FAST_COVERAGE
     if flat and all_categories:
         raise typer.BadParameter("--flat shows no categories: choose one.", param_hint="--all-categories")
     if out is not None:
@@ -197,6 +221,7 @@ def tag(
             model=model,
             device=device,
             precision=precision,
+            coverage=coverage,
             jobs=jobs,
             exclude=exclude or (),
             sha256=by_hash,
@@ -212,8 +237,7 @@ def tag(
         )
         return
     for name, option in FOR_OUT.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if _is_given(context, name):
             raise typer.BadParameter("it is for a library: say --out, too.", param_hint=option)
     tagger = load_tagger(model, device, precision)
     if above and not (tagger.description.thresholds or tagger.description.exclusive):
@@ -226,7 +250,7 @@ def tag(
 
     failed = False
     files = list(_files(given))
-    for path, result, took in _results(tagger, files, titles):
+    for path, result, took in _results(tagger, files, titles, coverage):
         if isinstance(result, LightmelError):
             show.failure(path, result, logged=True)
             if as_json:
@@ -255,11 +279,19 @@ Result: TypeAlias = "tuple[str, Tagging | LightmelError, float]"
 """A file, what came of it, and the seconds that took."""
 
 
-def _results(tagger: Tagger, files: Sequence[File], titles: dict[str, str]) -> Iterator[Result]:
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Return whether a parameter stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _results(
+    tagger: Tagger, files: Sequence[File], titles: dict[str, str], coverage: float
+) -> Iterator[Result]:
     """Yield what comes of each file, in order; several are tagged at the same time, one thread each."""
     began = perf_counter()
     with show.without_chatter():
-        results = _tagged(tagger, files)
+        results = _tagged(tagger, files, coverage)
         for done, (path, _) in enumerate(files):
             doing = f"tagging {titles.get(path, path)}"
             if len(files) > 1:
@@ -271,11 +303,11 @@ def _results(tagger: Tagger, files: Sequence[File], titles: dict[str, str]) -> I
             yield result
 
 
-def _tagged(tagger: Tagger, files: Iterable[File]) -> Iterator[Result]:
+def _tagged(tagger: Tagger, files: Iterable[File], coverage: float) -> Iterator[Result]:
     def one(file: File) -> Result:
         path, unfound = file
         started = perf_counter()
-        result = unfound or next(tagger.tag_many([path], errors="return"))
+        result = unfound or next(tagger.tag_many([path], coverage=coverage, errors="return"))
         return path, result, perf_counter() - started
 
     files = list(files)

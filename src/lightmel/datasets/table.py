@@ -320,9 +320,9 @@ def split_tags(cell: str, separators: str = SEPARATORS) -> list[str]:
 def _items(cell: str) -> list[str] | None:
     """Return the items of a list that a program wrote, or None where the cell is no such list."""
     items = None if (found := _LIST.fullmatch(cell)) is None else _listed(cell, found[1].strip())
-    if items is None and re.match(r"\[\s*['\"[]", cell):
+    if items is None and re.match(r"[\[{]\s*['\"\[{]", cell):
         raise ValueError(
-            f"{cell[:80]!r} begins as a list of Python or JSON, and is none: look at its quotes."
+            f"{cell[:80]!r} begins as a list of Python or JSON, and is no list of tags: look at its quotes."
         )
     return items
 

@@ -156,9 +156,10 @@ class Evaluation:
         why = f"is {high - low:.2f} wide" if high - low > TOO_WIDE else ""
         if self.clips < FEW_CLIPS:
             why += f"{', and ' if why else ''}is too narrow itself with so few"
+        more = "" if "cross-validation" in self.protocol else "; fine-tuning can cross-validate (--folds 5)"
         return (
             f"These {self.clips} clips cannot carry a decision: the interval of the ROC AUC {why}. Measure "
-            "on more clips; fine-tuning can cross-validate (--folds 5)."
+            f"on more clips{more}."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         CHECKPOINTS,
         DEFAULT,
         Release,
+        cheapest,
         fetch,
         find,
         graph_of,
@@ -41,6 +42,7 @@ __all__ = [
     "Release",
     "Repository",
     "cache_folder",
+    "cheapest",
     "check_publishable",
     "costs_of",
     "fetch",
@@ -71,7 +73,9 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("CHECKPOINTS", "DEFAULT", "Release", "identify", "locate"), "catalogue"),
-        **dict.fromkeys(("fetch", "find", "graph_of", "list_models", "matching", "packaged"), "catalogue"),
+        **dict.fromkeys(
+            ("fetch", "cheapest", "find", "graph_of", "list_models", "matching", "packaged"), "catalogue"
+        ),
         **dict.fromkeys(("read_tagger", "releases", "results", "unknown"), "catalogue"),
         "with_citation": "card",
         **dict.fromkeys(("cache_folder", "repositories_folder"), "client"),

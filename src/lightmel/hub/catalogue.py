@@ -214,6 +214,12 @@ def packaged(name: str) -> Path | None:
     return _packaged().get(DEFAULT if name == "default" else name)
 
 
+def cheapest() -> str:
+    """Return the tagger of the family in the package that costs the fewest multiply-accumulates, by name."""
+    family = [name for name in _packaged() if name.startswith("lightmel-") and name in _costs()]
+    return min(family, key=lambda name: _costs()[name][1])
+
+
 def graph_of(path: Path) -> Path | None:
     """Return the ONNX graph of a tagger's file: that in the package, or the file itself if it is one."""
     if path.suffix == checkpoint.GRAPH_SUFFIX:

@@ -15,17 +15,23 @@ from .._files import beside, write_whole
 from ..checkpoint import Description, read_description, read_network, to_document, weights_sha256
 from ..errors import HubError, WeightsError
 from .card import is_stated, make_card, needs_notices, results_of_evaluation, results_of_family, with_place
-from .catalogue import CHECKPOINTS, packaged, results
+from .catalogue import CHECKPOINTS, graph_of, packaged, results
 from .client import LIBRARY, api, endpoint, is_offline, translated
 from .repositories import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+    from ..models import TaggingNetwork
+
 CARD = "README.md"
 """The card in a release folder, as the Hub shows it."""
 NOTICE = "NOTICE"
 """The licenses of the teachers there, which want to be passed on with what learned from them."""
+GRAPH = "model.onnx"
+"""The tagger as a complete ONNX graph, from features to logits, for those who have no torch."""
+OPTIONAL = (NOTICE, GRAPH)
+"""What only some releases have."""
 
 
 def check_publishable(description: Description) -> None:
@@ -48,7 +54,8 @@ def write_release(
     ``model.safetensors`` is the file itself, ``config.json`` its description, ``README.md`` its card: that of
     the package for a tagger of the package, else one made from the description, with the figures of
     ``lightmel train`` or ``lightmel finetune`` if they lie beside the file and are of the same weights. Where
-    it learned from checkpoints of other people, their licenses go along in ``NOTICE``.
+    it learned from checkpoints of other people, their licenses go along in ``NOTICE``. ``model.onnx``, the
+    graph that `lightmel.load` runs without torch, is written where the extra ``export`` is installed.
 
     Parameters
     ----------
@@ -78,6 +85,8 @@ def write_release(
     _check_folder(target)
     own = resources.files("lightmel").joinpath("pretrained", NOTICE)
     files = {NOTICE: own.read_bytes()} if needs_notices(description) else {}
+    if checkpoint.can_export():
+        files[GRAPH] = _graph(source, network, description)
     files |= {
         WEIGHTS: source.read_bytes(),
         CONFIG: f"{json.dumps(config, indent=1, ensure_ascii=False)}\n".encode("utf-8", "backslashreplace"),
@@ -93,8 +102,9 @@ def write_release(
             target.mkdir(exist_ok=True)
             for name in files:
                 (staged / name).replace(target / name)
-            if NOTICE not in files:  # that of an earlier release of another tagger
-                (target / NOTICE).unlink(missing_ok=True)
+            for name in OPTIONAL:
+                if name not in files:  # that of an earlier release of another tagger
+                    (target / name).unlink(missing_ok=True)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
@@ -156,10 +166,11 @@ def push(
             CommitOperationAdd(CARD, card.encode("utf-8", "backslashreplace")),
             CommitOperationAdd(WEIGHTS, folder / WEIGHTS),
         ]
-        if (folder / NOTICE).is_file():
-            files.append(CommitOperationAdd(NOTICE, folder / NOTICE))
-        elif NOTICE in there:  # that of an earlier tagger
-            files.append(CommitOperationDelete(NOTICE))
+        for name in OPTIONAL:
+            if (folder / name).is_file():
+                files.append(CommitOperationAdd(name, folder / name))
+            elif name in there:  # that of an earlier tagger
+                files.append(CommitOperationDelete(name))
         client.create_commit(
             repository,
             files,
@@ -209,6 +220,18 @@ def _is_ours(config: Path) -> bool:
 
 _OF_GIT = frozenset((".gitattributes", ".git"))
 """What is in an empty repository too."""
+
+
+def _graph(source: Path, network: TaggingNetwork, description: Description) -> bytes:
+    """Return the graph of a tagger: that of the package, filled, for one of its own; else a new one."""
+    path = packaged(description.name)
+    graph = None if path is None else graph_of(path)
+    if path is not None and graph is not None and path.read_bytes() == source.read_bytes():
+        return checkpoint.fill(graph, checkpoint.read_tensors(source))
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / GRAPH
+        checkpoint.export(made, network, description)
+        return made.read_bytes()
 
 
 def _of_package(description: Description, weights: str) -> tuple[list[dict[str, Any]], str | None]:

@@ -261,7 +261,8 @@ class Tagger:
     ) -> None:
         """Write the tagger to a release folder, which `from_pretrained` reads and `push_to_hub` publishes.
 
-        It holds ``model.safetensors``, ``config.json`` (the description) and ``README.md`` (a card).
+        It holds ``model.safetensors``, ``config.json`` (the description) and ``README.md`` (a card); and
+        ``model.onnx`` where the extra ``export`` is installed.
 
         Parameters
         ----------

@@ -93,6 +93,7 @@ def tag_folder(
     model: str | os.PathLike[str] = "default",
     device: str = "auto",
     precision: str = "float32",
+    coverage: float = 1.0,
     jobs: int | None = None,
     exclude: Sequence[str] = (),
     sha256: bool = False,
@@ -124,6 +125,8 @@ def tag_folder(
         that ends in ``.jsonl``, in which nothing is lost whatever happens.
     model, device, precision
         As in `lightmel.load`, which each process calls.
+    coverage
+        The share of each file that counts, in evenly spread parts, as in `lightmel.tag`.
     jobs
         Processes, of one thread each; by default one for each core. 0: this process, where a file that
         crashes or hangs is not held apart.
@@ -170,14 +173,23 @@ def tag_folder(
     """
     target = at_home(out)
     state = _state_of(target)
-    _check(jobs, by, top=top, above=above, time_limit=time_limit)
+    _check(
+        jobs,
+        by,
+        top=top,
+        above=above,
+        time_limit=time_limit,
+        coverage=coverage,
+        beside=taggram is not None or embeddings is not None,
+    )
     check_table(target)
     name, file, description = _tagger(model)
     if above and not (description.thresholds or description.exclusive):
         raise ConfigError(f"{description.name} has no thresholds of its own: leave above=True out.")
     places = [places] if isinstance(places, (str, os.PathLike)) else list(places)
     exclude = [exclude] if isinstance(exclude, str) else exclude
-    digest = _digest(file, precision=precision, top=top, above=above)
+    part = {} if coverage == 1 else {"coverage": coverage}  # all of it has the digest of before
+    digest = _digest(file, precision=precision, top=top, above=above, **part)
     check_target(state, (".lock",), DataError)
     with ExitStack() as stack:
         stack.enter_context(claimed(state, DataError))
@@ -196,6 +208,7 @@ def tag_folder(
             "model": name,
             "device": device,
             "precision": precision,
+            "coverage": coverage,
             "top": top,
             "above": above,
             "digest": digest,
@@ -237,7 +250,16 @@ def _embeddings(path: str | os.PathLike[str]) -> Path:
     return where
 
 
-def _check(jobs: int | None, by: str | None, *, top: int | None, above: bool, time_limit: float) -> None:
+def _check(
+    jobs: int | None,
+    by: str | None,
+    *,
+    top: int | None,
+    above: bool,
+    time_limit: float,
+    coverage: float,
+    beside: bool,
+) -> None:
     if jobs is not None and jobs < 0:
         raise ConfigError(f"jobs={jobs}: 0, for this process, is the least.", names=("jobs",))
     if by not in (None, "album", "folder"):
@@ -246,6 +268,13 @@ def _check(jobs: int | None, by: str | None, *, top: int | None, above: bool, ti
         raise ConfigError(f"top={top}: a tag of each file is the least.")
     if by is not None and (top is not None or above):
         raise ConfigError("The mean of an album takes all scores of its files: leave top and above=True out.")
+    if not 0 < coverage <= 1:
+        raise ConfigError(f"coverage={coverage}: the share of each file that counts, above 0 to 1.")
+    if coverage < 1 and beside:
+        raise ConfigError(
+            f"With coverage={coverage:g} parts of each file are tagged, and no scores over time or "
+            "embeddings of all of it can be kept: leave coverage out, or taggram and embeddings."
+        )
     if not time_limit >= 0:
         raise ConfigError(f"time_limit={time_limit}: seconds are wanted, or 0 for no limit.")
 

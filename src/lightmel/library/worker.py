@@ -35,6 +35,7 @@ class FileTagger:
 
     def __init__(self, tagger: Tagger, settings: Mapping[str, Any]) -> None:
         self._tagger = tagger
+        self._coverage: float = settings["coverage"]
         self._top: int | None = settings["top"]
         self._above: bool = settings["above"]
         self._digest: str = settings["digest"]
@@ -63,7 +64,7 @@ class FileTagger:
             embedding = vector.astype("<f4").tobytes() if self._embeddings else b""
             scores = _npz(taggram) if self._taggrams else b""
         else:
-            tagging = self._tagger.tag(path)
+            tagging = self._tagger.tag(path, coverage=self._coverage)
         chosen = None
         if self._above or self._top:
             tags = tagging.above() if self._above else tagging.top(len(tagging.tags))
