@@ -123,6 +123,7 @@ def tag(
         typer.Option(
             "--out",
             "-o",
+            metavar="FILE",
             help="Write a record of each file to this .jsonl, .csv or .parquet, and tag only what is new or "
             "changed since the last time. Stopped, the same command goes on.",
             show_default=False,
@@ -130,7 +131,9 @@ def tag(
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(min=0, help="Processes; one for each core, without it.", show_default=False),
+        typer.Option(
+            min=0, metavar="N", help="Processes; one for each core, without it.", show_default=False
+        ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -152,18 +155,24 @@ def tag(
     by: Annotated[
         str | None,
         typer.Option(
-            metavar="WHAT",
+            metavar="album|folder",
             help="Add a record of each album: by its folder, or by the field album where files have one.",
             show_default=False,
         ),
     ] = None,
     taggram: Annotated[
         Path | None,
-        typer.Option(help="A folder for the scores over time, an .npz for each file.", show_default=False),
+        typer.Option(
+            metavar="DIR",
+            help="A folder for the scores over time, an .npz for each file.",
+            show_default=False,
+        ),
     ] = None,
     embeddings: Annotated[
         Path | None,
-        typer.Option(help="An .npy file for the embeddings, a row for each file.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="An .npy file for the embeddings, a row for each file.", show_default=False
+        ),
     ] = None,
     time_limit: Annotated[
         float,

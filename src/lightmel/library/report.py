@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from .._files import check_target, write_whole
+from .._files import at_home, check_target, write_whole
 from ..errors import DataError
 from ..vocabularies import MUSIC, category, concept
 from .records import Records, read_lines
@@ -68,7 +68,7 @@ def write_report(records: Records, html: str | os.PathLike[str], *, title: str =
     DataError
         If the records cannot be read, or the page cannot be written.
     """
-    target = Path(html)
+    target = at_home(html)
     check_target(target, (), DataError)
     is_file = isinstance(records, (str, os.PathLike))
     if is_file and target.exists() and Path(records).exists() and target.samefile(records):  # type: ignore[arg-type]
