@@ -18,6 +18,9 @@ SNDFILE = ["wav", "flac", "ogg", "opus", "mp3", "aiff"]
 FFMPEG = ["m4a", "aac", "wma", "mp4", "mkv"]
 SHARED = Path(os.environ.get("LIGHTMEL_SHARED") or Path(__file__).parents[2] / "shared")
 
+# Tests import onnxruntime as well, which would report to its makers.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # How long an example takes says more about a busy machine than about the code.
 settings.register_profile("lightmel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lightmel")

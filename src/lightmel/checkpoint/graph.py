@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -32,6 +33,9 @@ ELSEWHERE = "safetensors"
 """Where the tensors of a graph without weights are said to be."""
 SILENT = 3
 """Severity from which on onnxruntime speaks: errors, which are raised as well."""
+_UNWATCHED = "ORT_DISABLE_TELEMETRY"
+"""Unless this is set when it is first imported, onnxruntime reports to its makers from version 1.32 on (see its
+Privacy.md), on a thread of its own, for which a forked child waits at its end, in vain."""
 
 
 class Graph(NamedTuple):
@@ -47,6 +51,8 @@ class Graph(NamedTuple):
         What it takes.
     weights
         SHA-256 of its weights.
+    data, tensors
+        What the session was made of: `session` makes another one.
     """
 
     session: onnxruntime.InferenceSession
@@ -54,6 +60,8 @@ class Graph(NamedTuple):
     network: dict[str, Any]
     takes: Input
     weights: str
+    data: bytes
+    tensors: Mapping[str, NDArray[Any]] | None
 
 
 def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]] | None = None) -> Graph:
@@ -71,28 +79,20 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
     WeightsError
         If it is no graph of a tagger, is damaged, or lacks weights that are not given.
     """
-    import onnxruntime
-
+    _import_unwatched()
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = SILENT
-    if tensors is not None:
-        wanted = [name for name in tensors if _has_tensor(data, name)]
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensors[name]) for name in wanted]
-        options.add_external_initializers(wanted, values)
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        made = session(data, tensors)
+        found = dict(made.get_modelmeta().custom_metadata_map)
     except _refusals() as error:
         if ELSEWHERE.encode() in data and tensors is None:
             raise WeightsError(
                 f"{path} is a graph without weights, which belongs to a .safetensors file: load that."
             ) from error
         raise WeightsError(f"{path} is no graph that can be run: {_first_line(error)}") from error
-    found = dict(session.get_modelmeta().custom_metadata_map)
     description, network = parse(found, path)
     takes = found.get(INPUT_KEY, "")
     if takes not in (FEATURES, WAVE):
@@ -100,7 +100,41 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
     weights = found.get(WEIGHTS_KEY, "")
     if tensors is not None and digest(tensors.items()) != weights:
         raise WeightsError(f"{path} is the graph of other weights than those that it was given.")
-    return Graph(session, description, network, takes, weights)
+    return Graph(made, description, network, takes, weights, data, tensors)
+
+
+def session(data: bytes, tensors: Mapping[str, NDArray[Any]] | None) -> onnxruntime.InferenceSession:
+    """Return what runs a graph, on one thread; errors are those of onnxruntime.
+
+    Parameters
+    ----------
+    data
+        The bytes of the graph.
+    tensors
+        As in `read_graph`.
+    """
+    _import_unwatched()
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = SILENT
+    if tensors is not None:
+        wanted = [name for name in tensors if _has_tensor(data, name)]
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensors[name]) for name in wanted]
+        options.add_external_initializers(wanted, values)
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _import_unwatched() -> None:
+    """Import onnxruntime so that it reports nothing to anybody; what a user has said on that holds."""
+    if "onnxruntime" in sys.modules or _UNWATCHED in os.environ:
+        return
+    os.environ[_UNWATCHED] = "1"
+    try:
+        import onnxruntime  # noqa: F401
+    finally:
+        del os.environ[_UNWATCHED]
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
@@ -140,11 +174,15 @@ def _has_tensor(data: bytes, name: str) -> bool:
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """Return the errors of onnxruntime, which have no parent of their own."""
+    """Return the errors of onnxruntime, which have no common parent; one is for names that are no text."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented")
-    return RuntimeError, *(getattr(state, name) for name in (*names, "NoSuchFile", "RuntimeException"))
+    return (
+        RuntimeError,
+        UnicodeDecodeError,
+        *(getattr(state, name) for name in (*names, "NoSuchFile", "RuntimeException")),
+    )
 
 
 def _first_line(error: Exception) -> str:
