@@ -14,7 +14,7 @@ from .description import (
     read_network,
     to_document,
 )
-from .graph import FEATURES, GRAPH_SUFFIX, WAVE, Graph, Input, read_graph, read_tensors
+from .graph import FEATURES, GRAPH_SUFFIX, WAVE, Graph, Input, read_graph, read_tensors, session
 
 if TYPE_CHECKING:
     from .graph_export import can_export, export, fill, golden
@@ -40,6 +40,7 @@ __all__ = [
     "read_network",
     "read_tensors",
     "save",
+    "session",
     "to_document",
     "weights_sha256",
 ]

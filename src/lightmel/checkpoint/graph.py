@@ -49,6 +49,8 @@ class Graph(NamedTuple):
         What it takes.
     weights
         SHA-256 of its weights.
+    data, tensors
+        What the session was made of: `session` makes another one.
     """
 
     session: onnxruntime.InferenceSession
@@ -56,6 +58,8 @@ class Graph(NamedTuple):
     network: dict[str, Any]
     takes: Input
     weights: str
+    data: bytes
+    tensors: Mapping[str, NDArray[Any]] | None
 
 
 def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]] | None = None) -> Graph:
@@ -73,27 +77,19 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
     WeightsError
         If it is no graph of a tagger, is damaged, or lacks weights that are not given.
     """
-    onnxruntime = _onnxruntime()
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = SILENT
-    if tensors is not None:
-        wanted = [name for name in tensors if _has_tensor(data, name)]
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensors[name]) for name in wanted]
-        options.add_external_initializers(wanted, values)
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        made = session(data, tensors)
+        found = dict(made.get_modelmeta().custom_metadata_map)
     except _refusals() as error:
         if ELSEWHERE.encode() in data and tensors is None:
             raise WeightsError(
                 f"{path} is a graph without weights, which belongs to a .safetensors file: load that."
             ) from error
         raise WeightsError(f"{path} is no graph that can be run: {_first_line(error)}") from error
-    found = dict(session.get_modelmeta().custom_metadata_map)
     description, network = parse(found, path)
     takes = found.get(INPUT_KEY, "")
     if takes not in (FEATURES, WAVE):
@@ -101,7 +97,28 @@ def read_graph(path: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]
     weights = found.get(WEIGHTS_KEY, "")
     if tensors is not None and digest(tensors.items()) != weights:
         raise WeightsError(f"{path} is the graph of other weights than those that it was given.")
-    return Graph(session, description, network, takes, weights)
+    return Graph(made, description, network, takes, weights, data, tensors)
+
+
+def session(data: bytes, tensors: Mapping[str, NDArray[Any]] | None) -> onnxruntime.InferenceSession:
+    """Return what runs a graph, on one thread; errors are those of onnxruntime.
+
+    Parameters
+    ----------
+    data
+        The bytes of the graph.
+    tensors
+        As in `read_graph`.
+    """
+    onnxruntime = _onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = SILENT
+    if tensors is not None:
+        wanted = [name for name in tensors if _has_tensor(data, name)]
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(tensors[name]) for name in wanted]
+        options.add_external_initializers(wanted, values)
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
@@ -134,9 +151,10 @@ def digest(tensors: Iterable[tuple[str, NDArray[Any]]]) -> str:
 def _onnxruntime() -> Any:
     """Import ONNX Runtime, and keep it off the network.
 
-    Its builds, that of 1.32 for one, report their use to Microsoft, and keep a database for that in the home
-    folder. They look for this variable when they are imported, and never again. A program that has imported
-    it before, or has set the variable, has decided for itself.
+    Its builds, that of 1.32 for one, report their use to Microsoft, on a thread for which a forked child
+    waits in vain at its end, and keep a database for that in the home folder. They look for this variable
+    when they are imported, and never again. A program that has imported it before, or has set the variable,
+    has decided for itself.
     """
     ours = "onnxruntime" not in sys.modules and _OFFLINE not in os.environ
     if ours:
@@ -159,11 +177,15 @@ def _has_tensor(data: bytes, name: str) -> bool:
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """Return the errors of onnxruntime, which have no parent of their own."""
+    """Return the errors of onnxruntime, which have no common parent; one is for names that are no text."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NotImplemented")
-    return RuntimeError, *(getattr(state, name) for name in (*names, "NoSuchFile", "RuntimeException"))
+    return (
+        RuntimeError,
+        UnicodeDecodeError,
+        *(getattr(state, name) for name in (*names, "NoSuchFile", "RuntimeException")),
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...checkpoint import FEATURES, WAVE, Graph
+from ...checkpoint import FEATURES, WAVE, Graph, session
 from ...errors import ConfigError
 from ...frontends import build_arrays
 from .base import CPU_BATCH_SECONDS, Output
@@ -37,9 +37,19 @@ class OnnxRuntime:
 
     def __init__(self, graph: Graph, source: Path | None = None) -> None:
         self._session, self._takes, self._source = graph.session, graph.takes, source
+        self._made_of = graph.data, graph.tensors
         self._frontend = build_arrays(graph.description.config) if graph.takes == FEATURES else None
         self.weights = graph.weights
         self.n_tags, self.embed_dim = (int(output.shape[1]) for output in graph.session.get_outputs())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy, or another process, makes it of: a session is neither copied nor sent."""
+        return {name: value for name, value in vars(self).items() if name != "_session"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make it of what another one is made of."""
+        vars(self).update(state)
+        self._session = session(*self._made_of)
 
     @property
     def network(self) -> TaggingNetwork:
