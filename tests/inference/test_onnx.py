@@ -363,7 +363,7 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_nobody_is_told_and_no_thread_is_left() -> None:
-    """onnxruntime 1.32 reports to its makers on a thread of its own; a forked child waits for it at its end."""
+    """onnxruntime 1.32 reports to its makers on a thread, which a forked child waits for at its end."""
     code = (
         "import os, sys, lightmel; del os.environ['ORT_DISABLE_TELEMETRY']  # from conftest.py\n"
         "before = dict(os.environ); tagger = lightmel.load()\n"

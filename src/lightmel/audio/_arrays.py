@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import AudioError, ShapeError
+from ._notes import Notes
 from ._read import LARGEST, MAX_SOURCE_SR, MIN_SOURCE_SR, rate_in_hz, too_short
-from ._waves import Wave, mean_of_channels, resampled
+from ._waves import Mixer, Wave, resampled
 
 MAX_CHANNELS = 64
 _FULL_SCALE = {"int8": 2.0**7, "uint8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
 
 
-def from_array(wave: Any, sr_in: int | None, sr: int) -> Wave:
+def from_array(wave: Any, sr_in: int | None, sr: int, *, notes: list[str] | None = None) -> Wave:
     """Return the sound of an array or tensor as mono float32 at `sr`, shape (samples,).
 
     Parameters
@@ -29,6 +30,8 @@ def from_array(wave: Any, sr_in: int | None, sr: int) -> Wave:
         Rate of `wave` in Hz. It is required: an array has none of its own.
     sr
         Rate of the result in Hz.
+    notes
+        As in `stream`: what is said of a file's channels is said of these.
 
     Raises
     ------
@@ -58,7 +61,9 @@ def from_array(wave: Any, sr_in: int | None, sr: int) -> Wave:
         if array.dtype == np.uint8:
             floats -= 128
         floats *= scale
-    mono = mean_of_channels(floats)
+    mixer = Mixer()
+    mono = mixer.mix(floats)
+    mixer.say(Notes(notes), "The array", sr_in)
     if not np.abs(mono).max() <= LARGEST:
         raise AudioError(
             f"Samples up to {np.abs(array).max():.3g} cannot be computed with: scale them to ±1."

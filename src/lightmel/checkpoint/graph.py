@@ -34,8 +34,8 @@ ELSEWHERE = "safetensors"
 SILENT = 3
 """Severity from which on onnxruntime speaks: errors, which are raised as well."""
 _UNWATCHED = "ORT_DISABLE_TELEMETRY"
-"""Unless this is set when it is first imported, onnxruntime reports to its makers from version 1.32 on (see its
-Privacy.md), on a thread of its own, for which a forked child waits at its end, in vain."""
+"""Unless this is set when it is first imported, onnxruntime reports to its makers, from version 1.32 on (its
+Privacy.md), on a thread of its own, which a forked child waits for at its end, in vain."""
 
 
 class Graph(NamedTuple):

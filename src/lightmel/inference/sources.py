@@ -84,7 +84,7 @@ class Sound:
             self._file = source  # type: ignore[assignment]
         if self._file is None:
             _check_one_wave(source)
-            self._wave = audio.from_array(source, sr, rate)
+            self._wave = audio.from_array(source, sr, rate, notes=notes)
             self.source_rate = int(sr) if sr is not None else rate
             return
         if sr is not None:
