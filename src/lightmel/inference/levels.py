@@ -87,8 +87,8 @@ class Levels:
         offset = self._sum / max(self._count, 1)
         if OFFSET < abs(offset) < self.peak <= FULL_SCALE:
             notes.append(
-                f"its samples lie {abs(offset):.2f} {'above' if offset > 0 else 'below'} zero on average: without "
-                "that offset it gets other scores"
+                f"its samples lie {abs(offset):.2f} {'above' if offset > 0 else 'below'} zero on average: "
+                "without that offset it gets other scores"
             )
         if source_rate < self._rate:
             notes.append(
