@@ -54,6 +54,51 @@ def test_excerpts_are_slices_where_only_a_part_cancels(
             np.testing.assert_allclose(part, whole[round(float(start) * sr) :][: round(0.7 * sr)], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("others", "offset", "note"),
+    [
+        ([-1.0], 0.0, True),
+        ([-0.8, 0.0, 0.0], 0.0, True),
+        ([-0.5, -0.5], 0.0, True),
+        ([-1.0, 1.0, -1.0], 0.0, True),
+        ([-1.0], 0.3, True),
+        ([0.0], 0.0, False),
+        ([0.0] * 7, 0.0, False),
+        ([-0.5], 0.0, False),
+    ],
+)
+@pytest.mark.parametrize("silent_first", [False, True])
+def test_arrays_and_files_cancel_alike(
+    others: list[float],
+    offset: float,
+    note: bool,
+    silent_first: bool,
+    tmp_path: Path,
+    tone: Tone,
+    write: Write,
+) -> None:
+    """Whichever channel is silent, and whatever constant is in all of them."""
+    one = tone(2.0, channels=1)[:, 0] / 2
+    wave = np.stack([*[0 * one] * silent_first, one, *(other * one for other in others)], 1) + offset
+    path = write(tmp_path / "turned.wav", wave, SR, subtype="FLOAT")
+    of_file, of_array = list[str](), list[str]()
+    loaded = audio.load(path, SR, notes=of_file)
+    np.testing.assert_array_equal(audio.from_array(wave.T.astype(np.float32), SR, SR, notes=of_array), loaded)
+    assert of_array == of_file
+    assert bool(of_file) == note
+    if note:
+        np.testing.assert_allclose(np.abs(loaded - np.float32(offset)), np.abs(one), atol=1e-6)
+
+
+def test_noise_does_not_hide_that_channels_cancel(tone: Tone) -> None:
+    one = tone(2.0, channels=1)[:, 0]
+    noise = 0.2 * one.std() * np.random.default_rng(0).standard_normal(len(one))
+    notes: list[str] = []
+    loaded = audio.from_array(np.stack([one, noise - one]).astype(np.float32), SR, SR, notes=notes)
+    np.testing.assert_array_equal(loaded, one.astype(np.float32))
+    assert len(notes) == 1
+
+
 def test_the_louder_channel_is_taken_if_it_is_much_louder(tmp_path: Path, tone: Tone, write: Write) -> None:
     wave = tone(2.0, channels=1)[:, 0]
     path = write(

@@ -119,3 +119,21 @@ def test_the_mean_over_sounding_segments() -> None:
     assert mean.value().tolist() == [2.0, 4.0]
     assert mean.silent == pytest.approx(1 / 3)
     assert [Segment(0, 10, w).peak for w in waves] == [0.5, 0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("gain", "offset", "said"),
+    [
+        (1.0, 0.0, []),
+        (1.0, 0.04, []),
+        (0.05, 0.0, []),
+        (0.01, 0.0, ["very quiet: no sample is above 0.005 of full scale; louder, it gets other scores"]),
+        (0.0001, 0.0, []),  # silence, which is said elsewhere
+        (1.0, 0.2, ["its samples lie 0.20 above zero on average: without that offset it gets other scores"]),
+        (1.0, -3.0, ["its samples lie 3.00 below zero on average: without that offset it gets other scores"]),
+        (1.0, 40.0, ["samples up to 40, where full scale is 1: 16-bit samples are divided by 32768"]),
+    ],
+)
+def test_quiet_sound_and_a_constant_offset_are_said(gain: float, offset: float, said: list[str]) -> None:
+    wave = np.random.default_rng(1).uniform(-0.5, 0.5, 25 * SR)
+    assert of((gain * wave + offset).astype(np.float32)).notes(SR) == said

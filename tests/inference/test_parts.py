@@ -48,7 +48,9 @@ def toy(tags: tuple[str, ...] = TAGS, seconds: float = 2.0, thresholds: tuple[fl
 
 def sound(*parts: tuple[str, float]) -> np.ndarray:
     """Return sound of kinds and their seconds, one after the other."""
-    return np.concatenate([np.full(round(s * SR), LEVELS[kind], dtype=np.float32) for kind, s in parts])
+    levels = np.concatenate([np.full(round(s * SR), LEVELS[kind], dtype=np.float32) for kind, s in parts])
+    levels[::2] *= -1  # without a constant offset, of which there would be a note
+    return levels
 
 
 def heard(*parts: tuple[str, float], **options: Any) -> Tagging:

@@ -31,7 +31,7 @@ def from_array(wave: Any, sr_in: int | None, sr: int, *, notes: list[str] | None
     sr
         Rate of the result in Hz.
     notes
-        As in `stream`: channels that cancel each other are as they are in a file.
+        As in `stream`: what is said of a file's channels is said of these.
 
     Raises
     ------

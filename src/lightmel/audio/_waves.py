@@ -16,8 +16,9 @@ Wave: TypeAlias = npt.NDArray[np.float32]
 CELL = 16_384
 """Samples of a file for which it is decided together whether its channels cancel each other."""
 _THINNED = 16
-_CANCELLED = 2e-2
-"""Of two channels, a correlation of -.98; AAC leaves some thousandths of what cancelled before it."""
+_CANCELLED = 5e-2
+"""Of two channels as loud as each other, a correlation of -.95; AAC leaves some thousandths of what cancelled
+before it."""
 
 
 def mean_of_channels(channels: Wave) -> Wave:
@@ -35,12 +36,12 @@ def mean_of_channels(channels: Wave) -> Wave:
 
 
 class Mixer:
-    """Makes mono blocks of a file's channels: their mean, and one channel where they cancel each other.
+    """Makes mono blocks of channels: their mean, and one channel where they cancel each other.
 
     Sound whose right channel is the left one turned over would be silence. Whether it is, is decided for each
-    cell of the file's own samples, which lie where they lie wherever reading began, by the energy of every
-    `_THINNED`-th sample: if the mean has less than a fiftieth of what it would have if the channels had
-    nothing to do with each other.
+    cell of the source's own samples, which lie where they lie wherever reading began, by the energy of every
+    `_THINNED`-th sample, without any constant offset: if the mean has less than `_CANCELLED` of what it would
+    have if the channels had nothing to do with each other.
     """
 
     def __init__(self) -> None:
@@ -72,27 +73,23 @@ class Mixer:
     def _mend(self, channels: Wave, mono: Wave) -> None:
         """Put a channel in place of the mean in the cells where they cancel; or it is one shorter cell."""
         length = min(CELL, len(mono))
-        unrelated = sum(_energies(channel, length) for channel in channels) / len(channels) ** 2
-        cancels = _energies(mono, length) < _CANCELLED * unrelated
-        if not cancels.any():
-            return
+        energies = np.stack([_energies(channel, length) for channel in channels])
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            unrelated = energies.sum(axis=0) / len(channels) ** 2
+            cancels = _energies(mono, length) < _CANCELLED * unrelated
         for cell in np.flatnonzero(cancels):
             own = slice(cell * length, (cell + 1) * length)
-            energies = [float(_energies(channel[own], length)[0]) for channel in channels]
-            best = int(np.argmax(energies))
-            mono[own] = channels[best if energies[best] > 2 * energies[0] else 0, own]
+            best = int(np.argmax(energies[:, cell]))
+            mono[own] = channels[best if energies[best, cell] > 2 * energies[0, cell] else 0, own]
             self.samples += length
 
 
-def _energies(wave: Wave, length: int) -> npt.NDArray[np.float64]:
-    """Return the energy of each stretch of `length` samples, in every so many of them."""
+def _energies(wave: Wave, length: int) -> npt.NDArray[np.float32]:
+    """Return the energy of each stretch of `length` samples around its mean, in every so many of them."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        thinned = wave[::_THINNED]
-        cells = max(1, len(wave) // length)
-        if cells == 1:
-            return np.array([np.dot(thinned, thinned)])
-        by_cell = thinned.reshape(cells, -1)
-        energies: npt.NDArray[np.float64] = np.einsum("ij,ij->i", by_cell, by_cell)
+        by_cell = wave[::_THINNED].reshape(max(1, len(wave) // length), -1)
+        by_cell = by_cell - by_cell.mean(axis=1, keepdims=True)
+        energies: npt.NDArray[np.float32] = np.einsum("ij,ij->i", by_cell, by_cell)
         return energies
 
 
