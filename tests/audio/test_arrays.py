@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,8 +166,13 @@ def test_tensors_of_odd_kinds_are_the_sound_that_they_stand_for() -> None:
         (bytearray(3_000_000), "3,000,000 bytes are no array: a file's go to audio.load"),
         (io.BytesIO(b"RIFF"), "A BytesIO is no array: audio.load reads open files."),
         ("x" * 3_000_000, "'xxx"),
+        (
+            np.ma.array(np.zeros(9), mask=np.arange(9) == 3),
+            "An array with masked samples has gaps: fill them",
+        ),
+        (socket.socket(), "A wave of object is no sound"),
     ],
-    ids=["meta", "conjugated", "bytes", "bytearray", "open file", "path"],
+    ids=["meta", "conjugated", "bytes", "bytearray", "open file", "path", "masked", "socket"],
 )
 def test_what_is_no_array_is_a_sentence(wave: object, said: str) -> None:
     with pytest.raises(ShapeError) as refused:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import io
 import math
+import mmap
 import os
 import sys
 from collections.abc import Callable
@@ -298,3 +300,71 @@ def test_an_excerpt_beyond_the_end(suffix: str, files: dict[str, Path]) -> None:
         with pytest.raises(AudioError, match=rf"tone\.{suffix}: nothing at .* s: it ends"):
             audio.excerpt(files[suffix], 16_000, start, 1)
     assert 0 < len(audio.excerpt(files[suffix], 16_000, 5.5, 10)) < 10_000
+
+
+class Odd:
+    """A file object of somebody's own: what it does with the bytes of a file is up to `how`."""
+
+    def __init__(self, data: bytes, how: str, after: int = 0) -> None:
+        self.file, self.how, self.left = io.BytesIO(data), how, after
+
+    def read(self, size: int = -1) -> Any:
+        self.left -= 1
+        if self.left < 0 and self.how in ("raises", "has nothing", "is interrupted"):
+            if self.how == "has nothing":
+                return None
+            raise KeyboardInterrupt if self.how == "is interrupted" else RuntimeError("the tape broke")
+        return self.file.read(min(size, 700) if self.how == "gives little" and size > 0 else size)
+
+    def seek(self, place: int, whence: int = 0) -> int | None:
+        at = self.file.seek(place, whence)
+        return None if self.how == "does not say where" else at
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "flac", "ogg", "m4a"])
+@pytest.mark.parametrize("how", ["gives little", "does not say where"])
+def test_file_objects_that_do_less_than_a_file(how: str, suffix: str, files: dict[str, Path]) -> None:
+    data = files[suffix].read_bytes()
+    np.testing.assert_array_equal(audio.load(Odd(data, how), 16_000), audio.load(data, 16_000))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "flac", "ogg", "m4a"])
+@pytest.mark.parametrize("after", [2, 6, 9, 12])
+def test_what_a_file_object_raises_is_raised_wherever_it_is_read(
+    after: int, suffix: str, files: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """C reads it too, prints what is raised, and takes it for the end."""
+    data = files[suffix].read_bytes()
+    reads = Odd(data, "counts")
+    audio.load(reads, 16_000)
+    if -reads.left <= after:
+        pytest.skip("it is read less often")
+    with pytest.raises(AudioError, match=r"^<Odd>: cannot be read \(RuntimeError: the tape broke\)"):
+        audio.load(Odd(data, "raises", after), 16_000)
+    with pytest.raises(AudioError, match=r"^<Odd>: cannot be read \(it has nothing to read"):
+        audio.load(Odd(data, "has nothing", after), 16_000)
+    with pytest.raises(KeyboardInterrupt):
+        audio.load(Odd(data, "is interrupted", after), 16_000)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_compressed_and_mapped_files(files: dict[str, Path], tmp_path: Path) -> None:
+    data = files["mp3"].read_bytes()
+    whole = audio.load(data, 16_000)
+    packed = tmp_path / "tone.mp3.gz"
+    packed.write_bytes(gzip.compress(data))
+    with gzip.open(packed) as file:
+        np.testing.assert_array_equal(audio.load(file, 16_000), whole)
+    packed.write_bytes(gzip.compress(data)[:-900])
+    with gzip.open(packed) as file, pytest.raises(AudioError, match=r"cannot be read \(EOFError"):
+        audio.load(file, 16_000)
+    with files["mp3"].open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        np.testing.assert_array_equal(audio.load(mapped, 16_000), whole)
+        np.testing.assert_array_equal(audio.load(memoryview(bytes(mapped)[::-1])[::-1], 16_000), whole)
+
+
+def test_bytes_that_are_a_name(files: dict[str, Path]) -> None:
+    refused(os.fsencode(files["mp3"]), "these bytes are the name of a file", "os.fsdecode")

@@ -118,12 +118,12 @@ CLOSED.close()
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (b"", "<BytesIO>: is empty"),
-        (bytearray(), "<BytesIO>: is empty"),
-        (memoryview(b""), "<BytesIO>: is empty"),
+        (b"", "<0 bytes>: there is nothing in it"),
+        (bytearray(), "<0 bytes>: there is nothing in it"),
+        (memoryview(b""), "<0 bytes>: there is nothing in it"),
         (io.BytesIO(), "<BytesIO>: is empty"),
-        (b"These are words. " * 200, "<BytesIO>: holds text, not sound"),
-        (b"\x00\x01\xfe" * 999, "<BytesIO>: is no sound that can be read"),
+        (b"These are words. " * 200, "<3,400 bytes>: holds text, not sound"),
+        (b"\x00\x01\xfe" * 999, "<2,997 bytes>: is no sound that can be read"),
         (io.StringIO("words"), "<StringIO>: gives text: open it with mode 'rb'"),
         (Pipe(b"RIFF" * 99), "<Pipe>: cannot seek: read it into io.BytesIO first"),
         (OnlyRead(), "A OnlyRead is no file: give a path, the bytes of a file or a binary file object"),

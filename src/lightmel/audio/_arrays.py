@@ -75,7 +75,7 @@ def from_array(wave: Any, sr_in: int | None, sr: int, *, notes: list[str] | None
 
 
 def _as_numpy(wave: Any) -> npt.NDArray[Any]:
-    """Return an array of a type that sound comes in; what has a ``detach`` is a tensor."""
+    """Return an array of a type that sound comes in."""
     if isinstance(wave, (str, os.PathLike)):
         raise ShapeError(f"{os.fspath(wave)[:200]!r} is no array: audio.load reads files.")
     if isinstance(wave, (bytes, bytearray, memoryview)):
@@ -87,8 +87,10 @@ def _as_numpy(wave: Any) -> npt.NDArray[Any]:
         raise ShapeError(f"A {type(wave).__name__} is no array: audio.load reads open files.")
     if getattr(wave, "is_meta", False):
         raise ShapeError("A tensor on the device 'meta' has a shape, and no samples: give those.")
+    if np.ma.is_masked(wave):
+        raise ShapeError("An array with masked samples has gaps: fill them, with wave.filled(0) say.")
     try:
-        array = np.asarray(_of_tensor(wave) if hasattr(wave, "detach") else wave)
+        array = np.asarray(_of_tensor(wave) if is_tensor(wave) else wave)
     except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, or tensors of an odd kind
         why = " ".join(str(error).split())[:200]
         raise ShapeError(f"The wave is no regular array ({why}): give (samples,).") from None
@@ -106,8 +108,13 @@ def _as_numpy(wave: Any) -> npt.NDArray[Any]:
     return array
 
 
+def is_tensor(wave: object) -> bool:
+    """Return whether something is a tensor of PyTorch, which this room does not import."""
+    return hasattr(wave, "detach") and hasattr(wave, "dtype")  # a socket has a detach, too
+
+
 def _of_tensor(wave: Any) -> npt.NDArray[Any]:
-    """Return the numbers of a tensor of PyTorch, which this room does not import."""
+    """Return the numbers of a tensor."""
     wave = wave.detach()
     if wave.is_quantized:
         wave = wave.dequantize()

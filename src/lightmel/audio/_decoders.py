@@ -20,6 +20,7 @@ import soundfile
 
 from .._each import printable
 from ..errors import AudioError, nearest
+from ._doors import Door
 from ._ffmpeg import FFmpegDecoder
 from ._layout import Layout, Part, inspect, inspect_once
 from ._notes import Notes
@@ -28,6 +29,7 @@ from ._waves import CELL, Mixer, Wave, part_of, resampled
 
 _BLOCK = 131_072
 """Samples, all channels together, that are decoded at a time."""
+_LONGEST_NAME = 4_096
 _MPEG1_SR = 32_000
 _FLAC_BLOCK = 4_096
 _MOST_GAPS = 100
@@ -72,7 +74,7 @@ def open_decoder(file: Any, notes: Notes) -> Decoder:
             return open_part(label, target, layout.parts[0], notes)
         return ChainDecoder(label, target, layout, notes)
     except (OSError, ValueError) as error:  # it may vanish at any time, or be closed
-        raise _unreadable(target, label, error) from None
+        raise unreadable(target, label, error) from None
 
 
 def open_part(label: str, target: Path | BinaryIO, part: Part, notes: Notes) -> Decoder:
@@ -118,10 +120,7 @@ def _inspected(target: Path | BinaryIO) -> Layout:
 def checked(file: Any) -> tuple[str, Path | BinaryIO]:
     """Return what to call `file` in messages, and `file` itself if there is anything to read in it."""
     if isinstance(file, (bytes, bytearray, memoryview)):
-        label, file = f"<{memoryview(file).nbytes:,} bytes>", io.BytesIO(file)
-        if not file.getbuffer().nbytes:
-            raise AudioError("<0 bytes>: there is nothing in it. Fetch or export it again.")
-        return label, file
+        return _of_bytes(file)
     if isinstance(file, (str, os.PathLike)):
         path = Path(file)
         label = printable(str(path))
@@ -134,20 +133,21 @@ def checked(file: Any) -> tuple[str, Path | BinaryIO]:
             with path.open("rb") as handle:
                 empty = not handle.read(1)
         except (OSError, ValueError) as error:
-            raise _unreadable(path, label, error) from None
+            raise unreadable(path, label, error) from None
         if empty:
             raise AudioError(f"{label}: is empty (0 bytes). Fetch or export it again.")
         return label, path
     if all(hasattr(file, name) for name in ("read", "seek", "tell")):
         label = f"<{type(file).__name__}>"
+        door = file if isinstance(file, (io.BytesIO, Door)) or _is_of_system(file) else Door(file)
         try:
             seekable = not hasattr(file, "seekable") or file.seekable()
-            binary = seekable and isinstance(file.read(0), bytes)
-            size = file.seek(0, io.SEEK_END) if binary else 0
+            binary = seekable and not isinstance(file.read(0), str)
+            size = door.seek(0, io.SEEK_END) if binary else 0
         except (OSError, ValueError) as error:
-            raise _unreadable(file, label, error) from None
+            raise unreadable(file, label, error) from None
         if binary and size:
-            return label, file
+            return label, cast(BinaryIO, door)
         reason = "is empty (0 bytes)" if binary else "gives text: open it with mode 'rb'"
         raise AudioError(f"{label}: {reason if seekable else 'cannot seek: read it into io.BytesIO first'}.")
     raise AudioError(
@@ -156,7 +156,29 @@ def checked(file: Any) -> tuple[str, Path | BinaryIO]:
     )
 
 
-def _unreadable(target: Path | BinaryIO, label: str, error: Exception) -> AudioError:
+def _of_bytes(data: bytes | bytearray | memoryview) -> tuple[str, BinaryIO]:
+    try:
+        whole = bytes(data)  # whatever the order of a view
+    except (BufferError, ValueError) as error:
+        raise AudioError(f"These bytes cannot be read ({error}).") from None
+    if not whole:
+        raise AudioError("<0 bytes>: there is nothing in it. Fetch or export it again.")
+    if len(whole) < _LONGEST_NAME and b"\0" not in whole and os.path.exists(whole):  # noqa: PTH110 - no text
+        name = printable(os.fsdecode(whole))
+        raise AudioError(
+            f"{name}: these bytes are the name of a file, not what is in it: give os.fsdecode(...)."
+        )
+    return f"<{len(whole):,} bytes>", io.BytesIO(whole)
+
+
+def _is_of_system(file: Any) -> bool:
+    """Return whether the operating system reads a file: it reads as much as there is."""
+    return isinstance(file, io.FileIO) or (
+        isinstance(file, (io.BufferedReader, io.BufferedRandom)) and isinstance(file.raw, io.FileIO)
+    )
+
+
+def unreadable(target: Path | BinaryIO | None, label: str, error: Exception) -> AudioError:
     """Return what to say of a file that cannot be opened or read."""
     if isinstance(error, (FileNotFoundError, NotADirectoryError)) and isinstance(target, Path):
         return AudioError(_missing(target, label))
@@ -189,6 +211,7 @@ class SndfileDecoder:
         self.seeks = part.steady
         self._notes = notes
         self._own_header = part.pieces is None
+        self._door: Door | None = None  # where Python reads, and C asks it to
         self._closing = contextlib.ExitStack()
         with self._closing:
             self._source: Any = target
@@ -208,9 +231,14 @@ class SndfileDecoder:
         self.claimed: int | None = None if self._file.frames >= 1 << 60 else self._file.frames
 
     def _open(self) -> _Sequential:
-        if hasattr(self._source, "seek"):
-            self._source.seek(0)
-        return _Sequential(self._source)
+        if not hasattr(self._source, "seek"):
+            return _Sequential(self._source)
+        self._source.seek(0)
+        self._door = Door(self._source, keeps=True)
+        try:
+            return _Sequential(self._door)
+        finally:
+            self._door.check()
 
     def _reopen(self) -> None:
         self._file.close()
@@ -277,8 +305,13 @@ class SndfileDecoder:
         """Fill `buffer`; return how many samples decoded, and why no more of them if it failed."""
         buffer.fill(np.nan)  # what is still NaN after a failure was not decoded
         try:
-            return len(self._file.read(out=buffer)), None
+            got = len(self._file.read(out=buffer))
+            if self._door is not None:
+                self._door.check()
+            return got, None
         except soundfile.LibsndfileError as error:
+            if self._door is not None:
+                self._door.check()
             undecoded = np.isnan(buffer).all(axis=1)
             return int(np.argmax(undecoded)) if undecoded.any() else len(buffer), str(error.error_string)
 

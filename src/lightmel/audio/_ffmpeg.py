@@ -15,6 +15,7 @@ import numpy as np
 import soxr
 
 from ..errors import AudioError
+from ._doors import Door
 from ._notes import Notes
 from ._waves import CELL, Mixer, Wave, part_of
 
@@ -59,12 +60,15 @@ class FFmpegDecoder:
         with contextlib.ExitStack() as stack:
             stack.callback(file.close)
             file.seek(0)
+            self._door = Door(file, keeps=True)
             try:
-                self._container = cast(Any, av.open(file, metadata_errors="ignore", options=_OPTIONS))
+                self._container = cast(Any, av.open(self._door, metadata_errors="ignore", options=_OPTIONS))
             except self._failures as error:
+                self._door.check()
                 said = f"libsndfile: {refusal}; FFmpeg: {error.strerror}"
                 raise AudioError(f"{label}: is no sound that can be read ({said}).") from None
             stack.callback(self._container.close)
+            self._door.check()
             if not self._container.streams.audio:
                 raise AudioError(f"{label}: holds no sound (FFmpeg finds no audio stream in it).")
             self._stream = self._container.streams.audio[0]
@@ -154,6 +158,7 @@ class FFmpegDecoder:
         left_out, where, some = 0, 0.0, False
         try:
             for packet in self._container.demux(self._stream):
+                self._door.check()
                 try:
                     for decoded in packet.decode():
                         for frame in _with_readable_planes(decoded):
@@ -166,6 +171,7 @@ class FFmpegDecoder:
                     if not some and left_out > _BAD_START:
                         return
         except self._failures as error:
+            self._door.check()
             if some:
                 stop = f"{self._decoded:.2f} s"
                 self._notes.add(self.label, f"cut short: FFmpeg stops at {stop} ({error.strerror})")

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 
 from ..errors import AudioError
-from ._decoders import Decoder, checked, open_decoder
+from ._decoders import Decoder, checked, open_decoder, unreadable
 from ._notes import Notes
 from ._rates import MAX_SR, MIN_SR
 from ._waves import Wave, resampled
@@ -133,7 +133,7 @@ def decoded(decoder: Decoder, sr: int, first: int, most: int | None = None) -> I
 def _finite(decoder: Decoder, first: int, most: int | None) -> Iterator[Wave]:
     """Pass blocks on as long as every sample in them is finite."""
     position = first
-    for block in decoder.blocks(first, most):
+    for block in _readable(decoder, first, most):
         with np.errstate(over="ignore", invalid="ignore"):  # a sum is the quickest first look
             suspicious = not np.isfinite(block.sum())
         if suspicious and not (finite := np.isfinite(block)).all():
@@ -151,6 +151,14 @@ def _finite(decoder: Decoder, first: int, most: int | None) -> Iterator[Wave]:
         position += len(block)
 
 
+def _readable(decoder: Decoder, first: int, most: int | None) -> Iterator[Wave]:
+    """Pass blocks on as long as the file can be read."""
+    try:
+        yield from decoder.blocks(first, most)
+    except (OSError, ValueError) as error:  # a network, a disk, a compressed file that was cut off
+        raise unreadable(None, decoder.label, error) from error
+
+
 def rate_in_hz(value: Any, what: str, low: int = MIN_SR, high: int = MAX_SR) -> int:
     """Return a sample rate as an int, or refuse it."""
     rate = -1
@@ -160,7 +168,7 @@ def rate_in_hz(value: Any, what: str, low: int = MIN_SR, high: int = MAX_SR) -> 
         if isinstance(value, (float, np.floating)) and float(value).is_integer():
             rate = int(value)
     if not low <= rate <= high:
-        raise AudioError(f"{what}: {value!r} is no rate in Hz between {low} and {high}.")
+        raise AudioError(f"{what}: {value!r:.60} is no rate in Hz between {low} and {high}.")
     return rate
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -70,14 +69,12 @@ class Sound:
         self.rate, self.samples = rate, 0
         self.levels = Levels(rate)
         self._notes = notes
-        self._file: str | os.PathLike[str] | BinaryIO | None = None
+        self._file: _File | None = None
         self._wave: Waves | None = None
         self.label = named(source)
-        if isinstance(source, (bytes, bytearray, memoryview)):
-            self._file = io.BytesIO(source)
-        elif isinstance(source, (str, os.PathLike)):
+        if isinstance(source, (str, os.PathLike)):
             self._file = Path(source)
-        elif hasattr(source, "read"):
+        elif isinstance(source, (bytes, bytearray, memoryview)) or hasattr(source, "read"):
             self._file = source  # type: ignore[assignment]
         if self._file is None:
             _check_one_wave(source)
@@ -160,7 +157,7 @@ def _check_one_wave(source: object) -> None:
     """Refuse what can be neither an array nor a list of samples."""
     if isinstance(source, (list, tuple)) and any(_is_source(item) for item in source[:1]):
         raise ShapeError("This is several sources: tag_many takes these, tag takes one.")
-    if not (isinstance(source, Sequence) or hasattr(source, "__array__") or hasattr(source, "detach")):
+    if not (isinstance(source, Sequence) or hasattr(source, "__array__") or hasattr(source, "dtype")):
         raise ShapeError(
             f"A {type(source).__name__} is no sound: give a path, the bytes of a sound file, an open binary "
             "file, or a wave with its sample rate."
