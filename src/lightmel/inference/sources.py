@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from numpy.typing import NDArray
 
@@ -69,13 +69,13 @@ class Sound:
         self.rate, self.samples = rate, 0
         self.levels = Levels(rate)
         self._notes = notes
-        self._file: _File | None = None
+        self._file: audio.Source | None = None
         self._wave: Waves | None = None
         self.label = named(source)
         if isinstance(source, (str, os.PathLike)):
             self._file = Path(source)
         elif isinstance(source, (bytes, bytearray, memoryview)) or hasattr(source, "read"):
-            self._file = source  # type: ignore[assignment]
+            self._file = cast(audio.Source, source)
         if self._file is None:
             _check_one_wave(source)
             self._wave = audio.from_array(source, sr, rate, notes=notes)
