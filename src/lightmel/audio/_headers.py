@@ -16,10 +16,14 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+from ._ends import begins, find_next
 from ._pieces import Piece, Stretch
 
 _UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 """Sizes by which recorders say that they did not know; libsndfile then plays to the end."""
+_STREAMED = 0x7FFF0000
+"""Sizes from which on they mean the same: each program has its own largest number."""
+_FORMS = (b"WAVE", b"AIFF", b"AIFC", b"8SVX")
 _MOST_CHUNKS = 10_000
 _LITTLE = 1_024
 """Bytes behind the sound that are no more of it: a tag that nobody knows, zeros up to a border."""
@@ -32,31 +36,43 @@ _FLAC_WINDOW = 65_536
 _BLOCK_SIZES = {1: 192, **{n: 576 << n - 2 for n in range(2, 6)}, **{n: 256 << n - 8 for n in range(8, 16)}}
 
 
-def find_files(file: BinaryIO) -> list[list[Piece]] | None:
-    """Return the files that lie one behind the other in `file`, with headers that count all there is.
+class Files(NamedTuple):
+    """Files that lie one behind the other, with headers that count all there is; their `notes`.
+
+    `stop` is where a file of another format begins behind them; it may be the end of all.
+    """
+
+    files: list[list[Piece]]
+    stop: int
+    notes: list[str]
+
+
+def find_files(file: BinaryIO) -> Files | None:
+    """Return the files that lie one behind the other in `file`.
 
     None where libsndfile plays all of it as it is, which is the rule, and where it is no such file.
     """
     size = file.seek(0, io.SEEK_END)
     found: list[list[Piece]] = []
+    notes: list[str] = []
     start = 0
     while start < size and len(found) < _MOST_CHUNKS:
         file.seek(start)
         head = file.read(12)
-        if head[:4] in (b"RIFF", b"RIFX", b"FORM"):
-            pieces, stop = _chunks(file, head, start, size)
+        if head[:4] in (b"RIFF", b"RIFX", b"FORM") and head[8:] in _FORMS:
+            pieces, stop = _chunks(file, head, start, size, notes)
         elif head[:4] == b".snd" and len(head) == 12:
-            pieces, stop = _au(file, head, start, size)
+            pieces, stop = _au(file, head, start, size, notes)
         else:
             break
         found.append(pieces)
         start = stop
     if not found:
         return _flac(file, size)
-    return None if found == [[Stretch(0, size)]] else found
+    return None if found == [[Stretch(0, size)]] and not notes else Files(found, start, notes)
 
 
-def _chunks(file: BinaryIO, head: bytes, start: int, size: int) -> tuple[list[Piece], int]:
+def _chunks(file: BinaryIO, head: bytes, start: int, size: int, notes: list[str]) -> tuple[list[Piece], int]:
     """Step through the chunks of a WAV or AIFF file; return its pieces and where another one begins."""
     order = "<" if head[:4] == b"RIFF" else ">"
     position, sound, frames = start + 12, None, None
@@ -67,7 +83,7 @@ def _chunks(file: BinaryIO, head: bytes, start: int, size: int) -> tuple[list[Pi
             break
         name, length = chunk[:4], struct.unpack(f"{order}I", chunk[4:8])[0]
         if sound is not None:
-            if name == head[:4] and len(chunk) == 12 and chunk[8:] == head[8:]:
+            if begins(file, position):
                 return [Stretch(start, position)], position
             if not _is_chunk(name, length, size - position - 8):
                 return _longer(file, order, start, sound, frames, position, size), size
@@ -75,10 +91,17 @@ def _chunks(file: BinaryIO, head: bytes, start: int, size: int) -> tuple[list[Pi
             frames = position + 10
         if name in (b"data", b"SSND"):
             if length in _UNKNOWN or position + 8 + length >= size:
+                _say_if_cut(length, size - position - 8, notes)
                 break
             sound = position
         position += 8 + length + length % 2
     return [Stretch(start, size)], size
+
+
+def _say_if_cut(length: int, left: int, notes: list[str]) -> None:
+    """Say what is missing of sound that a header counts, if it does count it."""
+    if length - left > _LITTLE and length < _STREAMED:
+        notes.append(f"cut short: its header gives {length:,} bytes of sound, and {left:,} of them are there")
 
 
 def _is_chunk(name: bytes, length: int, left: int) -> bool:
@@ -111,7 +134,7 @@ def _longer(
     return [*pieces, Stretch(at, sound + 4), struct.pack(f"{order}I", longer), Stretch(sound + 8, size)]
 
 
-def _au(file: BinaryIO, head: bytes, start: int, size: int) -> tuple[list[Piece], int]:
+def _au(file: BinaryIO, head: bytes, start: int, size: int, notes: list[str]) -> tuple[list[Piece], int]:
     """Return the pieces of an AU file, and where another one begins; it has nothing behind its sound."""
     offset, length = struct.unpack(">2I", head[4:])
     end = start + offset + length
@@ -121,10 +144,10 @@ def _au(file: BinaryIO, head: bytes, start: int, size: int) -> tuple[list[Piece]
             struct.pack(">2I", _AU_HEADER, 0xFFFFFFFF),
             Stretch(start + 12, size),
         ], size
-    if length == _UNKNOWN[-1] or end + _LITTLE > size:
+    if (length == _UNKNOWN[-1] or end + _LITTLE > size) and not begins(file, min(end, size)):
+        _say_if_cut(length, size - start - offset, notes)
         return [Stretch(start, size)], size
-    file.seek(end)
-    if file.read(4) == b".snd":
+    if begins(file, end):
         return [Stretch(start, end)], end
     return [Stretch(start, start + 8), b"\xff" * 4, Stretch(start + 12, size)], size
 
@@ -145,19 +168,21 @@ class _Frame(NamedTuple):
     samples: int
 
 
-def _flac(file: BinaryIO, size: int) -> list[list[Piece]] | None:
+def _flac(file: BinaryIO, size: int) -> Files | None:
     """Return the files within a FLAC file that libsndfile would not play to its end; None if it does."""
     info = _flac_info(file)
     if info is None or info.total == 0:
         return None
     length = min(1 << 20, 2 * info.most + 64 if info.most else _FLAC_WINDOW)
-    ends = []
+    ends, frames = [], list[_Frame]()
     for i in range(1, _FLAC_PLACES + 1):
         place = info.start + (size - info.start) * i // _FLAC_PLACES - (length if i == _FLAC_PLACES else 0)
         file.seek(max(info.start, place))
         frames = list(_flac_frames(file.read(length), info.block))
         if frames:
             ends.append(frames[-1].first + frames[-1].samples)
+    if not frames and (stop := find_next(file, info.start + 42)) is not None and not _is_flac(file, stop):
+        return Files([[Stretch(0, stop)]], stop, [])
     if ends and ends == sorted(ends) and ends[-1] <= info.total:
         return None
     starts = [0, *_flac_starts(file, info.start + 42)]
@@ -167,8 +192,13 @@ def _flac(file: BinaryIO, size: int) -> list[list[Piece]] | None:
         file.seek(info.start + 21)
         count = (file.read(1)[0] & 0xF0) << 32 | min(ends[-1], (1 << 36) - 1)
         at = info.start + 21
-        return [[Stretch(0, at), count.to_bytes(5, "big"), Stretch(at + 5, size)]]
-    return [[Stretch(a, b)] for a, b in zip(starts, [*starts[1:], size], strict=True)]
+        return Files([[Stretch(0, at), count.to_bytes(5, "big"), Stretch(at + 5, size)]], size, [])
+    return Files([[Stretch(a, b)] for a, b in zip(starts, [*starts[1:], size], strict=True)], size, [])
+
+
+def _is_flac(file: BinaryIO, place: int) -> bool:
+    file.seek(place)
+    return file.read(4) == b"fLaC"
 
 
 def _flac_info(file: BinaryIO) -> _Info | None:

@@ -7,14 +7,17 @@ looking at bytes: in time and memory that grow with the file's size at most, a s
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
-from . import _headers, _mp3, _ogg
-from ._pieces import Piece, Stretch
+from . import _ends, _headers, _mp3, _ogg
+from ._pieces import Piece, PiecesFile, Stretch
 
+_LITTLE = 4_096
+"""Bytes behind a file that are let pass: a tag that nobody knows, zeros up to a border."""
 MOST_PARTS = 1_000
 """Recordings of one file that are decoded; each is opened for itself."""
 
@@ -46,13 +49,57 @@ class Layout(NamedTuple):
 
 def inspect(file: BinaryIO) -> Layout:
     """Return the parts of a file; of a file that is none of those that are known here, all of it is one."""
+    size = file.seek(0, io.SEEK_END)
+    parts: list[Part] = []
+    notes: list[str] = []
+    start = 0
+    while len(parts) <= MOST_PARTS:
+        view = file if start == 0 else cast(BinaryIO, PiecesFile(file, [Stretch(start, size)]))
+        found, stop = _of_one_kind(view)
+        notes += found.notes
+        for part in found.parts:
+            if part.pieces is not None:
+                part = part._replace(pieces=[_moved(piece, start) for piece in part.pieces])
+            elif start or (stop is not None and stop < size):
+                part = part._replace(pieces=[Stretch(start, size if stop is None else start + stop)])
+            parts.append(part)
+        if not stop or start + stop >= size:
+            break
+        start += stop
+    if len(parts) == 1 and parts[0].pieces == [Stretch(0, size)]:
+        parts = [parts[0]._replace(pieces=None)]
+    return _limited(parts, list(dict.fromkeys(notes)))
+
+
+def _of_one_kind(file: BinaryIO) -> tuple[Layout, int | None]:
+    """Return the parts of a file up to where one of another kind begins, and where that is, if one does."""
+    size = file.seek(0, io.SEEK_END)
     if _ogg.is_ogg(file):
-        return _of_recordings(_ogg.find_recordings(file))
+        recordings = _ogg.find_recordings(file)
+        stop = recordings[-1].end if recordings else size
+        return _of_recordings(recordings), None if stop == size else stop
     files = _headers.find_files(file)
     if files is not None:
-        return _limited([Part(pieces) for pieces in files], [])
+        return Layout(tuple(Part(p) for p in files.files), tuple(files.notes)), files.stop
+    end = _ends.find_end(file)
+    if end is not None:
+        if end < size and _ends.begins(file, end):
+            return Layout(), end
+        return Layout(notes=_behind(file, end, size)), None
     frames = _mp3.find_frames(file)
-    return Layout() if frames is None else _of_frames(file, frames)
+    return (Layout(), None) if frames is None else (_of_frames(file, frames), frames.stop)
+
+
+def _moved(piece: Piece, start: int) -> Piece:
+    return piece if isinstance(piece, bytes) else Stretch(piece.start + start, piece.stop + start)
+
+
+def _behind(file: BinaryIO, end: int, size: int) -> tuple[str, ...]:
+    """Return what to say of bytes behind the end of a file, if they are many and not zeros."""
+    file.seek(end)
+    if size - end <= _LITTLE or not any(file.read(_LITTLE)):
+        return ()
+    return (f"{size - end:,} bytes behind its end are no sound that is known, and are left out",)
 
 
 @lru_cache(maxsize=256)

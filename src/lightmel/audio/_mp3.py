@@ -27,7 +27,7 @@ _KBITS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320
 _KBITS_MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _OTHERS = (
     *(b"OggS", b"fLaC", b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff"),
-    *(b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75"),  # Matroska, ASF
+    *(b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75", b"wvpk", b"FLV\x01", b"TTA1", b"#!AM"),  # Matroska, ASF, others
 )
 """How files of other formats begin: bytes that look like a frame are found in any of them."""
 _SEARCH = 65_536
@@ -81,11 +81,13 @@ class Frames(NamedTuple):
 
     `plain` is whether nothing but one ID3v2 tag stands before the first of them. Of what else may stand
     there, libsndfile makes one thing where it has the file's name, and another where it has an open file.
+    `stop` is where a file of another format begins behind them; None if none does.
     """
 
     runs: list[Run]
     strange: list[tuple[float, int]]
     plain: bool
+    stop: int | None = None
 
 
 class _Reader:
@@ -125,10 +127,9 @@ def find_frames(file: BinaryIO) -> Frames | None:
     It reads every byte once, or twice where something else stands between frames.
     """
     file.seek(0)
-    head = file.read(8)
-    if head[:4] in _OTHERS or head[4:] == b"ftyp":
-        return None
     reader = _Reader(file)
+    if _is_other(reader, 0):
+        return None
     position = _skip_tags(reader, 0)
     if _is_free_format(reader.at(position, 4)):
         return None
@@ -141,7 +142,22 @@ def find_frames(file: BinaryIO) -> Frames | None:
         run, position = _run(reader, position, seconds, found.strange)
         found.runs.append(run)
         seconds += run.frames * run.first.samples / run.first.sr
+        if position < reader.size and _is_other(reader, position):
+            return found._replace(stop=position)
     return found
+
+
+def begins(file: BinaryIO, place: int) -> bool:
+    """Return whether an MP3 file, or another behind ID3 tags, begins at a place of `file`."""
+    reader = _Reader(file)
+    position = _skip_tags(reader, place)
+    return _in_a_row(reader, position) or (position > place and _is_other(reader, position))
+
+
+def _is_other(reader: _Reader, position: int) -> bool:
+    """Return whether a file of another format begins there."""
+    head = reader.at(position, 8)
+    return head[:4] in _OTHERS or head[4:] == b"ftyp"
 
 
 def _run(reader: _Reader, position: int, seconds: float, strange: list[tuple[float, int]]) -> tuple[Run, int]:
@@ -165,6 +181,8 @@ def _run(reader: _Reader, position: int, seconds: float, strange: list[tuple[flo
             continue
         stretches.append(Stretch(begin, min(position, reader.size)))
         untagged = _skip_tags(reader, position)
+        if _is_other(reader, untagged):
+            return Run(first, count, stretches), untagged
         following = _next_frame(reader, untagged, reader.size)
         skipped = (reader.size if following is None else following) - untagged
         if skipped > (_AT_END if following is None else 0):

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
+from ._ends import begins
+
 _SILK, _HYBRID, _CELT = (480, 960, 1_920, 2_880), (480, 960), (120, 240, 480, 960)
 _GOES_ON, _FIRST_PAGE, _LAST_PAGE = 1, 2, 4
 _NO_PACKET_ENDS = -1
@@ -69,7 +71,7 @@ def is_ogg(file: BinaryIO) -> bool:
 
 
 def find_recordings(file: BinaryIO) -> list[Recording]:
-    """Return the recordings of an Ogg file, in order."""
+    """Return the recordings of an Ogg file, in order, up to where another format begins."""
     found: list[Recording] = []
     state = _Following()
     size = file.seek(0, io.SEEK_END)
@@ -86,6 +88,9 @@ def find_recordings(file: BinaryIO) -> list[Recording]:
         state.see(page, found[-1], broken)
         stop = page.stop
     if found and stop < size:
+        if begins(file, stop):
+            found[-1].end = stop
+            return found
         file.seek(stop)
         found[-1].whole = file.read(4) != b"OggS"
     return found
@@ -169,7 +174,7 @@ def _pages(file: BinaryIO, size: int) -> Iterator[Page]:
     """Yield the pages whose checksums are right, stepping over whatever lies between them."""
     carried: dict[int, bytes] = {}  # the first bytes of packets that go on from one page to the next
     budget = _TWICE * size + (1 << 20)
-    position = 0
+    position, last = 0, -1
     while position < size and budget > 0:
         file.seek(position)
         header = file.read(_HEADER)
@@ -190,8 +195,10 @@ def _pages(file: BinaryIO, size: int) -> Iterator[Page]:
                         carried.clear()
                 stop = position + _HEADER + len(lacing) + length
                 yield Page(position, stop, serial, flags, granule, number, samples, body[:16])
-                position = stop
+                position = last = stop
                 continue
+        if position == last and begins(file, position):  # a file of another format
+            return
         found, read = _find(file, position + 1)
         if found is None:
             return
