@@ -33,7 +33,9 @@ class FakeTagger:
     def __init__(self, answers: dict[str, Tagging | LightmelError]) -> None:
         self.answers = answers
 
-    def tag_many(self, paths: Iterable[str], *, errors: str) -> Iterator[Tagging | LightmelError]:
+    def tag_many(
+        self, paths: Iterable[str], *, errors: str, coverage: float = 1.0
+    ) -> Iterator[Tagging | LightmelError]:
         assert errors == "return"
         for path in paths:
             yield self.answers.get(path, TAGGING)
