@@ -177,8 +177,8 @@ def test_what_a_library_never_does(path: Path) -> None:
         if isinstance(node, ast.ExceptHandler):
             broad = node.type is None or dotted(node.type) in ("Exception", "BaseException")
             again = any(isinstance(n, ast.Raise) and n.exc is None for n in node.body)
-            # `attempt` is there for it: one of many files, and the others go on. A `Door` keeps what is raised
-            # while C reads, where it would be printed and forgotten, and raises it afterwards.
+            # `attempt` is there for it: one of many files, and the others go on. A `Door` keeps what is
+            # raised while C reads, where it would be printed and forgotten, and raises it afterwards.
             assert not broad or again or module(path) in ("_each", "audio._doors"), (
                 f"{path}:{node.lineno}: what is not expected must not be swallowed"
             )
