@@ -127,7 +127,7 @@ class FFmpegDecoder:
 
     def _decode(self) -> Iterator[Any]:
         """Yield frames, leaving out packets that do not decode, as FFmpeg's own programs do."""
-        left_out, where, some = 0, 0, False
+        left_out, reached, where, some = 0, 0.0, 0.0, False  # seconds
         try:
             for packet in self._container.demux(self._stream):
                 self._door.check()
@@ -135,20 +135,20 @@ class FFmpegDecoder:
                     for decoded in packet.decode():
                         for frame in _with_readable_planes(decoded):
                             some = True
+                            reached += frame.samples / frame.sample_rate
                             yield frame
                 except (self._failures, ValueError):
-                    where = where if left_out else self.position
+                    where = where if left_out else reached
                     left_out += 1
                     if not some and left_out > _BAD_START:
                         return
         except self._failures as error:
             self._door.check()
             if some:
-                stop = self.position / self.sr
-                self._notes.add(self.label, f"cut short: FFmpeg stops at {stop:.2f} s ({error.strerror})")
+                self._notes.add(self.label, f"cut short: FFmpeg stops at {reached:.2f} s ({error.strerror})")
         if left_out and some:
             many = f"{left_out:,} packets do" if left_out > 1 else "a packet does"
-            first = f"{', the first' if left_out > 1 else ''} at {where / self.sr:.2f} s"
+            first = f"{', the first' if left_out > 1 else ''} at {where:.2f} s"
             self._notes.add(self.label, f"left out: {many} not decode{first}")
 
 
