@@ -230,6 +230,13 @@ def tables() -> list[bytes]:
     return [rows.encode(), rows.replace(",", "\t").encode("utf-16"), ("\ufeff" + rows).encode()]
 
 
+@cache
+def joined() -> list[bytes]:
+    """Files of several formats behind one another."""
+    one = [plain("WAV")[0], plain("FLAC")[0], oggs()[0], mp3s()[0], *coded()]
+    return [a + b for a, b in zip(one, [*one[3:], *one[:3]], strict=True)]
+
+
 # What reads them
 
 
@@ -324,6 +331,8 @@ PARSERS = {
     "mp3 frames": Parser(mp3s, frames),
     "ogg pages": Parser(lambda: oggs() + opuses(), pages),
     "headers": Parser(lambda: plain("WAV", "AIFF", "AU", "FLAC") + mp3s(), headers),
+    "ends": Parser(lambda: plain("RF64", "W64", "CAF") + coded(), headers),
+    "formats": Parser(joined, decoding),
     "mp3": Parser(mp3s, decoding),
     "vorbis": Parser(oggs, decoding),
     "opus": Parser(opuses, decoding),

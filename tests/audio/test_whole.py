@@ -53,10 +53,12 @@ def size_at(data: bytes, name: bytes, size: int, order: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def parts(tone: Tone) -> dict[str, bytes]:
+def parts(tone: Tone, files: dict[str, Path]) -> dict[str, bytes]:
     """Six seconds in each format, and others that may stand behind them."""
     six, five, mono = tone(6.0), tone(5.0, seed=1), tone(5.0, 32_000, 1, seed=2)
     parts = {kind: encode(six, 44_100, kind) for kind in ("WAV", "FLAC", "AU", "AIFF", "OGG", "MP3")}
+    parts |= {kind: encode(six, 44_100, kind) for kind in ("RF64", "CAF", "W64")}
+    parts |= {suffix: files[suffix].read_bytes() for suffix in ("m4a", "aac", "wma", "mkv")}
     parts |= {f"{kind} of five": encode(five, 44_100, kind) for kind in ("WAV", "FLAC", "OGG", "MP3")}
     parts["MP3 at 32 kHz"] = encode(mono, 32_000, "MP3")
     parts["MP3 in mono"] = encode(six[:, :1], 44_100, "MP3")
@@ -90,6 +92,10 @@ ALL: dict[str, tuple[Make, float]] = {
     "AU that counts one second": (lambda p: p["AU"][:8] + struct.pack(">I", 176_400) + p["AU"][12:], 6.0),
     "AIFF that counts one second": (lambda p: size_at(p["AIFF"], b"SSND", 176_408, ">"), 6.0),
     "AIFF twice": (lambda p: 2 * p["AIFF"], 12.0),
+    "WAV whose size was not known, cut off": (
+        lambda p: size_at(p["WAV"], b"data", 0x7FFFF000, "<")[: len(p["WAV"]) // 2],
+        3.0,
+    ),
 }
 LESS: dict[str, tuple[Make, float, str]] = {
     "MP3 with HTML in it": (lambda p: put_in(p["MP3"], HTML), 6.0, "bytes that are no sound are left out at"),
@@ -103,6 +109,17 @@ LESS: dict[str, tuple[Make, float, str]] = {
     "FLAC with HTML in it": (lambda p: put_in(p["FLAC"], HTML), 6.0, "silence stands in their place"),
     "Vorbis with HTML in it": (lambda p: put_in(p["OGG"], HTML), 5.7, "do not decode and are left out"),
     "Opus with a damaged page": (lambda p: put_over(p["OPUS"], b"x" * 99), 5.0, "1.00 s of it do not decode"),
+    "WAV that was cut off": (lambda p: p["WAV"][: len(p["WAV"]) // 2], 3.0, "gives 1,058,400 bytes of sound"),
+    "AIFF that was cut off": (lambda p: p["AIFF"][: len(p["AIFF"]) // 2], 3.0, "cut short: its header gives"),
+    "AU that was cut off": (lambda p: p["AU"][: len(p["AU"]) // 2], 3.0, "cut short: its header gives"),
+    "RF64 that was cut off": (lambda p: p["RF64"][: len(p["RF64"]) // 2], 3.0, "by its own account it has"),
+    "CAF that was cut off": (lambda p: p["CAF"][: len(p["CAF"]) // 2], 3.0, "by its own account it has"),
+    "Matroska that was cut off": (lambda p: p["mkv"][: len(p["mkv"]) // 2], 3.0, "by its own account it has"),
+    "MP4 with noise behind it": (
+        lambda p: p["m4a"] + b"\0" * 4 + NOISE.bytes(9_000),
+        6.0,
+        "bytes behind its end are no sound that is known",
+    ),
     "Opus that was cut off": (lambda p: p["OPUS"][: len(p["OPUS"]) // 2], 3.0, "ends within a page"),
 }
 
@@ -138,6 +155,21 @@ def test_all_of_it_is_decoded(name: str, parts: dict[str, bytes], tmp_path: Path
     assert not notes
     for i in range(round(2 * seconds) - 1):  # nothing but the tones, which are never silent for so long
         assert np.abs(whole[i * SR // 2 :][: SR // 2]).max() > 0.02
+
+
+KINDS = ("WAV", "FLAC", "AU", "AIFF", "OGG", "OPUS", "MP3", "RF64", "CAF", "W64", "m4a", "aac", "wma", "mkv")
+
+
+@pytest.mark.parametrize("first", KINDS)
+@pytest.mark.parametrize("second", [kind for kind in KINDS if kind != "aac"])
+def test_files_of_all_formats_behind_one_another(first: str, second: str, parts: dict[str, bytes]) -> None:
+    both, notes = parts[first] + parts[second], list[str]()
+    whole = audio.load(both, SR, notes=notes)
+    alone = [audio.load(parts[kind], SR) for kind in (first, second)]
+    assert len(whole) / SR == pytest.approx(sum(map(len, alone)) / SR, abs=0.07)
+    assert not notes
+    power = [np.sqrt(np.mean(wave**2)) for wave in (whole[len(alone[0]) + 800 :], alone[1])]
+    assert power[0] == pytest.approx(power[1], rel=0.05)  # it is no noise
 
 
 @pytest.mark.parametrize("name", LESS)

@@ -26,7 +26,8 @@ _MOST = 1_000_000
 """Boxes or chunks of one file; headers that lie may claim any number of empty ones."""
 _LATER = re.compile(
     rb"fLaC[\x00\x80]\x00\x00\x22|OggS\x00[\x02\x06]|RIFF.{4}(?:WAVE|AVI )|RF64.{4}WAVE|FORM.{4}AIF[FC]"
-    rb"|\x00\x00.{2}ftyp|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66|caff\x00\x01|wvpk|ID3[\x02-\x04]",
+    rb"|\x00\x00.{2}ftyp|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66|caff\x00\x01|wvpk|ID3[\x02-\x04]"
+    rb"|FLV\x01|riff\x2e\x91|\.snd\x00|TTA1|#!AMR|\xff[\xf1-\xf3\xf9-\xfb]",
     re.S,
 )
 
@@ -75,7 +76,8 @@ def find_next(file: BinaryIO, place: int) -> int | None:
 def find_end(file: BinaryIO) -> int | None:
     """Return where a file ends that says so by its own structure; None where none is known.
 
-    It is the size of `file`, or before that where the boxes, chunks, blocks or tags of the format stop.
+    It is before the end of `file` where the boxes, chunks, blocks or tags of the format stop there, and
+    behind it where the last one is not all there.
     """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -89,29 +91,38 @@ def find_end(file: BinaryIO) -> int | None:
     if head[:5] == b"caff\0":
         return _steps(file, size, 8, _chunk)
     if head[:4] == b"wvpk":
-        return _steps(file, size, 0, _block)
+        return _steps(file, size, 0, _block, looks=False)
     if head[:4] == b"FLV\x01":
-        return _steps(file, size, 13, _tag)
+        return _steps(file, size, 13, _tag, looks=False)
+    if _frames_of_aac(file, 0):
+        return _steps(file, size, 0, _frame_of_aac, looks=False)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return _steps(file, size, 0, _riff)
     if head.startswith(_W64):
-        return min(size, max(_HEAD, int.from_bytes(head[16:24], "little")))
+        return _counted(int.from_bytes(head[16:24], "little"), size)
     if head[:4] == b"RF64" and head[12:16] == b"ds64":
-        return min(size, 8 + max(_HEAD, int.from_bytes(head[20:28], "little")))
+        return _counted(8 + int.from_bytes(head[20:28], "little"), size)
     return None
 
 
-def _steps(file: BinaryIO, size: int, place: int, length: Step) -> int:
-    """Step from one part of a file to the next, until there is none or another file begins."""
+def _counted(end: int, size: int) -> int:
+    return end if _HEAD < end < 1 << 60 else size
+
+
+def _steps(file: BinaryIO, size: int, place: int, length: Step, *, looks: bool = True) -> int:
+    """Step from one part of a file to the next, until there is none or another file begins.
+
+    Whether one begins is not looked for where all parts of a file begin as its first one does.
+    """
     for count in range(_MOST):
         file.seek(place)
         head = file.read(24)
         found = length(head, size - place)
-        if found <= 0 or (count and begins(file, place)):
+        if found <= 0 or (looks and count and begins(file, place)):
             return place
         place += found
         if place >= size:
-            return size
+            return place if looks else size  # what has no count of the whole has no more than there is
     return size
 
 
@@ -141,7 +152,7 @@ def _element(head: bytes, left: int) -> int:
 def _object(head: bytes, left: int) -> int:
     """ASF: sixteen bytes that nobody else has, and a size with all of it."""
     length = int.from_bytes(head[16:24], "little")
-    return length if len(head) == 24 and 24 <= length <= left else 0 if length < 24 else left
+    return length if len(head) == 24 and 24 <= length < 1 << 60 else 0
 
 
 def _chunk(head: bytes, left: int) -> int:
@@ -174,8 +185,16 @@ def _frames_of_aac(file: BinaryIO, place: int) -> bool:
     """Return whether three frames of AAC lie behind one another."""
     for _ in range(3):
         file.seek(place)
-        head = file.read(7)
-        if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        length = _frame_of_aac(file.read(7), 0)
+        if not length:
             return False
-        place += max(7, (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5)
+        place += length
     return True
+
+
+def _frame_of_aac(head: bytes, left: int) -> int:
+    """ADTS: twelve ones, and thirteen bits of length with all of it."""
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return 0
+    length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return length if length >= 7 else 0

@@ -181,9 +181,10 @@ def _flac(file: BinaryIO, size: int) -> Files | None:
         frames = list(_flac_frames(file.read(length), info.block))
         if frames:
             ends.append(frames[-1].first + frames[-1].samples)
-    if not frames and (stop := find_next(file, info.start + 42)) is not None and not _is_flac(file, stop):
+    stop = None if frames else find_next(file, info.start + 42)
+    if stop is not None and not _is_flac(file, stop):
         return Files([[Stretch(0, stop)]], stop, [])
-    if ends and ends == sorted(ends) and ends[-1] <= info.total:
+    if stop is None and ends and ends == sorted(ends) and ends[-1] <= info.total:
         return None
     starts = [0, *_flac_starts(file, info.start + 42)]
     if len(starts) == 1:

@@ -83,6 +83,10 @@ def _of_one_kind(file: BinaryIO) -> tuple[Layout, int | None]:
         return Layout(tuple(Part(p) for p in files.files), tuple(files.notes)), files.stop
     end = _ends.find_end(file)
     if end is not None:
+        if end > size + _LITTLE:
+            cut = f"cut short: by its own account it has {end:,} bytes, and {size:,} of them are there"
+            return Layout(notes=(cut,)), None
+        end = _mp3.behind_tags(file, min(end, size))
         if end < size and _ends.begins(file, end):
             return Layout(), end
         return Layout(notes=_behind(file, end, size)), None

@@ -27,7 +27,15 @@ _KBITS_MPEG1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320
 _KBITS_MPEG2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _OTHERS = (
     *(b"OggS", b"fLaC", b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"caff"),
-    *(b"\x1aE\xdf\xa3", b"\x30\x26\xb2\x75", b"wvpk", b"FLV\x01", b"TTA1", b"#!AM"),  # Matroska, ASF, others
+    *(
+        b"\x1aE\xdf\xa3",
+        b"\x30\x26\xb2\x75",
+        b"wvpk",
+        b"riff",
+        b"FLV\x01",
+        b"TTA1",
+        b"#!AM",
+    ),  # Matroska, ASF, others
 )
 """How files of other formats begin: bytes that look like a frame are found in any of them."""
 _SEARCH = 65_536
@@ -152,6 +160,11 @@ def begins(file: BinaryIO, place: int) -> bool:
     reader = _Reader(file)
     position = _skip_tags(reader, place)
     return _in_a_row(reader, position) or (position > place and _is_other(reader, position))
+
+
+def behind_tags(file: BinaryIO, place: int) -> int:
+    """Return the first place behind the ID3 and APE tags that begin at a place of `file`."""
+    return _skip_tags(_Reader(file), place)
 
 
 def _is_other(reader: _Reader, position: int) -> bool:
