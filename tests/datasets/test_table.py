@@ -262,6 +262,20 @@ def test_a_folder_a_class_is_a_table(tmp_path: Path) -> None:
     assert all(file.is_file() for name in found.splits for file in found.files(name))
 
 
+def test_a_link_to_the_folder_itself_is_no_tag(tmp_path: Path) -> None:
+    music, elsewhere = tmp_path / "music", tmp_path / "elsewhere"
+    for folder in (music / "rock", music / "pop", elsewhere):
+        folder.mkdir(parents=True)
+        for i in range(3):
+            (folder / f"{i}.mp3").touch()
+    (music / "here").symlink_to(".")
+    (music / "above").symlink_to("..")
+    (music / "folk").symlink_to(elsewhere)
+    found = load_table(music)
+    assert found.tags == ("folk", "pop", "rock")
+    assert len(clips(found)) == 9
+
+
 def test_a_folder_without_sound_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folders with sound"):
         load_table(tmp_path)

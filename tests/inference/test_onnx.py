@@ -394,3 +394,11 @@ def test_nobody_is_told_and_no_thread_is_left() -> None:
     )
     done = run(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_graph_is_known_whatever_the_case_of_its_name_and_torch_does_not_run_it(tmp_path: Path) -> None:
+    graph = export(tagger_of(*GRID[0]), tmp_path / "x.onnx").features
+    upper = graph.rename(tmp_path / "X.ONNX")
+    assert lightmel.load(upper).name == "test"
+    with pytest.raises(ConfigError, match="is an ONNX graph, which torch does not run"):
+        lightmel.load(upper, runtime="torch")

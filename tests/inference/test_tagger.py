@@ -197,7 +197,7 @@ class Wrong:
         (
             lambda o: Output(o.scores * np.nan, o.embedding),
             AudioError,
-            r"scores that are not finite .* up to 0\.\d+\.$",
+            r"scores that are not finite .* up to 0\.\d+: the tagger's file may be damaged",
         ),
     ],
 )

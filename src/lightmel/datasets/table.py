@@ -222,7 +222,12 @@ def _warn(dataset: Dataset) -> None:
 
 
 def _folder(folder: Path) -> Clips:
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not audio.is_left_out(p.name))
+    whole = folder.resolve()
+    classes = sorted(
+        p.name
+        for p in folder.iterdir()
+        if p.is_dir() and not audio.is_left_out(p.name) and not whole.is_relative_to(p.resolve())  # a link
+    )
     if classes and all(name.lower() in WORDS for name in classes):
         raise DataError(
             f"{folder} holds {', '.join(classes)}, which are splits and no tags. Make a table with the "

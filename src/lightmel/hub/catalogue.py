@@ -222,7 +222,7 @@ def cheapest() -> str:
 
 def graph_of(path: Path) -> Path | None:
     """Return the ONNX graph of a tagger's file: that in the package, or the file itself if it is one."""
-    if path.suffix == checkpoint.GRAPH_SUFFIX:
+    if path.suffix.lower() == checkpoint.GRAPH_SUFFIX:
         return path
     graph = path.with_suffix(checkpoint.GRAPH_SUFFIX)
     return graph if path in _packaged().values() and graph.is_file() else None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import checkpoint, hub
 from ..checkpoint import Description
-from ..errors import MissingExtraError
+from ..errors import ConfigError, MissingExtraError
 from .runtimes import OnnxRuntime, Runtime, wants_onnx
 
 
@@ -21,6 +21,11 @@ def choose(found: object, device: str, precision: str, runtime: str) -> tuple[st
     graph = hub.graph_of(found) if isinstance(found, Path) else None
     if graph is not None and graph == found and runtime == "auto":
         runtime = "onnx"  # it has no other
+    if graph is not None and graph == found and runtime == "torch":
+        raise ConfigError(
+            f"{graph} is an ONNX graph, which torch does not run: load the tagger's .safetensors file, or "
+            "leave runtime out."
+        )
     onnx = wants_onnx(runtime, device, precision, graph=graph is not None)
     return ("cpu" if onnx else _torch_device(device, precision)), onnx
 

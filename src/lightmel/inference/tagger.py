@@ -598,7 +598,12 @@ class Tagger:
                     peak = max(s.peak for s in batch)
                     raise AudioError(
                         f"{sound.label}: {self.name} gives {what} that are not finite for samples up to "
-                        f"{peak:.3g}" + (": scale them to ±1." if peak > FULL_SCALE else ".")
+                        f"{peak:.3g}: "
+                        + (
+                            "scale them to ±1."
+                            if peak > FULL_SCALE
+                            else "the tagger's file may be damaged. Fetch or save it again."
+                        )
                     )
             yield batch, output
 
