@@ -103,7 +103,6 @@ def export(
     write_whole(path, model.SerializeToString(deterministic=True), WeightsError)
 
 
-@steady
 def can_export() -> bool:
     """Return whether the extra ``export`` is installed."""
     try:
@@ -131,6 +130,7 @@ def fill(graph: str | os.PathLike[str], tensors: Mapping[str, NDArray[Any]]) -> 
     return data
 
 
+@steady
 def golden(network: TaggingNetwork, description: Description) -> dict[str, NDArray[Any]]:
     """Return what a graph of a tagger must give, computed by torch: waves, features, outputs.
 
