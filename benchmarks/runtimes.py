@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from time import process_time
 
@@ -42,10 +43,10 @@ def main() -> None:
             waves = np.random.default_rng(0).normal(scale=0.1, size=shape).astype(np.float32)
             frontends = build_arrays(one.config), build_frontend(one.config)
             contenders: dict[str, Callable[[], object]] = {
-                "front end, NumPy": lambda f=frontends[0], w=waves: f(w),  # type: ignore[misc]
-                "front end, torch": lambda f=frontends[1], w=waves: f(torch.from_numpy(w)),  # type: ignore[misc]
-                "all, ONNX Runtime": lambda r=one.runtime, w=waves: r.run(w),  # type: ignore[misc]
-                "all, torch": lambda r=other.runtime, w=waves: r.run(w),  # type: ignore[misc]
+                "front end, NumPy": partial(frontends[0], waves),
+                "front end, torch": partial(frontends[1], torch.from_numpy(waves)),
+                "all, ONNX Runtime": partial(one.runtime.run, waves),
+                "all, torch": partial(other.runtime.run, waves),
             }
             times: dict[str, list[float]] = {name: [] for name in contenders}
             for number in range(options.rounds + 2):

@@ -21,6 +21,7 @@ import argparse
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ def tuned(base: str, **settings: object) -> Callable[[Cell], Evaluation | None]:
 
     def learn(cell: Cell) -> Evaluation | None:
         tagger = lightmel.load(base, device="cpu")
-        config = FinetuneConfig(seed=cell.seed, **settings)  # type: ignore[arg-type]
+        config = FinetuneConfig(seed=cell.seed, **settings)
         work = cell.work if config.embeddings else None  # embeddings are computed once for all cells
         store = cell.stores[tagger.config.slug]
         return finetune(tagger, cell.data, store, config, work=work, device="cpu").evaluation
@@ -228,14 +229,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
             file = given.results / f"own-tags-of-{name.replace(' ', '-')}-seed{seed}.json"
             own.setdefault(name, []).append(
-                cell(file, lambda t=tagger, d=data: own_tags(t, d, stores[t.config.slug]))  # type: ignore[misc]
+                cell(file, partial(own_tags, tagger, data, stores[tagger.config.slug]))
             )
         for clips in given.clips:
             fewer = drawn(given.clips_of, clips, seed)
             for how in given.only:
                 file = given.results / f"{how.replace(' ', '-')}-{clips}-seed{seed}.json"
                 what = Cell(fewer, stores, seed, given.results / "embeddings")
-                found[how][clips].append(cell(file, lambda h=how, w=what: RUNS[h](w)))  # type: ignore[misc]
+                found[how][clips].append(cell(file, partial(RUNS[how], what)))
     show(most[given.seeds[-1]], own, found)
 
 
