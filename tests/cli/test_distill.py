@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
 import lightmel
@@ -226,7 +228,8 @@ def test_ctrl_c_in_mid_training_says_how_to_go_on_and_the_same_command_does(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:  # with as many threads as here: another number rounds otherwise
+        env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},  # as here: others round otherwise
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("training 4 "):
