@@ -77,6 +77,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("TrainConfig", "Trainer", "finetune"), "training"),
         # The rooms themselves: `lightmel.audio.find(...)` needs no import of its own.
         **dict.fromkeys(("audio", "checkpoint", "datasets", "distillation", "evaluation", "features"), ""),
-        **dict.fromkeys(("hub", "inference", "library", "models", "sample", "training", "vocabularies"), ""),
+        **dict.fromkeys(("hub", "inference", "library", "models", "sample", "studies", "training"), ""),
+        "vocabularies": "",
     },
 )
