@@ -110,6 +110,43 @@ class DistillConfig:
         return self.window_seconds or self.segment_seconds
 
 
+@documented
+@dataclass(frozen=True)
+class ScoresConfig:
+    """What teachers score, and what students learn from it.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be.
+    """
+
+    window_seconds: float = setting(3.0, "Seconds of sound that the teachers score at once.")
+    step_seconds: float = setting(2.0, "Seconds from one window to the next.")
+    excerpt_seconds: float = setting(30.0, "Seconds from the middle of each file that are used.")
+    sr: int = setting(0, "Sample rate in Hz at which the music is held; 0: the highest of the teachers.")
+    vocabulary: str = setting(
+        "",
+        "What the students' tags are: `lightmel` for example; nothing: those of all teachers. Teachers take "
+        "part in a tag by its name or by its concept.",
+    )
+    concept_share: float = setting(
+        0.25,
+        "With a vocabulary: share, in the target of a tag that teachers know by name, of those that know "
+        "only its concept.",
+    )
+
+    def __post_init__(self) -> None:
+        check_plain(self)
+        for name in ("window_seconds", "step_seconds", "excerpt_seconds"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}.")
+        if self.sr < 0 or not 0 <= self.concept_share <= 1:
+            raise ConfigError(
+                f"sr is 0 or more and concept_share between 0 and 1, not {self.sr} and {self.concept_share}."
+            )
+
+
 DISTILL_TRAINING = TrainConfig(
     epochs=12,
     optimizer="adamw",

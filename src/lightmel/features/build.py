@@ -47,7 +47,7 @@ def build_store(
         Front end that computes the features.
     dtype
         float32; float16, off by 1/2048 of a value at most (by 3e-8 below 6e-5); or uint8, off by at most half
-        of a 255th of what a row (a band) spans in the clip.
+        of a 255th of what a row (a band) spans in the clip, and uint4, half of a 15th of it.
     excerpt_seconds
         Seconds from the middle of each file, as in the paper (29.1), or all of a file that is shorter; None:
         all of each file.

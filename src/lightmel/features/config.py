@@ -25,7 +25,8 @@ class StoreConfig:
     )
     dtype: StorageType = setting(
         "float32",
-        "How they are stored: float32, float16, or uint8 with a scale for each row (band) of a clip.",
+        "How they are stored: float32, float16, or uint8 or uint4 (half a byte) with a scale "
+        "for each row (band) of a clip.",
     )
     excerpt_seconds: float = setting(
         0.0, "Seconds from the middle of each file, as in the paper (29.1); 0: all of it."

@@ -296,9 +296,9 @@ class FeatureStore(_Clips):
         Of mel-spectrograms these are the frames of a larger hop factor.
 
         As float32 and float16 it holds what a store built from the sound holds, except for last bits where
-        the front end sums in another order. As uint8 it keeps the affine map of this store, and no value is
-        rounded a second time. Killed and called again, it goes on. Clips that had failed and are in this
-        store now are made, and clips that were made again in this store are derived again.
+        the front end sums in another order. As uint8 and uint4 it keeps the affine map of this store, and no
+        value is rounded a second time. Killed and called again, it goes on. Clips that had failed and are in
+        this store now are made, and clips that were made again in this store are derived again.
 
         Parameters
         ----------

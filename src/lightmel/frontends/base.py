@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from ..errors import ConfigError
 
-StorageType = Literal["float32", "float16", "uint8"]
+StorageType = Literal["float32", "float16", "uint8", "uint4"]
 """Types that features are stored as."""
 
 

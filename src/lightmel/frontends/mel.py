@@ -29,7 +29,7 @@ MelScale = Literal["slaney", "htk"]
 MelNorm = Literal["slaney", "none"]
 PadMode = Literal["zeros", "reflect"]
 
-_ITEM_BYTES: dict[str, int] = {"float32": 4, "float16": 2, "uint8": 1}
+_ITEM_BYTES: dict[str, float] = {"float32": 4, "float16": 2, "uint8": 1, "uint4": 0.5}
 _SLUG = re.compile(
     r"(?P<khz>\d+(?:\.\d+)?)k-mel(?P<n_mels>\d+)-x(?P<hop_factor>\d+)-(?P<log>log|db)"
     r"(?P<htk>-htk)?(?P<peak>-peak)?(?P<reflect>-reflect)?"
@@ -188,7 +188,7 @@ class MelConfig(FrontendConfig):
         if dtype not in _ITEM_BYTES:
             raise ConfigError(f"dtype is one of {', '.join(_ITEM_BYTES)}, not {dtype!r}.")
         n_mels, n_frames = self.input_shape(seconds)
-        return n_mels * n_frames * _ITEM_BYTES[dtype]
+        return math.ceil(n_mels * _ITEM_BYTES[dtype]) * n_frames
 
     def band_edges(self) -> list[float]:
         """The ``n_mels + 2`` corner frequencies of the triangles in Hz, equally spaced in mel.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .musicnn import build_musicnn
     from .named import build_named, parse_name
     from .pooling import PoolingPlan, plan
-    from .registry import SEGMENT_SECONDS, build, names, register
+    from .registry import SEGMENT_SECONDS, arguments, build, names, register
     from .vgg import build_vgg
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "PoolingPlan",
     "Row",
     "TaggingNetwork",
+    "arguments",
     "build",
     "build_fcn",
     "build_mobilenet",
@@ -66,7 +67,7 @@ __getattr__, __dir__ = lazily(
         "build_musicnn": "musicnn",
         **dict.fromkeys(("build_named", "parse_name"), "named"),
         **dict.fromkeys(("PoolingPlan", "plan"), "pooling"),
-        **dict.fromkeys(("SEGMENT_SECONDS", "build", "names", "register"), "registry"),
+        **dict.fromkeys(("SEGMENT_SECONDS", "arguments", "build", "names", "register"), "registry"),
         "build_vgg": "vgg",
     },
 )

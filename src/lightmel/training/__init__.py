@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .finetuning import finetune
     from .folds import Folds
     from .run import Line, Loss, TrainResult
-    from .supervised import Kept, Trained, features_of, fit_resumed, train_tagger
+    from .supervised import Kept, Trained, features_of, fit_resumed, train_network, train_tagger
     from .tensorboard import to_tensorboard
     from .trainer import Trainer
 
@@ -60,6 +60,7 @@ __all__ = [
     "playback",
     "recipe",
     "to_tensorboard",
+    "train_network",
     "train_tagger",
 ]
 
@@ -72,7 +73,8 @@ __getattr__, __dir__ = lazily(
         "finetune": "finetuning",
         "Folds": "folds",
         **dict.fromkeys(("Line", "Loss", "TrainResult"), "run"),
-        **dict.fromkeys(("Kept", "Trained", "features_of", "fit_resumed", "train_tagger"), "supervised"),
+        **dict.fromkeys(("Kept", "Trained", "features_of", "fit_resumed"), "supervised"),
+        **dict.fromkeys(("train_network", "train_tagger"), "supervised"),
         "to_tensorboard": "tensorboard",
         "Trainer": "trainer",
     },

@@ -34,7 +34,7 @@ from .supervised import (
     finished,
     fit_resumed,
     folder_or_none,
-    origin,
+    origin_of,
     score_splits,
     training_examples,
 )
@@ -110,7 +110,7 @@ def finetune(
         name=signature.name or "mine",
         version=signature.version,
         license=signature.license or tagger.description.license,
-        provenance={**own.description.provenance, **origin(data, counts), "finetuning": asdict(config)},
+        provenance={**own.description.provenance, **origin_of(data, counts), "finetuning": asdict(config)},
         exclusive=data.exclusive,
     )
     keep = tagger if config.keep_tags else None

@@ -207,34 +207,92 @@ def train_tagger(
         If it was stopped.
     """
     config, training = config or TaggerConfig(), training or TrainConfig()
-    signature, work = signature or Signature(), folder_or_none(work)
+    work = folder_or_none(work)
     seconds = config.segment_seconds or _paper_seconds(config.network)
     generator = torch.Generator().manual_seed(training.seed)
     network, frontend = build_named(config.network, seconds, len(data.tags), generator)
     check_request(frontend, config.augment, device, training.precision)
     data.split("train")  # without any, it is said before the work
     with features_of(data, frontend, features, work, callbacks) as store:
-        labeled = label_features(data, store, network.input_shape[1])
-        check_counts(data, labeled.counts)
-        train = training_examples(labeled.examples["train"], config.excerpts, config.augment)
-        trainer = Trainer(network, training, device=device)
-        folder = work / "run" if work is not None else None
-        result = fit_resumed(trainer, train, labeled.examples.get("valid"), folder, callbacks)
-        description = Description(
-            name=signature.name or "mine",
-            version=signature.version,
-            license=signature.license or "not stated",
-            config=frontend,
-            tags=data.tags,
-            segment_samples=frontend.n_samples(seconds),
-            exclusive=data.exclusive,
-            provenance=origin(data, labeled.counts)
-            | {"tagger": asdict(config), "training": asdict(training)},
+        return train_network(
+            network,
+            data,
+            store,
+            seconds,
+            training,
+            excerpts=config.excerpts,
+            augment=config.augment,
+            signature=signature,
+            origin={"tagger": asdict(config)},
+            work=None if work is None else work / "run",
+            callbacks=callbacks,
+            device=device,
         )
-        history = [{"stage": "all", **line} for line in result.history]
-        scored = score_splits(result.network, labeled)
-        kept = Kept.of("all", result.history, result.best_epoch)
-        return replace(finished(Tagger(result.network, description), data, scored, history), kept=kept)
+
+
+def train_network(
+    network: TaggingNetwork,
+    data: Dataset,
+    features: FeatureStore,
+    seconds: float,
+    training: TrainConfig,
+    *,
+    excerpts: int = 1,
+    augment: bool = False,
+    signature: Signature | None = None,
+    origin: Mapping[str, Any] | None = None,
+    work: Path | None = None,
+    callbacks: Callbacks = NO_CALLBACKS,
+    device: str | None = None,
+) -> Trained:
+    """Train a network that is there already: the lower rung of `train_tagger`.
+
+    Parameters
+    ----------
+    network
+        As it was drawn.
+    data, features
+        The clips, and a store of their features, which are the network's input.
+    seconds
+        Sound in one pass of the network.
+    training
+        How it is trained.
+    excerpts, augment
+        As in `TaggerConfig`.
+    signature
+        Name, version and license of the tagger.
+    origin
+        What its file says beside the data and the training.
+    work
+        A folder for checkpoints: the same call goes on where the last one was stopped.
+    callbacks, device
+        As in `train_tagger`.
+
+    Raises
+    ------
+    DataError, TrainingError, StoppedError
+        As in `train_tagger`.
+    """
+    signature = signature or Signature()
+    labeled = label_features(data, features, network.input_shape[1])
+    check_counts(data, labeled.counts)
+    train = training_examples(labeled.examples["train"], excerpts, augment)
+    trainer = Trainer(network, training, device=device)
+    result = fit_resumed(trainer, train, labeled.examples.get("valid"), work, callbacks)
+    description = Description(
+        name=signature.name or "mine",
+        version=signature.version,
+        license=signature.license or "not stated",
+        config=features.config,
+        tags=data.tags,
+        segment_samples=features.config.n_samples(seconds),
+        exclusive=data.exclusive,
+        provenance=origin_of(data, labeled.counts) | {**(origin or {}), "training": asdict(training)},
+    )
+    history = [{"stage": "all", **line} for line in result.history]
+    scored = score_splits(result.network, labeled)
+    kept = Kept.of("all", result.history, result.best_epoch)
+    return replace(finished(Tagger(result.network, description), data, scored, history), kept=kept)
 
 
 def folder_or_none(folder: str | os.PathLike[str] | None) -> Path | None:
@@ -350,7 +408,7 @@ def fit_resumed(
     return result
 
 
-def origin(data: Dataset, counts: Mapping[str, int]) -> dict[str, Any]:
+def origin_of(data: Dataset, counts: Mapping[str, int]) -> dict[str, Any]:
     """Return which data a tagger was trained on, for its file; `counts`: the training clips of each tag."""
     return {
         "data": data.label,
