@@ -5,8 +5,8 @@ It takes a folder with ``music-free`` (clips to train on, ``tracks.csv`` with pa
 
     python examples/study_music.py ../shared study-music
 
-It writes ``music.csv`` (path, group, split) for ``lightmel study scores``, and ``human.csv`` and ``genres.csv``
-(path and tags) for ``lightmel study run --test``. Paths are relative to the tables.
+It writes ``music.csv`` (path, group, split) for ``lightmel study scores``, and ``human.csv`` and
+``genres.csv`` (path and tags) for ``lightmel study run --test``. Paths are relative to the tables.
 """
 
 from __future__ import annotations

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from .corpus import hold_out_tracks
     from .recipe import make_student
     from .report import Report, compare_with_teacher
-    from .scores import SCORES_DESCRIPTION, StoredExamples, TeacherScores, held_out_logits, score_music
+    from .scores import (
+        SCORES_DESCRIPTION,
+        StoredExamples,
+        TeacherScores,
+        held_out_logits,
+        score_music,
+        split_music,
+    )
     from .student import distill, distillation_loss
 
 __all__ = [
@@ -31,6 +38,7 @@ __all__ = [
     "hold_out_tracks",
     "make_student",
     "score_music",
+    "split_music",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -40,7 +48,7 @@ __getattr__, __dir__ = lazily(
         "make_student": "recipe",
         **dict.fromkeys(("Report", "compare_with_teacher"), "report"),
         **dict.fromkeys(("SCORES_DESCRIPTION", "StoredExamples", "TeacherScores"), "scores"),
-        **dict.fromkeys(("held_out_logits", "score_music"), "scores"),
+        **dict.fromkeys(("held_out_logits", "score_music", "split_music"), "scores"),
         **dict.fromkeys(("distill", "distillation_loss"), "student"),
     },
 )

@@ -135,9 +135,17 @@ class ScoresConfig:
         "With a vocabulary: share, in the target of a tag that teachers know by name, of those that know "
         "only its concept.",
     )
+    holdout: float = setting(
+        0.125,
+        "Share of the groups that is held out to measure students on; a table with a column `split` says "
+        "itself what is train and what is test.",
+    )
+    split_seed: int = setting(0, "Seed of the choice of these groups; another number holds out others.")
 
     def __post_init__(self) -> None:
         check_plain(self)
+        if not 0 < self.holdout < 1:
+            raise ConfigError(f"holdout lies between 0 and 1, not {self.holdout}.")
         for name in ("window_seconds", "step_seconds", "excerpt_seconds"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}.")

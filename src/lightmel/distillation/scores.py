@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 
 from .. import audio
 from .._each import attempt
-from .._files import write_whole
+from .._files import at_home, write_whole
 from .._steady import steady
-from ..datasets import Track
+from ..datasets import Rows, Track, find_tracks, read_tracks
 from ..errors import AudioError, ConfigError, DataError, LightmelError, TrainingError
 from ..features import Batch, Features
 from ..inference import Tagger
 from ..models import TaggingNetwork
 from .config import DistillConfig, ScoresConfig
-from .corpus import Corpus, Progress, draw_windows, to_int16
+from .corpus import Corpus, Progress, draw_windows, hold_out_tracks, to_int16
 from .targets import blend, cached_logits, columns_of, of_waves, student_tags
 
 log = logging.getLogger("lightmel")
@@ -251,6 +251,34 @@ def score_music(
     write_whole(folder / CLIPS, text.getvalue().encode(errors="surrogateescape"), TrainingError)
     write_whole(folder / SCORES_DESCRIPTION, (json.dumps(plain, indent=1) + "\n").encode(), TrainingError)
     return TeacherScores.open(folder)
+
+
+def split_music(
+    music: str | os.PathLike[str], config: ScoresConfig | None = None
+) -> tuple[list[Track], list[str]]:
+    """Return the tracks of a folder or a table of path and group, and ``train`` or ``test`` for each.
+
+    A table's column ``split`` says it; elsewhere groups are held out.
+
+    Raises
+    ------
+    AudioError, DataError
+        If there are none, the table cannot be read, or its column says something else.
+    """
+    config, place = config or ScoresConfig(), at_home(music)
+    if place.is_dir():
+        tracks = find_tracks(place)
+    else:
+        tracks, rows = read_tracks(place), Rows(place)
+        if "split" in rows.header:
+            splits = rows.column("split")
+            for line, split in zip(rows.lines, splits, strict=True):
+                if split not in ("train", "test"):
+                    raise DataError(f"{rows.file}, line {line}: split is train or test, not {split!r}.")
+            return tracks, splits
+    _, held = hold_out_tracks(tracks, config.holdout, config.split_seed)
+    names = {track.path for track in held}
+    return tracks, ["test" if track.path in names else "train" for track in tracks]
 
 
 def _middle(path: Path, sr: int, seconds: float) -> NDArray[np.int16]:
