@@ -18,8 +18,8 @@ def scores(
         Path,
         typer.Argument(
             metavar="MUSIC",
-            help="A folder of sound, whose folders are its groups, or a table of path and group, perhaps with "
-            "a column split: train or test.",
+            help="A folder of sound, whose folders are its groups, or a table of path and group, perhaps "
+            "with a column split: train or test.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the scores: the --data of a study.")],
