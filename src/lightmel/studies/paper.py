@@ -211,7 +211,11 @@ def paper_table(dataset: str) -> Table:
         title=f"{DATASETS[dataset]} ({dataset}), as published: ROC AUC and PR AUC in points, means over tags",
         header=(
             "input",
-            *(f"{NETWORKS[network]} {measure.split()[0]}" for network in networks for measure in MEASURES.values()),
+            *(
+                f"{NETWORKS[network]} {measure.split()[0]}"
+                for network in networks
+                for measure in MEASURES.values()
+            ),
         ),
         rows=tuple(cells),
         notes=(_runs_note(rows.values()),),
@@ -230,6 +234,29 @@ def _runs_note(rows: Iterable[Published]) -> str:
         if number == 1
         else f"{NETWORKS[network]}: mean and standard deviation of {number} runs."
         for network, number in runs.items()
+    )
+
+
+def published_table(rows: Iterable[Published]) -> Table:
+    """Return published numbers as one table, a line for each network and input, in points."""
+
+    def points(value: float | None) -> str:
+        return "" if value is None else f"{100 * value:.2f}"
+
+    return Table(
+        title="As published: ROC AUC and PR AUC in points",
+        header=_COLUMNS,
+        rows=tuple(
+            (
+                row.dataset,
+                row.architecture,
+                *(str(getattr(row.config, name)) for name in _COLUMNS[2:6]),
+                *(points(v) for v in (row.roc_auc, row.roc_auc_deviation, row.pr_auc, row.pr_auc_deviation)),
+                str(row.runs),
+                row.source,
+            )
+            for row in rows
+        ),
     )
 
 

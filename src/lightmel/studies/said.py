@@ -72,7 +72,9 @@ def _of(dataset: str, architecture: str = "") -> tuple[Published, ...]:
 
 def _costs() -> Iterator[Statement]:
     for check in check_claims():
-        close = all(abs(ratio - check.claim.said) <= ABOUT * check.claim.said for ratio in check.ratios.values())
+        close = all(
+            abs(ratio - check.claim.said) <= ABOUT * check.claim.said for ratio in check.ratios.values()
+        )
         yield Statement(
             text=f"{check.claim.text}: multiply-accumulates",
             where=NETWORKS[check.architecture],
@@ -89,7 +91,7 @@ _SPANS: tuple[tuple[Change, str, str, float, float], ...] = (
     (_HOP, "mtat", "vgg", -0.46, -0.01),
     (_HOP, "msd", "vgg", -0.67, -0.08),
 )
-"""For a change, on a data set, with a network (or all): the lowest and the highest difference it is said to make."""
+"""A change, data set and network (or all): the lowest and the highest difference it is said to make."""
 
 
 def _spans() -> Iterator[Statement]:
@@ -126,7 +128,9 @@ def _significance() -> Iterator[Statement]:
                 continue
             for measure, name in MEASURES.items():
                 lowest, as_population = (
-                    sorted(min(own.found.student_p, own.found.welch_p) for own in tests if own.measure == measure)
+                    sorted(
+                        min(own.found.student_p, own.found.welch_p) for own in tests if own.measure == measure
+                    )
                     for tests in readings
                 )
                 low = sum(p <= LEAST_P for p in as_population)

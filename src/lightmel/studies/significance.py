@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 from scipy.stats import t as student
 from scipy.stats import ttest_ind_from_stats
 
-from .paper import Published
+from .paper import MEASURES, Published
+from .tabular import Table
 
 Measure = Literal["roc_auc", "pr_auc"]
 LEVEL = 0.95
@@ -175,3 +176,27 @@ def t_tests(rows: Sequence[Published], *, of_population: bool = False) -> tuple[
                 if found is not None:
                     tests.append(Tested(change, after, before, measure, found))
     return tuple(tests)
+
+
+_PLACES = {"sr": 0, "n_mels": 1, "hop_factor": 2, "log": 3}
+"""Where the fields stand in a slug."""
+
+
+def tests_table(tests: Sequence[Tested], change: Change) -> Table:
+    """Return the tests of one change as a table, in points: difference, Student's and Welch's P, twice."""
+    lines: dict[str, list[str]] = {}
+    for own in tests:
+        if own.change == change:
+            parts = own.after.config.slug.split("-")
+            del parts[_PLACES[change.name]]
+            cells = lines.setdefault("-".join(parts), [])
+            cells.append(f"{100 * own.found.value:+.2f}")
+            cells += [f"{p:.3f}" for p in (own.found.student_p, own.found.welch_p)]
+    return Table(
+        title=f"{change.text}: differences in points, and P of two t-tests of independent samples",
+        header=(
+            "input",
+            *(title for name in MEASURES.values() for title in (name.split()[0], "Student", "Welch")),
+        ),
+        rows=tuple((setting, *cells) for setting, cells in lines.items()),
+    )

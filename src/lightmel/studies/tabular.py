@@ -12,7 +12,6 @@ from ..evaluation import markdown
 _TEX: Mapping[str, str] = {
     "\\": r"\textbackslash{}",
     "±": r"$\pm$",
-    "–": "--",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": "$<$",
@@ -43,7 +42,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def markdown(self) -> str:
-        """Return title, table and notes in Markdown; its columns are aligned for those who read it as text."""
+        """Return title, table and notes in Markdown, aligned for those who read it as text."""
         return "\n\n".join([self.title, markdown(self.header, self.rows), *self.notes])
 
     def csv(self) -> str:
