@@ -22,8 +22,10 @@ from . import (
     finetune,
     models,
     process,
+    recommend,
     release,
     report,
+    study,
     tag,
     train,
     write,
@@ -48,6 +50,8 @@ app.command("report", no_args_is_help=True, short_help="Show what a library is m
 )
 app.command("models", short_help="List the taggers and their licenses.")(models.models)
 app.command("cost", short_help="Show what networks and taggers cost to run.")(cost.cost)
+app.command("recommend", short_help="Say which input fits a budget.")(recommend.recommend)
+app.add_typer(study.app, short_help="Show the paper's numbers, and study your own.")
 app.command("finetune", no_args_is_help=True, short_help="Teach a tagger your own tags.")(finetune.finetune)
 app.command("evaluate", no_args_is_help=True, short_help="Evaluate a tagger on labelled clips.")(
     evaluate.evaluate

@@ -1,7 +1,8 @@
-"""``lightmel cost``: parameters, multiply-accumulates and activations of networks on their inputs."""
+"""``lightmel cost``: what networks cost on their inputs, beside what is known of their accuracy."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -26,23 +27,25 @@ def cost(
 ) -> None:
     """Show what a forward pass costs, of what is named or of the paper's two networks on its 88 inputs.
 
-    The figures are computed, not quoted; without WHAT the paper's claims about them stand beside the computed
-    ratios.
+    The costs are computed, not quoted; without WHAT the paper's claims about them stand beside the computed
+    ratios. Beside them stands what is known of the accuracy, and who says so.
     """
     from ..errors import LightmelError
 
     try:
         with show.busy("computing"):
-            from ..hub import costs_of
-            from ..models import check_claims, paper_costs
+            from ..studies import costs_and_accuracies
 
-            rows = [row for name in names for row in costs_of(name)] if names else list(paper_costs())
-            checked = () if names else check_claims(rows)
+            found = costs_and_accuracies(*names or ())
+            if not names:
+                from ..models import check_claims
+
+                checked = check_claims([row for row, _ in found])
     except LightmelError as error:
         show.failure("lightmel cost", error)
         raise typer.Exit(1) from None
     if as_json:
-        for row in rows:
+        for row, accuracies in found:
             show.json_line(
                 {
                     "name": row.name,
@@ -53,10 +56,11 @@ def cost(
                     "parameters": row.cost.parameters,
                     "macs": row.cost.macs,
                     "activation_bytes": row.cost.activation_bytes,
+                    "accuracy": [dataclasses.asdict(own) for own in accuracies],
                 }
             )
     elif names:
-        show.named_costs(rows)
+        show.named_costs(found)
     else:
-        show.costs(rows)
+        show.costs(found)
         show.claims(checked)

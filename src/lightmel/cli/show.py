@@ -18,6 +18,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .. import studies
 from .._each import printable, reason
 from .progress import say
 
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from ..inference import Tagging
     from ..library import Change, Field
     from ..models import Checked, Row
+    from ..studies import Accuracy, Choice, Gap, Loss, Recommendation, Statement
 
 log = logging.getLogger("lightmel")
 
-NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN", "mobilenet": "MobileNet"}
+NETWORKS = {**studies.NETWORKS, "mobilenet": "MobileNet"}
 _BAR_WIDTH = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _CATEGORIES = {"instrument": "Instruments", "tempo and dynamics": "Tempo"}
@@ -256,9 +258,16 @@ def release(release: Release, *, default: bool) -> None:
     console.print()
 
 
-def costs(rows: Sequence[Row]) -> None:
-    """Print a line for each configuration: parameters, multiply-accumulates, activations of each network."""
+def costs(found: Sequence[tuple[Row, Sequence[Accuracy]]]) -> None:
+    """Print a line for each configuration: the costs of each network, and the ROC AUC that was published."""
     console = _console()
+    rows = [row for row, _ in found]
+    roc = {
+        (row.architecture, row.config): f"{own.roc_auc:.4f}"
+        for row, accuracies in found
+        for own in accuracies
+        if own.dataset == "mtat"
+    }
     networks = list(dict.fromkeys(row.architecture for row in rows))
     by = {(row.architecture, row.config): row for row in rows}
     lengths = " and ".join(
@@ -269,19 +278,25 @@ def costs(rows: Sequence[Row]) -> None:
         Text("params: millions; GMAC: 1e9 multiply-accumulates; act: MB of layer outputs in float32."),
         style="dim",
     )
-    side_by_side = console.width >= 64
+    side_by_side = console.width >= 80
+    if side_by_side:
+        console.print(Text("ROC: the ROC AUC that the paper published on MagnaTagATune."), style="dim")
     for group in [networks] if side_by_side else [[name] for name in networks]:
-        console.print(_cost_table(by, group, gap=2 if side_by_side else 1))
+        console.print(_cost_table(by, group, roc if side_by_side else None, gap=2 if side_by_side else 1))
         console.print()
 
 
 def _cost_table(
-    rows: Mapping[tuple[str, FrontendConfig], Row], networks: Sequence[str], *, gap: int
+    rows: Mapping[tuple[str, FrontendConfig], Row],
+    networks: Sequence[str],
+    roc: Mapping[tuple[str, FrontendConfig], str] | None,
+    *,
+    gap: int,
 ) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     table.add_column("configuration", no_wrap=True)
     for name in networks:
-        for unit in ("params", "GMAC", "act"):
+        for unit in ("params", "GMAC", "act") if roc is None else ("params", "GMAC", "act", "ROC"):
             table.add_column(f"{NETWORKS[name] if unit == 'params' else ''}\n{unit}", justify="right")
     configs = list(dict.fromkeys(config for _, config in rows))
     previous = configs[0]
@@ -297,15 +312,17 @@ def _cost_table(
                 f"{cost.gmacs:.3f}",
                 f"{cost.activation_bytes / 1e6:.1f}",
             ]
+            if roc is not None:
+                cells.append(roc.get((name, config), "-"))
         table.add_row(config.slug, *cells)
     return table
 
 
-def named_costs(rows: Sequence[Row]) -> None:
-    """Print what each row costs, one below the other."""
+def named_costs(found: Sequence[tuple[Row, Sequence[Accuracy]]]) -> None:
+    """Print what each row costs, and what is known of its accuracy, one below the other."""
     console = _console()
     console.print(Text("GMAC: 1e9 multiply-accumulates."), style="dim")
-    for row in rows:
+    for row, accuracies in found:
         network = NETWORKS.get(row.architecture, row.architecture)
         if row.size not in ("", "full"):
             network = f"{row.size} {network}"
@@ -318,6 +335,22 @@ def named_costs(rows: Sequence[Row]) -> None:
         _indented(console, f"a pass of {row.seconds:g} s: {row.cost.gmacs:.3f} GMAC")
         _indented(console, f"its layers' outputs: {size(row.cost.activation_bytes)} in float32")
         _indented(console, f"a minute of sound: {row.macs_per_second * 60 / 1e9:.3f} GMAC")
+        for own in accuracies:
+            roc = _figure(own.roc_auc, own.roc_auc_deviation, own.roc_auc_interval)
+            pr = _figure(own.pr_auc, own.pr_auc_deviation, own.pr_auc_interval)
+            _indented(console, f"{own.dataset}: ROC AUC {roc}, PR AUC {pr} ({own.source}, {_runs(own.runs)})")
+
+
+def _figure(value: float | None, deviation: float | None, interval: tuple[float, float] | None = None) -> str:
+    """Return a figure with what is known of its uncertainty."""
+    if value is None:
+        return "not known"
+    spread = "" if deviation is None else f" ± {deviation:.4f}"
+    return f"{value:.4f}{spread}" + ("" if interval is None else f" ({interval[0]:.4f} to {interval[1]:.4f})")
+
+
+def _runs(number: int) -> str:
+    return "1 run" if number == 1 else f"{number} runs"
 
 
 def claims(checked: Sequence[Checked]) -> None:
@@ -376,3 +409,87 @@ def _became(field: Field) -> str:
     if field.changes and field.old and field.new:
         return f"{old} -> {new}"
     return new or old
+
+
+def statements(found: Sequence[Statement]) -> None:
+    """Print what the paper says, each statement with its verdict."""
+    console = _console()
+    console.print(Text("What the paper says, beside the numbers:"), style="bold")
+    console.print()
+    for own in found:
+        console.print(Text(f"- {own.text} ({own.where}): {own.verdict}", overflow="fold"))
+        _indented(console, f"said: {own.said}; found: {own.found}")
+    console.print()
+
+
+def gaps(found: Sequence[Gap]) -> None:
+    """Print what was never published."""
+    console = _console()
+    console.print(Text("Never published (Figure 1 is a drawing):"), style="bold")
+    console.print()
+    for gap in found:
+        console.print(Text(f"- {gap.dataset}, {NETWORKS[gap.architecture]}: {gap.text}", overflow="fold"))
+
+
+def recommendation(found: Recommendation, top: int) -> None:
+    """Print the first configurations that fit a budget, and what is known of the rest."""
+    console = _console()
+    console.print(Text(f"{printable(found.dataset)}, {found.limits}", overflow="fold"), style="bold")
+    for place, choice in enumerate(found.choices[:top], 1):
+        console.print()
+        console.print(Text(f"{place}. {printable(choice.candidate.name)}", overflow="fold"), style="bold")
+        _choice(console, choice, found.storage)
+    if (rest := len(found.choices) - top) > 0:
+        console.print()
+        console.print(Text(f"{rest} more fit: --top shows more of them, --json all."), style="dim")
+    if found.closest is not None:
+        console.print()
+        console.print(Text("Nothing that fits was measured. The nearest that was:"))
+        console.print(Text(printable(found.closest.candidate.name), overflow="fold"), style="bold")
+        _choice(console, found.closest, found.storage)
+    if found.unknown:
+        first = found.unknown[0].candidate
+        cost = "" if first.gmac_per_minute is None else f" ({first.gmac_per_minute:.3g} GMAC a minute)"
+        console.print()
+        console.print(
+            Text(
+                f"Of {len(found.unknown)} that fit the accuracy is not known: nobody measured them. The "
+                f"cheapest is {first.name}{cost}.",
+                overflow="fold",
+            )
+        )
+    for note in found.notes:
+        console.print()
+        console.print(Text(note, overflow="fold"), style="dim")
+
+
+def _choice(console: Console, choice: Choice, storage: str) -> None:
+    own = choice.candidate
+    roc = _figure(own.roc_auc, own.roc_auc_deviation)
+    pr = _figure(own.pr_auc, own.pr_auc_deviation)
+    runs = "" if own.runs is None else f", {_runs(own.runs)}"
+    _indented(console, f"ROC AUC {roc}, PR AUC {pr}{runs} ({own.accuracy_source})")
+    if choice.loss is not None:
+        _indented(console, _lost(choice.loss, own.name))
+    if choice.network_loss is not None and choice.network_loss != choice.loss:
+        _indented(console, _lost(choice.network_loss, own.name, f"the best {own.network}, "))
+    gmac = "GMAC not known" if own.gmac_per_minute is None else f"{own.gmac_per_minute:.3g} GMAC a minute"
+    many = "parameters not known" if own.parameters is None else f"{own.parameters / 1e6:.2f} M parameters"
+    weights = "" if own.weights_bytes is None else f", {size(own.weights_bytes)}"
+    _indented(console, f"{gmac}, {many}{weights} ({own.cost_source})")
+    if own.kb_per_minute is not None and own.kb_per_clip is not None:
+        _indented(
+            console,
+            f"features in {storage}: {own.kb_per_minute:.0f} kB a minute, {own.kb_per_clip:.0f} kB a clip of 29.1 s",
+        )
+    if own.speed is None:
+        _indented(console, "speed not known: --measure times it", "dim")
+    else:
+        _indented(console, f"{own.speed:.0f} times real time ({own.speed_source})")
+
+
+def _lost(loss: Loss, name: str, what: str = "") -> str:
+    if loss.against == name:
+        return f"{what or 'the best, '}of all that were measured".replace(", of", " of")
+    interval = "" if loss.interval is None else f" ({loss.interval[0]:+.4f} to {loss.interval[1]:+.4f})"
+    return f"loses {loss.value:.4f}{interval} against {what}{loss.against}; interval: {loss.interval_source}"

@@ -7,22 +7,74 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
+    from .candidates import Candidate, Measured
     from .data import open_data
     from .grid import Cell, Grid, LearningConfig, Network, grid_of, names_of_grids, read_grid
+    from .known import Accuracy, costs_and_accuracies
+    from .limits import Limits
+    from .paper import (
+        DATASETS,
+        NETWORKS,
+        Gap,
+        Published,
+        paper_table,
+        published,
+        published_of,
+        published_on,
+        published_table,
+        read_published,
+        unpublished,
+    )
+    from .recommendation import Choice, Loss, Recommendation, recommend, recommend_from
     from .run import Outcome, busy, run_study
+    from .said import Statement, statements
+    from .significance import CHANGES, Change, Difference, Sample, Tested, difference, t_tests, tests_table
+    from .tabular import Table
 
 __all__ = [
+    "CHANGES",
+    "DATASETS",
+    "NETWORKS",
+    "Accuracy",
+    "Candidate",
     "Cell",
+    "Change",
+    "Choice",
+    "Difference",
+    "Gap",
     "Grid",
     "LearningConfig",
+    "Limits",
+    "Loss",
+    "Measured",
     "Network",
     "Outcome",
+    "Published",
+    "Recommendation",
+    "Sample",
+    "Statement",
+    "Table",
+    "Tested",
     "busy",
+    "costs_and_accuracies",
+    "difference",
     "grid_of",
     "names_of_grids",
     "open_data",
+    "paper_table",
+    "published",
+    "published_of",
+    "published_on",
+    "published_table",
     "read_grid",
+    "read_published",
+    "recommend",
+    "recommend_from",
     "run_study",
+    "statements",
+    "t_tests",
+    "tests_table",
+    "unpublished",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -32,5 +84,20 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("Cell", "Grid", "LearningConfig", "Network"), "grid"),
         **dict.fromkeys(("grid_of", "names_of_grids", "read_grid"), "grid"),
         **dict.fromkeys(("Outcome", "busy", "run_study"), "run"),
+        **dict.fromkeys(("Candidate", "Measured"), "candidates"),
+        **dict.fromkeys(("Accuracy", "costs_and_accuracies"), "known"),
+        **dict.fromkeys(("DATASETS", "NETWORKS", "Gap", "Published", "paper_table", "published"), "paper"),
+        **dict.fromkeys(
+            ("published_of", "published_on", "published_table", "read_published", "unpublished"), "paper"
+        ),
+        "Limits": "limits",
+        **dict.fromkeys(("Choice", "Loss", "Recommendation"), "recommendation"),
+        **dict.fromkeys(("recommend", "recommend_from"), "recommendation"),
+        **dict.fromkeys(
+            ("CHANGES", "Change", "Difference", "Sample", "Tested", "difference"), "significance"
+        ),
+        **dict.fromkeys(("t_tests", "tests_table"), "significance"),
+        **dict.fromkeys(("Statement", "statements"), "said"),
+        "Table": "tabular",
     },
 )
