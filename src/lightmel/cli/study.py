@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import study_paper
+from . import study_paper, study_report, study_run, study_scores
 
 app = typer.Typer(
     name="study",
@@ -13,8 +13,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("paper", short_help="Show the paper's numbers, and what they bear out.")(study_paper.paper)
-
-
-@app.callback()
-def _study() -> None:
-    """Keep the name of a command in the command line, also while there is only one."""
+app.command("scores", no_args_is_help=True, short_help="Let teachers score music, once for any number of students.")(
+    study_scores.scores
+)
+app.command("run", no_args_is_help=True, short_help="Train all cells of a grid that are not done yet.")(
+    study_run.run
+)
+app.command("report", no_args_is_help=True, short_help="Show what a study has found.")(study_report.report)

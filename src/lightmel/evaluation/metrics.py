@@ -137,37 +137,97 @@ def bootstrap(
     ConfigError
         If `resamples` is below 1 or `level` not between 0 and 1, or all clips are of one group.
     """
-    _check(truth, scores, tags)
     if minus is not None:
         _check(truth, minus, tags)
-    if measure not in _WEIGHTED:
-        raise ConfigError(f"measure is {' or '.join(map(repr, _WEIGHTED))}, not {measure!r}.")
-    if resamples < 1 or not 0 < level < 1:
-        raise ConfigError(f"resamples is at least 1 and level between 0 and 1, not {resamples} and {level}.")
+    if not 0 < level < 1:
+        raise ConfigError(f"level lies between 0 and 1, not {level}.")
+    every = [s for s in (scores, minus) if s is not None]
+    values = _resampled(truth, every, tags, (measure,), rng, groups, resamples)[0]
+    means = _means(values[0] - values[1] if minus is not None else values[0])
+    if not len(means):
+        return float("nan"), float("nan")
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def resampled(
+    truth: Truth,
+    scores: Scores,
+    tags: Sequence[str],
+    rng: np.random.Generator,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    resamples: int = 1000,
+) -> tuple[Floats, Floats]:
+    """Return the ROC AUC and the PR AUC of each tag on resampled clips: what `bootstrap` takes its means of.
+
+    With generators of one seed, the clips of each resample are the same for any scores of the same clips, so
+    that the values of several taggers, or of some of their tags, can be compared one by one.
+
+    Parameters
+    ----------
+    truth, scores, tags, rng, groups, resamples
+        As in `bootstrap`.
+
+    Returns
+    -------
+    For each measure ``(resamples, tags)``, the tags being those that `rankable` names; NaN where a tag has
+    lost all its true clips, or all its false ones.
+
+    Raises
+    ------
+    ShapeError, DataError, ConfigError
+        As `bootstrap`.
+    """
+    roc, pr = _resampled(truth, [scores], tags, ("roc_auc", "pr_auc"), rng, groups, resamples)
+    return roc[0].T, pr[0].T
+
+
+def _resampled(
+    truth: Truth,
+    every: Sequence[Scores],
+    tags: Sequence[str],
+    measures: Sequence[Measure],
+    rng: np.random.Generator,
+    groups: Sequence[Hashable] | None,
+    resamples: int,
+) -> Floats:
+    """Return values of each tag on resampled clips, ``(measures, scores, tags, resamples)``."""
+    for scores in every:
+        _check(truth, scores, tags)
+    if unknown := [measure for measure in measures if measure not in _WEIGHTED]:
+        raise ConfigError(f"measure is {' or '.join(map(repr, _WEIGHTED))}, not {unknown[0]!r}.")
+    if resamples < 1:
+        raise ConfigError(f"resamples is at least 1, not {resamples}.")
     clips, columns = len(truth), rankable(truth)
     member = _member(range(clips) if groups is None else groups, clips)
     if not columns:
-        return float("nan"), float("nan")
-    ranked = [[_Ranked(truth[:, i], s[:, i]) for i in columns] for s in (scores, minus) if s is not None]
+        return np.empty((len(measures), len(every), 0, resamples))
+    ranked = [[_Ranked(truth[:, i], s[:, i]) for i in columns] for s in every]
     drawable = int(member.max()) + 1
     if drawable == 1 and groups is not None:
         raise ConfigError("All clips are of one group: no interval can be made of it. Leave groups out.")
-    means: list[Floats] = []
+    parts: list[Floats] = []
     size = max(1, _CHUNK // clips)
     for first in range(0, resamples, size):
         drawn = [rng.integers(drawable, size=drawable) for _ in range(min(size, resamples - first))]
         times = np.stack([np.bincount(d, minlength=drawable) for d in drawn], axis=1).astype(np.int32)
         counts = times[member]
-        own, *other = (np.stack([_WEIGHTED[measure](r.resampled(counts)) for r in s]) for s in ranked)
-        values = own - other[0] if other else own
-        there = ~np.isnan(values)
-        total, number = np.where(there, values, 0).sum(axis=0), there.sum(axis=0)
-        means.append(total[number > 0] / number[number > 0])
-    found = np.concatenate(means)
-    if not len(found):
-        return float("nan"), float("nan")
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        found = [[_values(own.resampled(counts), measures) for own in tagger] for tagger in ranked]
+        parts.append(np.array(found))
+    return np.moveaxis(np.concatenate(parts, axis=3), 2, 0)
+
+
+def _values(steps: _Steps, measures: Sequence[Measure]) -> list[Floats]:
+    return [_WEIGHTED[measure](steps) for measure in measures]
+
+
+def _means(values: Floats) -> Floats:
+    """Return the mean over tags of ``(tags, resamples)`` in each resample that has any."""
+    there = ~np.isnan(values)
+    total, number = np.where(there, values, 0).sum(axis=0), there.sum(axis=0)
+    found: Floats = total[number > 0] / number[number > 0]
+    return found
 
 
 def _member(groups: Sequence[Hashable], clips: int) -> NDArray[np.intp]:

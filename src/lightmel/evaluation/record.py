@@ -74,6 +74,24 @@ class ClipScores:
         )
         return buffer.getvalue()
 
+    @classmethod
+    def read(cls, file: Path, weights: str) -> ClipScores | None:
+        """Return what `to_bytes` gave, from a file; None if none is there whole and of these weights."""
+        try:
+            with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as found:
+                if str(found["weights"]) != weights:
+                    return None
+                scores = cls(
+                    tuple(found["paths"].tolist()),
+                    tuple(found["tags"].tolist()),
+                    found["truth"],
+                    found["scores"],
+                )
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        shape = len(scores.paths), len(scores.tags)
+        return scores if scores.truth.shape == scores.scores.shape == shape else None
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -258,7 +276,7 @@ class Evaluation:
             found = cls.from_dict(plain)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-        return replace(found, clip_scores=_scores_beside(beside(path, ".npz"), found.weights))
+        return replace(found, clip_scores=ClipScores.read(beside(path, ".npz"), found.weights))
 
     def table(self) -> str:
         """Return the figures of each tag and their averages as a table in Markdown."""
@@ -300,18 +318,3 @@ class Evaluation:
 
 def _is_interval(ends: object) -> bool:
     return isinstance(ends, tuple) and len(ends) == 2 and all(isinstance(end, (int, float)) for end in ends)
-
-
-def _scores_beside(file: Path, weights: str) -> ClipScores | None:
-    """Return the scores of clips in a file, if it is there, whole, and of these weights."""
-    try:
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as found:
-            if str(found["weights"]) != weights:
-                return None
-            scores = ClipScores(
-                tuple(found["paths"].tolist()), tuple(found["tags"].tolist()), found["truth"], found["scores"]
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    shape = len(scores.paths), len(scores.tags)
-    return scores if scores.truth.shape == scores.scores.shape == shape else None

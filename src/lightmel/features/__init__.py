@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .build import build_store, telling
     from .examples import Augment, Batch, Examples, FeatureExamples
     from .labeled import LabeledSplits, label_features, nothing_readable
+    from .layout import Layout
     from .store import Features, FeatureStore, MemoryFeatures, OnClip
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "FeatureStore",
     "Features",
     "LabeledSplits",
+    "Layout",
     "MemoryFeatures",
     "OnClip",
     "StoreConfig",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("build_store", "telling"), "build"),
         **dict.fromkeys(("Augment", "Batch", "Examples", "FeatureExamples"), "examples"),
         **dict.fromkeys(("LabeledSplits", "label_features", "nothing_readable"), "labeled"),
+        "Layout": "layout",
         **dict.fromkeys(("FeatureStore", "Features", "MemoryFeatures", "OnClip"), "store"),
     },
 )

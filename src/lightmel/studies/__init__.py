@@ -26,10 +26,13 @@ if TYPE_CHECKING:
         unpublished,
     )
     from .recommendation import Choice, Loss, Recommendation, recommend, recommend_from
+    from .report import Section, StudyReport, report_study
+    from .results import MeasuredPoint, Point, Run, StudyResults, measured, read_results
     from .run import Outcome, busy, run_study
     from .said import Statement, statements
     from .significance import CHANGES, Change, Difference, Sample, Tested, difference, t_tests, tests_table
     from .tabular import Table
+    from .timing import measure_times
 
 __all__ = [
     "CHANGES",
@@ -47,18 +50,26 @@ __all__ = [
     "Limits",
     "Loss",
     "Measured",
+    "MeasuredPoint",
     "Network",
     "Outcome",
+    "Point",
     "Published",
     "Recommendation",
+    "Run",
     "Sample",
+    "Section",
     "Statement",
+    "StudyReport",
+    "StudyResults",
     "Table",
     "Tested",
     "busy",
     "costs_and_accuracies",
     "difference",
     "grid_of",
+    "measure_times",
+    "measured",
     "names_of_grids",
     "open_data",
     "paper_table",
@@ -68,8 +79,10 @@ __all__ = [
     "published_table",
     "read_grid",
     "read_published",
+    "read_results",
     "recommend",
     "recommend_from",
+    "report_study",
     "run_study",
     "statements",
     "t_tests",
@@ -83,6 +96,9 @@ __getattr__, __dir__ = lazily(
         "open_data": "data",
         **dict.fromkeys(("Cell", "Grid", "LearningConfig", "Network"), "grid"),
         **dict.fromkeys(("grid_of", "names_of_grids", "read_grid"), "grid"),
+        **dict.fromkeys(("Section", "StudyReport", "report_study"), "report"),
+        **dict.fromkeys(("MeasuredPoint", "Point", "Run", "StudyResults"), "results"),
+        **dict.fromkeys(("measured", "read_results"), "results"),
         **dict.fromkeys(("Outcome", "busy", "run_study"), "run"),
         **dict.fromkeys(("Candidate", "Measured"), "candidates"),
         **dict.fromkeys(("Accuracy", "costs_and_accuracies"), "known"),
@@ -99,5 +115,6 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("t_tests", "tests_table"), "significance"),
         **dict.fromkeys(("Statement", "statements"), "said"),
         "Table": "tabular",
+        "measure_times": "timing",
     },
 )
