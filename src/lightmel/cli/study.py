@@ -13,9 +13,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("paper", short_help="Show the paper's numbers, and what they bear out.")(study_paper.paper)
-app.command("scores", no_args_is_help=True, short_help="Let teachers score music, once for any number of students.")(
-    study_scores.scores
-)
+app.command(
+    "scores", no_args_is_help=True, short_help="Let teachers score music, once for any number of students."
+)(study_scores.scores)
 app.command("run", no_args_is_help=True, short_help="Train all cells of a grid that are not done yet.")(
     study_run.run
 )

@@ -35,8 +35,8 @@ def report(
         Path | None,
         typer.Option(
             metavar="DATASET",
-            help="What was learnt from, as for `lightmel study run`: intervals of the agreement with teachers, "
-            "and by groups of clips, need it.",
+            help="What was learnt from, as for `lightmel study run`: intervals of the agreement with "
+            "teachers, and by groups of clips, need it.",
             show_default=False,
         ),
     ] = None,

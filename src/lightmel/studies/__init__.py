@@ -26,13 +26,14 @@ if TYPE_CHECKING:
         unpublished,
     )
     from .recommendation import Choice, Loss, Recommendation, recommend, recommend_from
-    from .report import Section, StudyReport, report_study
+    from .report import StudyReport, report_study
     from .results import MeasuredPoint, Point, Run, StudyResults, measured, read_results
     from .run import Outcome, busy, run_study
     from .said import Statement, statements
     from .significance import CHANGES, Change, Difference, Sample, Tested, difference, t_tests, tests_table
     from .tabular import Table
     from .timing import measure_times
+    from .view import Section
 
 __all__ = [
     "CHANGES",
@@ -96,7 +97,7 @@ __getattr__, __dir__ = lazily(
         "open_data": "data",
         **dict.fromkeys(("Cell", "Grid", "LearningConfig", "Network"), "grid"),
         **dict.fromkeys(("grid_of", "names_of_grids", "read_grid"), "grid"),
-        **dict.fromkeys(("Section", "StudyReport", "report_study"), "report"),
+        **dict.fromkeys(("StudyReport", "report_study"), "report"),
         **dict.fromkeys(("MeasuredPoint", "Point", "Run", "StudyResults"), "results"),
         **dict.fromkeys(("measured", "read_results"), "results"),
         **dict.fromkeys(("Outcome", "busy", "run_study"), "run"),
@@ -116,5 +117,6 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("Statement", "statements"), "said"),
         "Table": "tabular",
         "measure_times": "timing",
+        "Section": "view",
     },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -14,6 +14,7 @@ from .results import Interval, Point
 from .said import Verdict
 from .significance import CHANGES, Change
 
+ALL_TAGS: Mapping[str, Sequence[str]] = {"": ()}
 FEWEST_PAIRS = 3
 """Pairs of single runs from which on their differences show what seeds and inputs change."""
 
@@ -110,7 +111,10 @@ class Answer:
 
 
 def answers(
-    contrasts: Contrasts, test: str, networks: Sequence[str] = ("",), scopes: Sequence[str] = ("",)
+    contrasts: Contrasts,
+    test: str,
+    networks: Sequence[str] = ("",),
+    scopes: Mapping[str, Sequence[str]] = ALL_TAGS,
 ) -> tuple[Answer, ...]:
     """Return what a study says of each claim, for each of the networks and kinds of tags that have pairs.
 
@@ -125,21 +129,23 @@ def answers(
         Of the study.
     test
         On which clips.
-    networks, scopes
-        Of which networks, and for which kinds of tags; ``""``: all of them together.
+    networks
+        Of which networks; ``""``: of all of them together.
+    scopes
+        For which tags, by a name for them; no tags: for all of them.
     """
     points = [point for point in contrasts.results.points if point.evaluations(test)]
     found = []
     for claim in CLAIMS:
         for network in networks:
-            for scope in scopes:
+            for scope, tags in scopes.items():
                 own = [
                     (before, after)
                     for before, after in pairs(points, claim.change)
                     if network in ("", before.network)
                 ]
                 if own:
-                    found.append(_answer(claim, contrasts, test, network, scope, own))
+                    found.append(_answer(claim, contrasts, test, (network, scope), tags, own))
     return tuple(found)
 
 
@@ -147,24 +153,24 @@ def _answer(
     claim: Claim,
     contrasts: Contrasts,
     test: str,
-    network: str,
-    scope: str,
+    where: tuple[str, str],
+    tags: Sequence[str],
     own: Sequence[tuple[Point, Point]],
 ) -> Answer:
-    mean, each = contrasts.mean(own, test, "roc_auc", scope)
+    mean, each = contrasts.mean(own, test, "roc_auc", tags)
     runs = min(len(point.evaluations(test)) for pair in own for point in pair)
-    half, why = _over_seeds(contrasts, test, scope, own, each)
+    half, why = _over_seeds(contrasts, test, tags, own, each)
     interval = None
     if mean.interval is not None and half is not None:
         interval = _widened(mean.value, mean.interval, half)
     scale = 1.0
     if claim.relative:
-        scale = fmean(fmean(contrasts.by_run(before, test, "roc_auc", scope)) for before, _ in own)
+        scale = fmean(fmean(contrasts.by_run(before, test, "roc_auc", tags)) for before, _ in own)
     return Answer(
         claim=claim,
         test=test,
-        network=network,
-        scope=scope,
+        network=where[0],
+        scope=where[1],
         pairs=len(own),
         runs=runs,
         loss=mean.value,
@@ -187,13 +193,13 @@ def _verdict(interval: Interval | None, least: float, most: float) -> Verdict:
 def _over_seeds(
     contrasts: Contrasts,
     test: str,
-    scope: str,
+    tags: Sequence[str],
     own: Sequence[tuple[Point, Point]],
     each: Sequence[float],
 ) -> tuple[float | None, str]:
     """Return half the interval that seeds make of a mean over pairs, and what that rests on in words."""
     level = contrasts.intervals.level
-    spread = contrasts.spread(test, "roc_auc", scope)
+    spread = contrasts.spread(test, "roc_auc", tags)
     if spread is not None:
         share = sum(1 / len(point.evaluations(test)) for pair in own for point in pair)
         half = _quantile(level, spread.freedom) * spread.value * math.sqrt(share) / len(own)

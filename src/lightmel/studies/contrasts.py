@@ -48,10 +48,8 @@ class Contrast:
         Names of the two.
     test, measure
         On which clips, and what.
-    scope
-        What the tags are about, or the one tag; nothing for all of them.
     tags
-        How many these are.
+        How many tags it is the mean over.
     value
         Mean over tags and runs of the first less that of the second.
     interval
@@ -67,7 +65,6 @@ class Contrast:
     minus: str
     test: str
     measure: Measured
-    scope: str
     tags: int
     value: float
     interval: Interval | None
@@ -155,7 +152,7 @@ class Contrasts:
         return None if groups is None else len(set(groups))
 
     def between(
-        self, of: Point, minus: Point, test: str, measure: Measured, scope: Sequence[str] | str = ""
+        self, of: Point, minus: Point, test: str, measure: Measured, tags: Sequence[str] = ()
     ) -> Contrast:
         """Return how far one point is ahead of another.
 
@@ -165,21 +162,20 @@ class Contrasts:
             Which.
         test, measure
             Of `StudyResults.tests`, or `HELD_OUT` with the agreement.
-        scope
-            What the tags are about, or one tag; all of them where nothing is said.
+        tags
+            Over which the mean is taken; nothing: all of them.
         """
-        return self.mean([(of, minus)], test, measure, scope)[0]
+        return self.mean([(of, minus)], test, measure, tags)[0]
 
     def mean(
         self,
         pairs: Sequence[tuple[Point, Point]],
         test: str,
         measure: Measured,
-        scope: Sequence[str] | str = "",
+        tags: Sequence[str] = (),
     ) -> tuple[Contrast, tuple[float, ...]]:
         """Return how far the first of each pair is ahead of the second in the mean, and in each pair."""
-        name = scope if isinstance(scope, str) else ", ".join(scope)
-        columns = self._columns(test, name)
+        columns = self._columns(test, tags)
         found = [[self._of(point, test, measure) for point in pair] for pair in pairs]
         each = tuple(float((a.values - b.values)[columns].mean()) for a, b in found)
         draws = [
@@ -196,19 +192,18 @@ class Contrasts:
             minus="" if more else minus.name,
             test=test,
             measure=measure,
-            scope=name,
             tags=len(columns),
             value=fmean(each),
             interval=interval,
             runs=(min(a.runs for a, _ in found), min(b.runs for _, b in found)),
-            over_runs=None if more or name else self._over_runs(of, minus, test, measure),
+            over_runs=None if more or tags else self._over_runs(of, minus, test, measure),
         )
         return contrast, each
 
-    def spread(self, test: str, measure: Measured, scope: str = "") -> Spread | None:
+    def spread(self, test: str, measure: Measured, tags: Sequence[str] = ()) -> Spread | None:
         """Return the deviation over seeds, pooled over all points with several runs; None without any."""
         several = [
-            own for point in self.results.points if len(own := self.by_run(point, test, measure, scope)) > 1
+            own for point in self.results.points if len(own := self.by_run(point, test, measure, tags)) > 1
         ]
         freedom = sum(len(own) - 1 for own in several)
         if not freedom:
@@ -216,21 +211,19 @@ class Contrasts:
         total = sum((len(own) - 1) * variance(own) for own in several)
         return Spread(math.sqrt(total / freedom), freedom, len(several))
 
-    def by_run(self, point: Point, test: str, measure: Measured, scope: str = "") -> tuple[float, ...]:
-        """Return the mean over the tags of a scope of each run of a point."""
-        tags = self.tags(test)
-        chosen = [tags[i] for i in self._columns(test, scope)]
+    def by_run(
+        self, point: Point, test: str, measure: Measured, tags: Sequence[str] = ()
+    ) -> tuple[float, ...]:
+        """Return the mean over all or some tags of each run of a point."""
+        chosen = tags or self.tags(test)
         if measure == "agreement":
             known = [run.agreement for run in point.runs if run.agreement is not None]
             return tuple(fmean(own[tag] or 0.0 for tag in chosen) for own in known)
         return tuple(fmean(getattr(own, measure)[tag] for tag in chosen) for own in point.evaluations(test))
 
-    def _columns(self, test: str, scope: str) -> NDArray[np.intp]:
-        tags = self.tags(test)
-        chosen = [i for i, tag in enumerate(tags) if not scope or tag == scope or category(tag) == scope]
-        if not chosen:
-            raise DataError(f"No tag that is measured on {test} is, or is about, {scope!r}.")
-        return np.array(chosen)
+    def _columns(self, test: str, tags: Sequence[str]) -> NDArray[np.intp]:
+        every = self.tags(test)
+        return np.array([every.index(tag) for tag in tags or every])
 
     def _ends(self, values: Floats) -> Interval | None:
         known = values[~np.isnan(values)]

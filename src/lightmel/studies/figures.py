@@ -37,7 +37,7 @@ _STYLE: dict[Any, Any] = {
 }
 _COLORS = ("#2f6f8f", "#b4541a", "#4f7a3a", "#7a4f8f", "#8f7a2f", "#a23b55", "#3f8f83", "#66625c")
 _MARKERS = "osD^vPX*"
-_PANEL = 2.7
+_PANEL = 3.1
 """Inches of a panel, wide and high."""
 
 
@@ -75,7 +75,7 @@ def curves(
     columns = list(dict.fromkeys(map(_column, points)))
     lines = list(dict.fromkeys(map(_line, points)))
     networks = list(dict.fromkeys(point.network for point in points))
-    bands = list(dict.fromkeys(line[1] for line in lines))
+    bands = sorted(dict.fromkeys(line[1] for line in lines), key=_by_number)
     with _drawing(len(rows), len(columns)) as (figure, panels):
         for row, (test, measure) in enumerate(rows):
             for at, column in enumerate(columns):
@@ -203,6 +203,12 @@ def _line(point: Point) -> tuple[str, str]:
     config = point.cell.config
     bands = f"{config.n_mels} bands" if isinstance(config, MelConfig) else point.slug
     return point.network, bands
+
+
+def _by_number(text: str) -> tuple[int, str]:
+    """Return what sorts texts that begin with a number by it, the largest first."""
+    found = re.match(r"\d+(?= )", text)
+    return (-int(found[0]) if found else 1), text
 
 
 def _measured(test: str, measure: Measured) -> str:
