@@ -13,14 +13,15 @@ name = "tiny"
 seeds = [0, 1]
 
 [training]
-epochs = 3
+epochs = 8
+lr = 1e-2
 batch_size = 4
 
 [learning]
 segment_seconds = 0.5
 
 [networks.vgg]
-widths = [2, 2, 2, 4]
+widths = [4, 4, 8, 8]
 
 [[points]]
 networks = ["vgg"]

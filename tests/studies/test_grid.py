@@ -43,7 +43,7 @@ def test_cells_and_their_names(grid_file: Path) -> None:
     assert (first.training.seed, grid.cells[1].training.seed) == (0, 1)
     assert first.spec(2) == {
         "architecture": "vgg",
-        "widths": [2, 2, 2, 4],
+        "widths": [4, 4, 8, 8],
         "input_shape": first.config.input_shape(0.5),
         "n_tags": 2,
     }
@@ -155,7 +155,7 @@ def test_networks_that_refuse_their_input_are_all_named() -> None:
 
 
 def test_a_grid_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="There is no grid papr.*Did you mean 'paper'"):
+    with pytest.raises(DataError, match=r"There is no grid papr.*Did you mean 'paper'"):
         read_grid("papr")
     (tmp_path / "x.toml").write_text("a = \n")
     with pytest.raises(DataError, match="cannot be read as TOML"):
