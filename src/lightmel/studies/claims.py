@@ -80,14 +80,15 @@ def _create(folder: Path, name: str) -> Path | None:
             try:
                 os.link(temporary, mine)
             except FileExistsError:
-                raise
+                return None
             except OSError:  # a file system without links
-                with mine.open("x") as file:
-                    json.dump(_self(), file)
+                try:
+                    with mine.open("x") as file:
+                        json.dump(_self(), file)
+                except FileExistsError:
+                    return None
         finally:
             Path(temporary).unlink()
-    except FileExistsError:
-        return None
     except OSError as error:
         raise TrainingError(
             f"Nothing can be claimed in {folder}: {error.strerror or error}. Make room or mend it, and run "

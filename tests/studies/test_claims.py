@@ -1,0 +1,133 @@
+"""Claims: one owner at a time, and a dead one is followed by exactly one other."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lightmel.errors import TrainingError
+from lightmel.studies import claims
+from lightmel.studies.claims import claimed, owner
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from lightmel.studies.claims import claimed
+with claimed(Path(sys.argv[1]), "a") as mine:
+    print(mine, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_at_a_time_and_free_again(tmp_path: Path) -> None:
+    with claimed(tmp_path, "a") as mine, claimed(tmp_path, "a") as other, claimed(tmp_path, "b") as elsewhere:
+        assert (mine, other, elsewhere) == (True, False, True)
+        assert owner(tmp_path, "a") == f"process {os.getpid()} on {claims._self()['host']}"
+    assert owner(tmp_path, "a") is None
+    assert list(tmp_path.iterdir()) == []
+    with claimed(tmp_path, "a") as again:
+        assert again
+
+
+def test_it_is_free_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="mine"), claimed(tmp_path, "a"):
+        raise ValueError("mine")
+    assert owner(tmp_path, "a") is None
+
+
+def test_a_living_process_keeps_it_and_a_killed_one_loses_it(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"True\n"
+        with claimed(tmp_path, "a") as mine:
+            assert not mine
+        process.kill()
+        process.wait()
+    assert owner(tmp_path, "a") is None
+    with claimed(tmp_path, "a") as mine:
+        assert mine
+        assert [p.name for p in sorted(tmp_path.glob("a.*"))] == ["a.claim-0", "a.claim-1"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_process_of_the_same_number_is_not_its_owner(tmp_path: Path) -> None:
+    plain = claims._self() | {"started": "1"}
+    (tmp_path / "a.claim-0").write_text(json.dumps(plain))
+    if claims._started(os.getpid()):
+        assert owner(tmp_path, "a") is None
+
+
+def test_an_owner_elsewhere_is_dead_when_it_is_silent_for_long(tmp_path: Path) -> None:
+    claim = tmp_path / "a.claim-3"
+    claim.write_text(json.dumps(claims._self() | {"place": "elsewhere", "host": "other", "pid": 1}))
+    assert owner(tmp_path, "a") == "process 1 on other"
+    with claimed(tmp_path, "a") as mine:
+        assert not mine
+    before = time.time() - claims._SILENT_SECONDS - 1
+    os.utime(claim, (before, before))
+    with claimed(tmp_path, "a") as mine:
+        assert mine
+        assert (tmp_path / "a.claim-4").exists()
+
+
+def test_the_owner_says_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "_TOUCH_SECONDS", 0.02)
+    with claimed(tmp_path, "a"):
+        claim = tmp_path / "a.claim-0"
+        os.utime(claim, (1, 1))
+        deadline = time.monotonic() + 10
+        while claim.stat().st_mtime == 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert claim.stat().st_mtime > 1
+
+
+def test_who_was_taken_for_dead_leaves_the_claim_of_the_next(tmp_path: Path) -> None:
+    with claimed(tmp_path, "a") as mine:
+        assert mine
+        (tmp_path / "a.claim-1").write_text(json.dumps(claims._self()))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.claim-1"]
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with claimed(tmp_path, "a") as mine, claimed(tmp_path, "a") as other:
+        assert (mine, other) == (True, False)
+
+
+def take(folder: str, start: float, won: multiprocessing.Queue[int]) -> None:
+    while time.time() < start:
+        pass
+    with claimed(Path(folder), "a") as mine:
+        if mine:
+            won.put(1)
+            time.sleep(0.5)
+
+
+def test_of_several_that_see_a_dead_owner_one_follows(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    won: multiprocessing.Queue[int] = context.Queue()
+    (tmp_path / "a.claim-0").write_text(json.dumps(claims._self() | {"pid": 2**22 + 1}))
+    start = time.time() + 5
+    every = [context.Process(target=take, args=(str(tmp_path), start, won)) for _ in range(4)]
+    for one in every:
+        one.start()
+    for one in every:
+        one.join()
+    assert won.get(timeout=5) == 1
+    assert won.empty()
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="Nothing can be claimed"), claimed(tmp_path / "file", "a"):
+        pass
