@@ -11,6 +11,11 @@ from .tabular import Table
 from .view import ALL, Section, View
 from .wording import POINTS, ends, lost, named, of_each, runs, scaled, tested
 
+_T_TESTS = (
+    "Student, Welch: P of t-tests of independent samples over the runs, of ROC AUC; with one run of either "
+    "there is none. Runs: of the point, and of what it stands against."
+)
+
 
 class Losses(View):
     """Makes the parts of a report about differences."""
@@ -75,18 +80,13 @@ class Losses(View):
                 found = [self.contrasts.between(base, point, test, m) for m in ("roc_auc", "pr_auc")]
                 rows.append((point.name, base.slug, *map(lost, found), *tested(found[0])))
             if rows:
-                header = ("point", "against", "ROC AUC", "PR AUC", "Student", "Welch", "runs")
-                notes = (
-                    "Student, Welch: P of t-tests of independent samples over the runs, of ROC AUC; with one "
-                    "run of either there is none.",
-                )
                 tables.append(
                     Table(
                         f"{test}: points lost against most bands at x1, all else being the same "
                         f"({self.level}, paired, over the clips).",
-                        header,
+                        ("point", "against", "ROC AUC", "PR AUC", "Student", "Welch", "runs"),
                         tuple(rows),
-                        notes,
+                        (_T_TESTS,),
                     )
                 )
         if self.agrees:
@@ -105,9 +105,9 @@ class Losses(View):
                     )
                 )
         text = (
-            "Losses are positive where the smaller input is worse. An interval is of the same clips for both, "
-            "so that it tells smaller differences than two intervals side by side. It does not hold what "
-            "another seed changes. Of twenty intervals at 95 %, one is wrong by chance.",
+            "Losses are positive where the smaller input is worse. An interval is of the same clips for "
+            "both, so that it tells smaller differences than two intervals side by side do. What another "
+            "seed changes is no part of it. Of twenty intervals at 95 %, one is wrong by chance.",
         )
         return Section("What smaller inputs lose", text if tables else (), tuple(tables))
 

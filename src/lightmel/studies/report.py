@@ -90,7 +90,7 @@ class StudyReport:
         return page(self.title, self.facts, self.sections)
 
     def summary(self) -> str:
-        """Return what matters most as Markdown of 80 columns: what is missing, claims, figures of all points."""
+        """Return what matters most as Markdown of 80 columns: what is missing, claims, the figures."""
         made = self._made
         parts = [f"# {self.title}", "; ".join(self.facts) + ".", *made.states(), *made.words()]
         wrapped = [

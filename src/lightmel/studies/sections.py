@@ -54,14 +54,14 @@ class Sections(View):
         """Yield what is not there."""
         found = self.results
         for names, what in (
-            (found.missing, "not done yet"),
-            (found.half, "begun and not done, left out"),
-            (tuple(found.changed), "done with other settings than the grid has now, left out"),
-            (found.strangers, "in the folder and not in the grid, left out"),
+            (found.missing, "Not done yet"),
+            (found.half, "Begun and not done, left out"),
+            (tuple(found.changed), "Done with other settings than the grid has now, left out"),
+            (found.strangers, "In the folder and not in the grid, left out"),
         ):
             if names:
                 first = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-                yield f"Of {found.n_cells} trainings {len(names)} {what}: {first}."
+                yield f"{what}: {len(names)} of {found.n_cells} trainings ({first})."
         for name, why in list(found.changed.items())[:3]:
             yield f"{name}: {why}."
         versions = {str(run.made_of.get("versions")) for run in found.runs}
@@ -310,8 +310,8 @@ class Sections(View):
 
         text = (
             "A point is on the front of a cost where no other one of the same or less cost is as good. Which "
-            "of two near ones that is, noise may decide. A clip has 29.1 s, a GMAC is 1e9 "
-            "multiply-accumulates; both are for a minute of sound, or a clip, in segments end to end.",
+            "of two near ones that is, noise may decide. A GMAC is 1e9 multiply-accumulates; a minute of "
+            "sound is cut into segments end to end. A clip has 29.1 s.",
         )
         return Section("Cost", text, (table,), (figure,))
 
