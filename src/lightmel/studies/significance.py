@@ -178,6 +178,10 @@ def t_tests(rows: Sequence[Published], *, of_population: bool = False) -> tuple[
     return tuple(tests)
 
 
+def _shown(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.0005 else "<.001"
+
+
 _PLACES = {"sr": 0, "n_mels": 1, "hop_factor": 2, "log": 3}
 """Where the fields stand in a slug."""
 
@@ -191,7 +195,7 @@ def tests_table(tests: Sequence[Tested], change: Change) -> Table:
             del parts[_PLACES[change.name]]
             cells = lines.setdefault("-".join(parts), [])
             cells.append(f"{100 * own.found.value:+.2f}")
-            cells += [f"{p:.3f}" for p in (own.found.student_p, own.found.welch_p)]
+            cells += [_shown(p) for p in (own.found.student_p, own.found.welch_p)]
     return Table(
         title=f"{change.text}: differences in points, and P of two t-tests of independent samples",
         header=(
