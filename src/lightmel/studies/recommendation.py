@@ -297,7 +297,7 @@ def _loss(own: Candidate, best: Candidate) -> Loss:
     elif own.loss_interval is not None:
         interval, source = own.loss_interval, "paired bootstrap over the same test clips"
     else:
-        source = f"not known: {_runs(best)} of the best, {_runs(own)} of this one"
+        source = f"not known ({_runs(best)} and {_runs(own)}, no scores of the same clips)"
         samples = [Sample(c.roc_auc or 0, c.roc_auc_deviation, c.runs or 1) for c in (best, own)]
         if (found := difference(*samples)) is not None:
             interval, source = found.interval, f"Welch, {best.runs} and {own.runs} runs"
