@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from .recommendation import Choice, Loss, Recommendation, recommend, recommend_from
     from .said import Statement, statements
-    from .significance import CHANGES, Change, Difference, Sample, Tested, difference, t_tests, tests_table
+    from .significance import CHANGES, Change, Difference, Sample, Tested, difference, t_tests, table_of_tests
     from .tabular import Table
 
 __all__ = [
@@ -59,7 +59,7 @@ __all__ = [
     "recommend_from",
     "statements",
     "t_tests",
-    "tests_table",
+    "table_of_tests",
     "unpublished",
 ]
 
@@ -78,7 +78,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(
             ("CHANGES", "Change", "Difference", "Sample", "Tested", "difference"), "significance"
         ),
-        **dict.fromkeys(("t_tests", "tests_table"), "significance"),
+        **dict.fromkeys(("t_tests", "table_of_tests"), "significance"),
         **dict.fromkeys(("Statement", "statements"), "said"),
         "Table": "tabular",
     },

@@ -319,9 +319,14 @@ def _of_row(row: Measured, source: str, storage: StorageType) -> Candidate:
 
 def _computed(network: str, config: FrontendConfig, storage: StorageType) -> _Cost:
     """Return the costs of a network on an input; those of a pass of one of a study's own are not known."""
+    from ..models import paper_cost  # torch, which the family's taggers do without
+
     a_minute, a_clip = (kilobytes(config, seconds, storage) for seconds in (_MINUTE, CLIP_SECONDS))
     try:
-        (row,) = hub.costs_of(f"{network}-{config.slug}")
+        if network in NETWORKS:
+            row = paper_cost(network, config)
+        else:
+            (row,) = hub.costs_of(f"{network}-{config.slug}")
     except LightmelError:  # a network of a study's own, or one that this input is too small for
         return _Cost(None, a_minute, a_clip, None, None, NOT_KNOWN)
     return _Cost(

@@ -186,7 +186,7 @@ _PLACES = {"sr": 0, "n_mels": 1, "hop_factor": 2, "log": 3}
 """Where the fields stand in a slug."""
 
 
-def tests_table(tests: Sequence[Tested], change: Change) -> Table:
+def table_of_tests(tests: Sequence[Tested], change: Change) -> Table:
     """Return the tests of one change as a table, in points: difference, Student's and Welch's P, twice."""
     lines: dict[str, list[str]] = {}
     for own in tests:
@@ -197,7 +197,7 @@ def tests_table(tests: Sequence[Tested], change: Change) -> Table:
             cells.append(f"{100 * own.found.value:+.2f}")
             cells += [_shown(p) for p in (own.found.student_p, own.found.welch_p)]
     return Table(
-        title=f"{change.text}: differences in points, and P of two t-tests of independent samples",
+        title=f"{change.text}: difference in points, and P of two t-tests over the runs",
         header=(
             "input",
             *(title for name in MEASURES.values() for title in (name.split()[0], "Student", "Welch")),
