@@ -13,7 +13,7 @@ import lightmel
 from lightmel import sample
 from lightmel.cli import app
 
-COMMANDS = ["tag", "models", "cost", "finetune", "evaluate", "features", "train", "distill"]
+COMMANDS = ["tag", "models", "cost", "recommend", "finetune", "evaluate", "features", "train", "distill"]
 
 HEAVY = ("torch", "numpy", "scipy", "sklearn", "soundfile", "soxr", "safetensors", "huggingface_hub", "av")
 
@@ -23,7 +23,10 @@ def _run(code: str, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], *([command, "--help"] for command in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["-h"], *([command, "--help"] for command in COMMANDS), ["study", "paper", "--help"]],
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import atexit, sys\n"

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lightmel import PAPER_CONFIGS
+from lightmel import PAPER_CONFIGS, MelConfig
 from lightmel.cli import app, show
 from lightmel.hub import DEFAULT, costs_of
-from lightmel.models import check_claims, paper_costs
+from lightmel.models import Cost, check_claims, paper_costs
+from lightmel.studies import costs_and_accuracies, published_of
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +29,17 @@ def test_a_line_for_each_of_the_papers_configurations(shown: str) -> None:
     rows = {(r.architecture, r.config.slug): r.cost for r in paper_costs()}
     for slug, cells in lines.items():
         vgg, musicnn = rows["vgg", slug], rows["musicnn", slug]
-        assert cells == [
-            f"{figure:.{digits}f}"
-            for c in (vgg, musicnn)
-            for figure, digits in ((c.parameters / 1e6, 2), (c.gmacs, 3), (c.activation_bytes / 1e6, 1))
-        ]
+        assert cells == [*_cells("vgg", slug, vgg), *_cells("musicnn", slug, musicnn)]
+
+
+def _cells(name: str, slug: str, cost: Cost) -> tuple[str, ...]:
+    own = published_of("mtat", name, MelConfig.from_slug(slug))
+    return (
+        f"{cost.parameters / 1e6:.2f}",
+        f"{cost.gmacs:.3f}",
+        f"{cost.activation_bytes / 1e6:.1f}",
+        "-" if own is None else f"{own.roc_auc:.4f}",
+    )
 
 
 def test_the_papers_claims_stand_beside_what_is_computed(shown: str) -> None:
@@ -75,7 +82,7 @@ def test_on_a_narrow_terminal_each_network_has_a_table_and_no_figure_is_cut_off(
     assert "…" not in narrow
     wide = [line.split() for line in shown.splitlines() if re.match(r"1[26]k-mel", line)]
     slim = [line.split() for line in narrow.splitlines() if re.match(r"1[26]k-mel", line)]
-    assert slim == [row[:4] for row in wide] + [[row[0], *row[4:]] for row in wide]
+    assert slim == [row[:4] for row in wide] + [[row[0], *row[5:8]] for row in wide]
 
 
 def blocks(text: str) -> list[list[str]]:
@@ -100,6 +107,7 @@ def blocks(text: str) -> list[list[str]]:
 def test_what_is_named(runner: CliRunner, small_model: Path, what: list[str], width: int) -> None:
     what = [str(small_model) if name == "the file" else name for name in what]
     rows = [row for name in what for row in costs_of(name)]
+    known = [accuracies for _, accuracies in costs_and_accuracies(*what)]
     result = runner.invoke(app, ["cost", *what], env={"COLUMNS": str(width)})
     assert result.exit_code == 0, result.output
     assert "\x1b" not in result.stdout
@@ -107,12 +115,16 @@ def test_what_is_named(runner: CliRunner, small_model: Path, what: list[str], wi
     assert max(map(len, lines)) <= width
     found = blocks(result.stdout)
     assert len(found) == len(rows)
-    for (title, *said), row in zip(found, rows, strict=True):
+    for (title, *said), row, accuracies in zip(found, rows, known, strict=True):
         network = show.NETWORKS[row.architecture]
         assert title == (row.name or f"{network} on {row.config.slug}")
         rest = " ".join(" ".join(said).split())
+        assert rest.count(": ROC AUC ") == len(accuracies)
+        for own in accuracies:
+            assert f" {own.dataset}: ROC AUC {own.roc_auc:.4f}" in rest
+            assert f"({own.source}, {own.runs} run" in rest
         words = "small " if row.size == "small" else ""
-        assert rest == (
+        assert rest.partition(" mtat: ")[0].partition(" msd: ")[0].partition(" family: ")[0] == (
             f"{words}{network}, {row.cost.parameters:,} parameters "
             f"input: {row.config.slug}, {row.input_shape[0]} by {row.input_shape[1]} "
             f"a pass of {row.seconds:g} s: {row.cost.gmacs:.3f} GMAC "
@@ -122,6 +134,9 @@ def test_what_is_named(runner: CliRunner, small_model: Path, what: list[str], wi
     records = [json.loads(line) for line in runner.invoke(app, ["cost", "--json", *what]).stdout.splitlines()]
     assert [(r["name"], r["config"], r["macs"]) for r in records] == [
         (row.name, row.config.slug, row.cost.macs) for row in rows
+    ]
+    assert [[own["roc_auc"] for own in r["accuracy"]] for r in records] == [
+        [own.roc_auc for own in accuracies] for accuracies in known
     ]
 
 

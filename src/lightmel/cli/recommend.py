@@ -18,8 +18,8 @@ def recommend(
         str,
         typer.Option(
             metavar="mtat|msd|family|DIR",
-            help="Whose numbers count: the paper's on mtat or msd, those of the family of taggers, or those of "
-            "a study of your own in a folder.",
+            help="Whose numbers count: the paper's on mtat or msd, those of the family of taggers, or "
+            "those of a study of your own in a folder.",
         ),
     ] = "mtat",
     also: Annotated[

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from .. import studies
 from .._each import printable, reason
+from ..frontends import CLIP_SECONDS
 from .progress import say
 
 if TYPE_CHECKING:
@@ -465,31 +466,31 @@ def recommendation(found: Recommendation, top: int) -> None:
 
 def _choice(console: Console, choice: Choice, storage: str) -> None:
     own = choice.candidate
-    roc = _figure(own.roc_auc, own.roc_auc_deviation)
-    pr = _figure(own.pr_auc, own.pr_auc_deviation)
+    roc = _figure(own.roc_auc, own.roc_auc_deviation, own.roc_auc_interval)
+    pr = _figure(own.pr_auc, own.pr_auc_deviation, own.pr_auc_interval)
     runs = "" if own.runs is None else f", {_runs(own.runs)}"
     _indented(console, f"ROC AUC {roc}, PR AUC {pr}{runs} ({own.accuracy_source})")
     if choice.loss is not None:
-        _indented(console, _lost(choice.loss, own.name))
+        _indented(console, _lost(choice.loss, own.name, "the best"))
     if choice.network_loss is not None and choice.network_loss != choice.loss:
-        _indented(console, _lost(choice.network_loss, own.name, f"the best {own.network}, "))
+        _indented(console, _lost(choice.network_loss, own.name, f"the best {own.network}"))
     gmac = "GMAC not known" if own.gmac_per_minute is None else f"{own.gmac_per_minute:.3g} GMAC a minute"
     many = "parameters not known" if own.parameters is None else f"{own.parameters / 1e6:.2f} M parameters"
     weights = "" if own.weights_bytes is None else f", {size(own.weights_bytes)}"
     _indented(console, f"{gmac}, {many}{weights} ({own.cost_source})")
     if own.kb_per_minute is not None and own.kb_per_clip is not None:
-        _indented(
-            console,
-            f"features in {storage}: {own.kb_per_minute:.0f} kB a minute, {own.kb_per_clip:.0f} kB a clip of 29.1 s",
-        )
+        clip = f"{own.kb_per_clip:.0f} kB a clip of {CLIP_SECONDS:g} s"
+        _indented(console, f"features in {storage}: {own.kb_per_minute:.0f} kB a minute, {clip}")
     if own.speed is None:
         _indented(console, "speed not known: --measure times it", "dim")
     else:
         _indented(console, f"{own.speed:.0f} times real time ({own.speed_source})")
 
 
-def _lost(loss: Loss, name: str, what: str = "") -> str:
+def _lost(loss: Loss, name: str, best: str) -> str:
     if loss.against == name:
-        return f"{what or 'the best, '}of all that were measured".replace(", of", " of")
+        return f"{best} of those that were measured"
     interval = "" if loss.interval is None else f" ({loss.interval[0]:+.4f} to {loss.interval[1]:+.4f})"
-    return f"loses {loss.value:.4f}{interval} against {what}{loss.against}; interval: {loss.interval_source}"
+    return (
+        f"loses {loss.value:.4f}{interval} against {best}, {loss.against}; interval: {loss.interval_source}"
+    )

@@ -36,7 +36,7 @@ def paper(
         return
     tests = studies.t_tests(rows)
     tables = [studies.paper_table(dataset) for dataset in studies.DATASETS]
-    tables += [studies.tests_table(tests, change) for change in studies.CHANGES[:2]]
+    tables += [studies.table_of_tests(tests, change) for change in studies.CHANGES[:2]]
     if as_latex:
         typer.echo("\n\n".join(table.latex() for table in tables))
         return

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .results import MeasuredPoint, Point, Run, StudyResults, measured, read_results
     from .run import Outcome, busy, run_study
     from .said import Statement, statements
-    from .significance import CHANGES, Change, Difference, Sample, Tested, difference, t_tests, tests_table
+    from .significance import CHANGES, Change, Difference, Sample, Tested, difference, t_tests, table_of_tests
     from .tabular import Table
     from .timing import measure_times
     from .view import Section
@@ -87,7 +87,7 @@ __all__ = [
     "run_study",
     "statements",
     "t_tests",
-    "tests_table",
+    "table_of_tests",
     "unpublished",
 ]
 
@@ -113,7 +113,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(
             ("CHANGES", "Change", "Difference", "Sample", "Tested", "difference"), "significance"
         ),
-        **dict.fromkeys(("t_tests", "tests_table"), "significance"),
+        **dict.fromkeys(("t_tests", "table_of_tests"), "significance"),
         **dict.fromkeys(("Statement", "statements"), "said"),
         "Table": "tabular",
         "measure_times": "timing",

@@ -119,6 +119,8 @@ class Candidate:
         Between 0 and 1; None where nothing supports a figure.
     roc_auc_deviation, pr_auc_deviation, runs
         Standard deviations over the runs, and their number; None where they are not known.
+    roc_auc_interval, pr_auc_interval
+        95 % intervals over the clips; None where none are known.
     accuracy_source
         Who says so; of an interpolated figure between which two it lies.
     gmac_per_minute
@@ -145,6 +147,8 @@ class Candidate:
     roc_auc_deviation: float | None = None
     pr_auc_deviation: float | None = None
     runs: int | None = None
+    roc_auc_interval: Interval | None = None
+    pr_auc_interval: Interval | None = None
     accuracy_source: str = NOT_KNOWN
     gmac_per_minute: float | None = None
     kb_per_minute: float | None = None
@@ -232,6 +236,8 @@ def of_family(storage: StorageType) -> list[Candidate]:
                 roc_auc=own.roc_auc,
                 pr_auc=own.pr_auc,
                 runs=own.runs,
+                roc_auc_interval=own.roc_auc_interval,
+                pr_auc_interval=own.pr_auc_interval,
                 accuracy_source=THE_FAMILY,
                 gmac_per_minute=release.gmac_per_minute,
                 kb_per_minute=kilobytes(config, _MINUTE, storage),
@@ -313,9 +319,14 @@ def _of_row(row: Measured, source: str, storage: StorageType) -> Candidate:
 
 def _computed(network: str, config: FrontendConfig, storage: StorageType) -> _Cost:
     """Return the costs of a network on an input; those of a pass of one of a study's own are not known."""
+    from ..models import paper_cost  # torch, which the family's taggers do without
+
     a_minute, a_clip = (kilobytes(config, seconds, storage) for seconds in (_MINUTE, CLIP_SECONDS))
     try:
-        (row,) = hub.costs_of(f"{network}-{config.slug}")
+        if network in NETWORKS:
+            row = paper_cost(network, config)
+        else:
+            (row,) = hub.costs_of(f"{network}-{config.slug}")
     except LightmelError:  # a network of a study's own, or one that this input is too small for
         return _Cost(None, a_minute, a_clip, None, None, NOT_KNOWN)
     return _Cost(

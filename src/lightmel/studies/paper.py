@@ -208,7 +208,7 @@ def paper_table(dataset: str) -> Table:
             line += ["", ""] if row is None else [_cell(row, measure) for measure in MEASURES]
         cells.append(tuple(line))
     return Table(
-        title=f"{DATASETS[dataset]} ({dataset}), as published: ROC AUC and PR AUC in points, means over tags",
+        title=f"{DATASETS[dataset]} ({dataset}), as published: ROC AUC and PR AUC in points",
         header=(
             "input",
             *(
@@ -230,7 +230,7 @@ def _cell(row: Published, measure: str) -> str:
 def _runs_note(rows: Iterable[Published]) -> str:
     runs = {row.architecture: row.runs for row in rows}
     return " ".join(
-        f"{NETWORKS[network]}: one run, so that no deviation is known."
+        f"{NETWORKS[network]}: one run, no deviation."
         if number == 1
         else f"{NETWORKS[network]}: mean and standard deviation of {number} runs."
         for network, number in runs.items()

@@ -166,7 +166,7 @@ def recommend(
                 names=("also",),
             )
         return _ranked(name, of_family(storage), limits, storage, measure)
-    if not is_folder(name):
+    if not name.strip() or not is_folder(name):
         known = (*DATASETS, FAMILY)
         raise ConfigError(
             f"There are no numbers of {name!r}: dataset is {', '.join(known)}, or the folder of a study."
@@ -283,10 +283,13 @@ class _Bests:
     def choice(self, own: Candidate) -> Choice:
         if own.roc_auc is None:
             return Choice(own, None, None)
-        return Choice(own, _loss(own, self._of_all), _loss(own, self._of[own.network]))
+        return Choice(
+            own, _loss(own, self._of_all, own.loss_interval), _loss(own, self._of[own.network], None)
+        )
 
 
-def _loss(own: Candidate, best: Candidate) -> Loss:
+def _loss(own: Candidate, best: Candidate, paired: Interval | None) -> Loss:
+    """Return a loss with the interval over the same clips, if there is one, or else that over the runs."""
     assert own.roc_auc is not None
     assert best.roc_auc is not None
     interval: Interval | None = None
@@ -294,10 +297,10 @@ def _loss(own: Candidate, best: Candidate) -> Loss:
         source = "it is the best"
     elif own.between is not None:
         source = "not known: interpolated"
-    elif own.loss_interval is not None:
-        interval, source = own.loss_interval, "paired bootstrap over the same test clips"
+    elif paired is not None:
+        interval, source = paired, "paired bootstrap over the same test clips"
     else:
-        source = f"not known: {_runs(best)} of the best, {_runs(own)} of this one"
+        source = f"not known ({_runs(best)} and {_runs(own)}, no scores of the same clips)"
         samples = [Sample(c.roc_auc or 0, c.roc_auc_deviation, c.runs or 1) for c in (best, own)]
         if (found := difference(*samples)) is not None:
             interval, source = found.interval, f"Welch, {best.runs} and {own.runs} runs"

@@ -178,11 +178,15 @@ def t_tests(rows: Sequence[Published], *, of_population: bool = False) -> tuple[
     return tuple(tests)
 
 
+def _shown(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.0005 else "<.001"
+
+
 _PLACES = {"sr": 0, "n_mels": 1, "hop_factor": 2, "log": 3}
 """Where the fields stand in a slug."""
 
 
-def tests_table(tests: Sequence[Tested], change: Change) -> Table:
+def table_of_tests(tests: Sequence[Tested], change: Change) -> Table:
     """Return the tests of one change as a table, in points: difference, Student's and Welch's P, twice."""
     lines: dict[str, list[str]] = {}
     for own in tests:
@@ -191,9 +195,9 @@ def tests_table(tests: Sequence[Tested], change: Change) -> Table:
             del parts[_PLACES[change.name]]
             cells = lines.setdefault("-".join(parts), [])
             cells.append(f"{100 * own.found.value:+.2f}")
-            cells += [f"{p:.3f}" for p in (own.found.student_p, own.found.welch_p)]
+            cells += [_shown(p) for p in (own.found.student_p, own.found.welch_p)]
     return Table(
-        title=f"{change.text}: differences in points, and P of two t-tests of independent samples",
+        title=f"{change.text}: difference in points, and P of two t-tests over the runs",
         header=(
             "input",
             *(title for name in MEASURES.values() for title in (name.split()[0], "Student", "Welch")),

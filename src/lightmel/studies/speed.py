@@ -14,8 +14,8 @@ from ..inference import Runtime, load
 from ..models import SEGMENT_SECONDS, build, parse_name
 from .candidates import Candidate
 
-_ROUNDS = 5
-_WARM_UP = 2
+_ROUNDS = 3
+_WARM_UP = 1
 
 
 @steady
