@@ -28,7 +28,7 @@ from lightmel.features.journal import FEATURES, INDEX, read_description, read_in
 from lightmel.frontends import MelConfig, MelFrontend
 
 CONFIG = MelConfig(16_000, 48, 1, "db")
-DTYPES = ["float32", "float16", "uint8"]
+DTYPES = ["float32", "float16", "uint8", "uint4"]
 Sources = dict[str, Path]
 Program = Callable[[str], None]
 
@@ -94,7 +94,8 @@ def test_the_store_holds_what_the_front_end_computes(
     for row, path in enumerate(some.values()):
         mel = mel_of(path, config)
         span = np.ptp(mel, axis=1, keepdims=True)
-        bounds = {"float32": 0 * span, "float16": np.abs(mel) / 2048 + 3e-8, "uint8": span / 510 + 1e-4}
+        levels = {"uint8": span / 510 + 1e-4, "uint4": span / 30 + 1e-4}
+        bounds = {"float32": 0 * span, "float16": np.abs(mel) / 2048 + 3e-8, **levels}
         assert store.frames[row] == mel.shape[1]
         assert (np.abs(store[row] - mel) <= bounds[dtype]).all()
         last = mel.shape[1] - 2

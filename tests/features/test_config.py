@@ -15,7 +15,10 @@ from lightmel.features import StoreConfig
     ("options", "message"),
     [
         ({"frontend": None}, "frontend is a text, not None"),
-        ({"dtype": "float64"}, r"dtype is 'float32' or 'float16' or 'uint8', not 'float64'\. Did you mean"),
+        (
+            {"dtype": "float64"},
+            r"dtype is 'float32' or 'float16' or 'uint8' or 'uint4', not 'float64'\. Did you mean",
+        ),
         ({"dtype": np.float32}, "dtype is 'float32' or"),
         ({"excerpt_seconds": "29"}, "excerpt_seconds is a finite number, not '29'"),
         ({"excerpt_seconds": float("nan")}, "excerpt_seconds is a finite number, not nan"),

@@ -63,7 +63,7 @@ def contents(folder: Path) -> tuple[bytes, ...]:
     return tuple((folder / name).read_bytes() for name in (DESCRIPTION, FEATURES, INDEX))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8", "uint4"])
 def test_a_store_of_another_front_end_is_built_the_same_here_and_in_children(
     dtype: Any, toy: ModuleType, sources: Sources, tmp_path: Path
 ) -> None:
@@ -79,7 +79,8 @@ def test_a_store_of_another_front_end_is_built_the_same_here_and_in_children(
         features = computed(sources[key], config)
         assert here[row].shape == features.shape == config.shape(len(audio.load(sources[key], 16_000)))
         span = np.ptp(features, axis=1, keepdims=True)
-        bound = {"float32": 0, "float16": np.abs(features) / 2048 + 3e-8, "uint8": span / 510 + 1e-6}[dtype]
+        levels = {"uint8": span / 510 + 1e-6, "uint4": span / 30 + 1e-6}
+        bound = {"float32": 0, "float16": np.abs(features) / 2048 + 3e-8, **levels}[dtype]
         assert (np.abs(here[row] - features) <= bound).all()
     excerpts = here.excerpts([1, 4], [3, 30], 20)
     np.testing.assert_array_equal(excerpts, np.stack([here[1][:, 3:23], here[4][:, 30:50]]))

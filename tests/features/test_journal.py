@@ -494,7 +494,7 @@ def test_a_description_that_cannot_be_read_is_refused(text: bytes, tmp_path: Pat
             r"no front end 'mell' .*Did you mean 'mel'\?.*lightmel\.frontends\.register.*a newer lightmel",
         ),
         ({"frontend": {"kind": "mel", "sr": 1}}, "MelConfig"),
-        ({"dtype": "int8"}, "dtype is one of float32, float16, uint8, not 'int8'"),
+        ({"dtype": "int8"}, "dtype is one of float32, float16, uint8, uint4, not 'int8'"),
     ],
     ids=str,
 )
@@ -541,7 +541,7 @@ def test_a_folder_without_description_is_no_store(tmp_path: Path) -> None:
     st.builds(
         Description,
         st.sampled_from(PAPER_CONFIGS),
-        st.sampled_from(["float32", "float16", "uint8"]),
+        st.sampled_from(["float32", "float16", "uint8", "uint4"]),
         st.none() | st.floats(0.01, 1e4),
     )
 )

@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 from lightmel.errors import ConfigError
 from lightmel.features.layout import Layout
 
-DTYPES = ["float32", "float16", "uint8"]
+DTYPES = ["float32", "float16", "uint8", "uint4"]
+LEVELS = {"uint8": 255, "uint4": 15}
 EPS = 2.0**-23  # of float32
 
 shapes = st.tuples(st.integers(1, 7), st.integers(1, 40))
@@ -41,7 +42,7 @@ def bound(features: np.ndarray, dtype: str) -> np.ndarray:
         return np.maximum(magnitude / 2048, 3e-8)
     span = np.ptp(features.astype(np.float64), axis=1, keepdims=True)
     # Half a step, and the rounding of `low + step * byte` in float32.
-    return span / 255 / 2 + 3 * EPS * magnitude.max(axis=1, keepdims=True) + 1e-37
+    return span / LEVELS[dtype] / 2 + 3 * EPS * magnitude.max(axis=1, keepdims=True) + 1e-37
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -75,8 +76,11 @@ def test_a_clip_takes_the_bytes_that_are_said_and_the_next_is_aligned(
     taken = layout.n_bytes(features.shape[1])
     assert len(layout.pack(features)) == taken
     assert taken % 4 == 0
-    least = features.size * np.dtype(dtype).itemsize
-    assert least <= taken < least + 4 + (8 * len(features) if dtype == "uint8" else 0)
+    if dtype == "uint4":
+        least = features.shape[1] * -(-len(features) // 2)
+    else:
+        least = features.size * np.dtype(dtype).itemsize
+    assert least <= taken < least + 4 + (8 * len(features) if dtype in LEVELS else 0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -103,14 +107,17 @@ def test_thinning_keeps_every_nth_frame_and_rounds_nothing_again(
         read(np.frombuffer(thinned, np.uint8), dtype, *kept.shape),
         read(clip, dtype, *features.shape)[:, ::keep],
     )
-    if dtype != "uint8":
+    if dtype not in LEVELS:
         assert thinned == Layout(len(features), dtype).pack(kept)
 
 
-@given(level=values, frames=st.integers(1, 9))
-def test_a_row_that_never_changes_comes_back_exactly(level: float, frames: int) -> None:
-    features = np.full((2, frames), level, np.float32)
-    np.testing.assert_array_equal(read(clip_of(features, "uint8"), "uint8", 2, frames), features)
+@pytest.mark.parametrize("dtype", LEVELS)
+@given(level=values, rows=st.integers(1, 3), frames=st.integers(1, 9))
+def test_a_row_that_never_changes_comes_back_exactly(
+    dtype: str, level: float, rows: int, frames: int
+) -> None:
+    features = np.full((rows, frames), level, np.float32)
+    np.testing.assert_array_equal(read(clip_of(features, dtype), dtype, rows, frames), features)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +127,8 @@ def test_a_row_that_never_changes_comes_back_exactly(level: float, frames: int) 
         ("float16", "003c 00c5 003e 0040 0042 0049"),
         # Lows 1 and -5, steps 2 / 255 and 15 / 255; three frames of two bytes; two of padding.
         ("uint8", "0000803f 0000a0c0 8180003c f1f0703d 0000 4077 ffff 0000"),
+        # Steps 2 / 15 and 1; three frames of a byte, the second row in its upper half; one of padding.
+        ("uint4", "0000803f 0000a0c0 8988083e 0000803f 00 74 ff 00"),
     ],
 )
 def test_the_bytes_are_those_of_every_version_and_machine(dtype: str, expected: str) -> None:
@@ -128,5 +137,5 @@ def test_the_bytes_are_those_of_every_version_and_machine(dtype: str, expected: 
 
 
 def test_another_type_is_refused() -> None:
-    with pytest.raises(ConfigError, match="float32, float16, uint8, not 'int8'"):
+    with pytest.raises(ConfigError, match="float32, float16, uint8, uint4, not 'int8'"):
         Layout(8, "int8")  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ from lightmel.features.layout import Layout
 from lightmel.frontends import MelConfig
 
 CONFIG = MelConfig(16_000, 6, 1, "db")
-DTYPES = ["float32", "float16", "uint8"]
+DTYPES = ["float32", "float16", "uint8", "uint4"]
 LENGTHS = [1, 2, 5, 17, 40, 41, 3]
 KEYS = [f"clip-{i}.wav" for i in range(len(LENGTHS))]
 rng = np.random.default_rng(0)
@@ -85,7 +85,9 @@ def test_a_store_tells_what_it_holds(kind: str, stores: dict[str, Features]) -> 
     for row, clip in enumerate(CLIPS.values()):
         assert features[row].dtype == np.float32
         exact = kind in ("memory", "float32")
-        np.testing.assert_allclose(features[row], clip, rtol=0, atol=0 if exact else np.ptp(clip) / 255)
+        levels = 15 if kind == "uint4" else 255
+        bound = 0 if exact else np.ptp(clip) / levels
+        np.testing.assert_allclose(features[row], clip, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -272,7 +274,7 @@ def test_a_derived_store_holds_every_nth_frame(dtype: str, hop_factor: int, tmp_
     assert derived.verify() == ()
     for row in range(len(store)):
         np.testing.assert_array_equal(derived[row], store[row][:, ::hop_factor])
-    if dtype != "uint8":
+    if not dtype.startswith("uint"):
         thin = {key: np.ascontiguousarray(clip[:, ::hop_factor]) for key, clip in CLIPS.items()}
         write(tmp_path / "direct", dtype, thin, config=derived.config)
         assert (tmp_path / "direct" / FEATURES).read_bytes() == (tmp_path / "xn" / FEATURES).read_bytes()

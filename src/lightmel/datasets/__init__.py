@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import lazily
-from .config import DataConfig
+from .config import DataConfig, MixtureConfig
 
 if TYPE_CHECKING:
     from .dataset import Dataset, Problem, Split, same_protocol
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from .jamendo import load_jamendo
     from .library import load_library
     from .magnatagatune import load_magnatagatune
+    from .mixtures import make_mixtures
     from .msd import load_msd
-    from .rows import Rows, unique_paths
+    from .rows import Rows, csv_text, unique_paths
     from .source import load_dataset
     from .splits import hold_out, stratify
     from .table import load_table
@@ -35,10 +36,12 @@ __all__ = [
     "DataConfig",
     "Dataset",
     "HumanAnnotations",
+    "MixtureConfig",
     "Problem",
     "Rows",
     "Split",
     "Track",
+    "csv_text",
     "find_tracks",
     "hold_out",
     "load_dataset",
@@ -47,6 +50,7 @@ __all__ = [
     "load_magnatagatune",
     "load_msd",
     "load_table",
+    "make_mixtures",
     "read_human_annotations",
     "read_tracks",
     "same_protocol",
@@ -66,7 +70,8 @@ __getattr__, __dir__ = lazily(
         "load_magnatagatune": "magnatagatune",
         "load_msd": "msd",
         "load_dataset": "source",
-        **dict.fromkeys(("Rows", "unique_paths"), "rows"),
+        "make_mixtures": "mixtures",
+        **dict.fromkeys(("Rows", "csv_text", "unique_paths"), "rows"),
         **dict.fromkeys(("hold_out", "stratify"), "splits"),
         "load_table": "table",
         **dict.fromkeys(("TRUE_SHARE", "HumanAnnotations", "read_human_annotations"), "human"),

@@ -100,3 +100,30 @@ class DataConfig:
                 "valid_share and test_share are 0 or more and leave something to learn from, "
                 f"not {self.valid_share} and {self.test_share}."
             )
+
+
+@documented
+@dataclass(frozen=True)
+class MixtureConfig:
+    """How many mixtures of notes are made, and how.
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be.
+    """
+
+    train: int = setting(6_000, "Clips for training.")
+    valid: int = setting(400, "Clips for validation.")
+    test: int = setting(800, "Clips for testing.")
+    seconds: float = setting(5.0, "Length of a clip; a note that is longer is cut.")
+    split_column: str = setting("split", "The column of the notes that says train, valid or test.")
+    seed: int = setting(0, "Seed of everything random.")
+
+    def __post_init__(self) -> None:
+        check_plain(self)
+        if min(self.train, self.valid, self.test) < 1 or not self.seconds > 0 or self.seed < 0:
+            raise ConfigError(
+                "train, valid and test are at least 1, seconds is above 0 and seed 0 or more, not "
+                f"{self.train}, {self.valid}, {self.test}, {self.seconds} and {self.seed}."
+            )

@@ -11,7 +11,7 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from .._files import at_home
@@ -148,6 +148,13 @@ def _delimiter(content: str, key: str) -> str:
     header = next((line for line in lines if line.strip()), "")
     found = {d: [composed(n.strip()) for n in next(csv.reader([header], delimiter=d), [])] for d in "\t,;"}
     return max(found, key=lambda d: (key in found[d], len(found[d])))
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return rows, the header among them, as the text of a CSV."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
 
 
 def unique_paths(table: Rows, base: Path, column: str = "path", parameter: str = "") -> list[str]:

@@ -26,7 +26,7 @@ from .. import audio
 from .._each import attempt
 from .._files import at_home, write_whole
 from .._steady import steady
-from ..datasets import Rows, Track, find_tracks, read_tracks
+from ..datasets import Rows, Track, csv_text, find_tracks, read_tracks
 from ..errors import AudioError, ConfigError, DataError, LightmelError, TrainingError
 from ..features import Batch, Features
 from ..inference import Tagger
@@ -244,11 +244,9 @@ def score_music(
     buffer = io.BytesIO()
     np.save(buffer, np.concatenate(parts))
     write_whole(folder / LOGITS, buffer.getvalue(), TrainingError)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("path", "group", "split", "windows"))
-    writer.writerows((c.path, c.group, c.split, c.windows) for c in clips)
-    write_whole(folder / CLIPS, text.getvalue().encode(errors="surrogateescape"), TrainingError)
+    rows = [(clip.path, clip.group, clip.split, clip.windows) for clip in clips]
+    text = csv_text([("path", "group", "split", "windows"), *rows])
+    write_whole(folder / CLIPS, text.encode(errors="surrogateescape"), TrainingError)
     write_whole(folder / SCORES_DESCRIPTION, (json.dumps(plain, indent=1) + "\n").encode(), TrainingError)
     return TeacherScores.open(folder)
 

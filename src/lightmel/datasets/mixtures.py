@@ -1,0 +1,129 @@
+"""Mixtures of single notes: a multi-label data set whose labels are known for certain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import audio
+from .._files import write_whole
+from ..errors import DataError
+from .config import MixtureConfig
+from .rows import Rows, csv_text, unique_paths
+
+Notes: TypeAlias = dict[str, list[NDArray[np.float32]]]
+"""Waves by instrument."""
+
+TABLE = "clips.csv"
+SR = 16_000
+"""Rate of the clips in Hz."""
+NOTES = (2, 3, 4)
+"""How many instruments a clip may have."""
+QUIETEST_DB = -6.0
+"""The lowest level of a note beside the loudest."""
+SEMITONES = {"train": 3.0}
+"""The most that notes of a split are transposed, up or down."""
+PEAK = 0.7
+NOISE_DB = (-70.0, -50.0)
+"""Of white noise below each clip: no recording is digitally silent, and decibels make much of silence."""
+
+
+def make_mixtures(
+    notes: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    config: MixtureConfig | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Path:
+    """Make clips of two to four notes of different instruments, and return their table.
+
+    Its columns are path, tags (the instruments) and split, as `load_table` reads them. Notes of one split
+    never come into another, and each clip has a peak of about 0.7. Training notes are transposed by up to
+    three semitones, as a tape plays them faster or slower, because they are few; the others are as they were
+    recorded. The same notes and settings give the same bytes, and clips that are there are kept.
+
+    Parameters
+    ----------
+    notes
+        A table with the columns ``path`` (relative to it), ``instrument``, and one that says the split.
+    folder
+        Where the clips go.
+    config
+        How many are made, and how.
+    progress
+        Called with what is done, how much of it, and all of it.
+
+    Raises
+    ------
+    DataError
+        If the table is none of notes, a split has too few instruments, or the folder cannot be written.
+    AudioError
+        If a note cannot be read.
+    """
+    config, place = config or MixtureConfig(), Path(folder)
+    wanted = {"train": config.train, "valid": config.valid, "test": config.test}
+    splits = _read(notes, config)
+    rows = [("path", "tags", "split")]
+    total, done = sum(wanted.values()), 0
+    for number, (split, count) in enumerate(wanted.items()):
+        for i in range(count):
+            rng = np.random.default_rng([config.seed, number, i])
+            clip, instruments = _mixed(splits[split], SEMITONES.get(split, 0.0), config.seconds, rng)
+            path = f"{split}/{i:04}.flac"
+            if not (place / path).exists():
+                with audio.writing(place / path, SR) as write:
+                    write(clip)
+            rows.append((path, ";".join(instruments), split))
+            done += 1
+            if progress is not None:
+                progress("mixing", done, total)
+    write_whole(place / TABLE, csv_text(rows).encode(), DataError)
+    return place / TABLE
+
+
+def _read(table: str | os.PathLike[str], config: MixtureConfig) -> dict[str, Notes]:
+    """Return the notes of each split, as mono at `SR`."""
+    rows = Rows(table)
+    found: dict[str, Notes] = {"train": {}, "valid": {}, "test": {}}
+    cells = zip(
+        unique_paths(rows, rows.file.parent),
+        rows.column("instrument"),
+        rows.column(config.split_column),
+        rows.lines,
+        strict=True,
+    )
+    for path, instrument, split, line in cells:
+        if split not in found:
+            raise DataError(
+                f"{rows.file}, line {line}: {config.split_column} is train, valid or test, not {split!r}."
+            )
+        wave = audio.load(rows.file.parent / path, SR)
+        found[split].setdefault(instrument, []).append(wave)
+    for split, notes in found.items():
+        if len(notes) < max(NOTES):
+            raise DataError(
+                f"{rows.file}: {split} has notes of {len(notes)} instruments; a mixture wants up to "
+                f"{max(NOTES)}."
+            )
+    return found
+
+
+def _mixed(
+    notes: Notes, semitones: float, seconds: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Return a clip and the instruments in it: each once, at a level, an offset and a pitch of its own."""
+    names = sorted(notes)
+    chosen = sorted(rng.choice(names, rng.choice(NOTES), replace=False).tolist())
+    clip = np.zeros(round(seconds * SR), dtype=np.float32)
+    for name in chosen:
+        note = notes[name][rng.integers(len(notes[name]))]
+        note = audio.at_speed(note, SR, 2 ** (rng.uniform(-semitones, semitones) / 12))[: len(clip)]
+        start = rng.integers(len(clip) - len(note) + 1)
+        clip[start : start + len(note)] += 10 ** (rng.uniform(QUIETEST_DB, 0) / 20) * note
+    clip *= PEAK / np.abs(clip).max()
+    clip += 10 ** (rng.uniform(*NOISE_DB) / 20) * rng.standard_normal(len(clip), dtype=np.float32)
+    return clip, chosen
