@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import study_paper, study_report, study_run, study_scores
+from . import study_mixtures, study_paper, study_report, study_run, study_scores
 
 app = typer.Typer(
     name="study",
@@ -14,9 +14,12 @@ app = typer.Typer(
 )
 app.command("paper", short_help="Show the paper's numbers, and what they bear out.")(study_paper.paper)
 app.command(
-    "scores", no_args_is_help=True, short_help="Let teachers score music, once for any number of students."
+    "scores", no_args_is_help=True, short_help="Let teachers score music, for any number of students."
 )(study_scores.scores)
-app.command("run", no_args_is_help=True, short_help="Train all cells of a grid that are not done yet.")(
+app.command("mixtures", no_args_is_help=True, short_help="Mix single notes to clips with known labels.")(
+    study_mixtures.mixtures
+)
+app.command("run", no_args_is_help=True, short_help="Train what a grid says and is not done yet.")(
     study_run.run
 )
 app.command("report", no_args_is_help=True, short_help="Show what a study has found.")(study_report.report)
