@@ -105,7 +105,7 @@ def test_no_product_is_large_enough_for_a_second_thread(config: FrontendConfig) 
     bands = build_arrays(config)._bands  # type: ignore[attr-defined]
     for first, stop, low, high, weights in bands._blocks:
         assert weights.shape == (stop - first, high - low)
-        assert weights.size * bands._frames <= spectra_module._ONE_THREAD
+        assert weights.size * bands._frames <= spectra_module.ONE_THREAD
 
 
 def test_no_torch_is_imported() -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lightmel")
 
-NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN", "mobilenet": "MobileNet"}
+NETWORKS = {"vgg": "VGG-CNN", "musicnn": "MUSICNN", "mobilenet": "MobileNet", "samplecnn": "SampleCNN"}
 _BAR_WIDTH = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _CATEGORIES = {"instrument": "Instruments", "tempo and dynamics": "Tempo"}

@@ -9,7 +9,7 @@ from typing import Any
 from ..checkpoint import PUBLISHED_SUFFIXES, Description, read_description, read_network
 from ..errors import ConfigError, LightmelError, UnknownModelError, WeightsError, nearest
 from ..frontends import config_from_slug
-from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, parse_name
+from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, parse_name, segment_seconds
 from . import catalogue
 from .repositories import Repository, fetch_repository
 
@@ -55,12 +55,13 @@ def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
     first = text.partition("-")[0]
     if first in names():
         spec, config = parse_name(text)
-        if first not in SEGMENT_SECONDS:
+        try:
+            seconds = segment_seconds(first, config.sr)
+        except ConfigError as error:
             raise ConfigError(
-                f"{text!r}: the paper has no {first}, so that no length of input is known. Name a tagger of "
-                "such a network, or ask `lightmel.models.network_cost` with an input shape."
-            )
-        seconds = SEGMENT_SECONDS[first]
+                f"{text!r}: {error} Name a tagger of such a network, or ask `lightmel.models.network_cost` "
+                "with an input shape."
+            ) from None
         cost = network_cost({**spec, "input_shape": config.input_shape(seconds)})
         return (Row(first, spec.get("size", "full"), config, seconds, cost, text),)
     if first[:1].isdigit():

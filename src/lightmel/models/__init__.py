@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .musicnn import build_musicnn
     from .named import build_named, parse_name
     from .pooling import PoolingPlan, plan
-    from .registry import SEGMENT_SECONDS, build, names, register
+    from .registry import SEGMENT_SECONDS, build, names, register, segment_seconds
+    from .samplecnn import build_samplecnn
     from .vgg import build_vgg
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "build_mobilenet",
     "build_musicnn",
     "build_named",
+    "build_samplecnn",
     "build_vgg",
     "check_claims",
     "counted_cost",
@@ -53,6 +55,7 @@ __all__ = [
     "parse_name",
     "plan",
     "register",
+    "segment_seconds",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -66,7 +69,8 @@ __getattr__, __dir__ = lazily(
         "build_musicnn": "musicnn",
         **dict.fromkeys(("build_named", "parse_name"), "named"),
         **dict.fromkeys(("PoolingPlan", "plan"), "pooling"),
-        **dict.fromkeys(("SEGMENT_SECONDS", "build", "names", "register"), "registry"),
+        **dict.fromkeys(("SEGMENT_SECONDS", "build", "names", "register", "segment_seconds"), "registry"),
+        "build_samplecnn": "samplecnn",
         "build_vgg": "vgg",
     },
 )
