@@ -101,7 +101,7 @@ def test_a_tagger_is_signed(
 def test_the_paper_says_how_long_the_input_of_its_networks_is() -> None:
     assert _paper_seconds("vgg-12k-mel96-x1-log") == 29.1
     assert _paper_seconds("musicnn-small-12k-mel96-x1-log") == 3.0
-    with pytest.raises(ConfigError, match="say segment_seconds: the paper has no fcn"):
+    with pytest.raises(ConfigError, match="segment_seconds: For fcn no usual length of input is known"):
         _paper_seconds("fcn-12k-mel96-x1-log")
 
 

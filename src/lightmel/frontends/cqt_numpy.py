@@ -2,8 +2,8 @@
 
 As librosa does it (McFee et al., "librosa: Audio and music signal analysis in Python", SciPy 2015): the
 highest octave from the sound as it is, the next one from the sound at half the rate, by the same short
-filters, and so on. `half_filter` is that of the resampler that librosa takes, soxr's HQ: where sound begins or
-ends in a step, its transition shows in the bins, to .01 of the largest.
+filters, and so on. `half_filter` is that of the resampler that librosa takes, soxr's HQ: where sound begins
+or ends in a step, its transition shows in the bins, to .01 of the largest.
 
 Two things differ. librosa leaves out what is small in its filters' spectra (``sparsity=0.01``, up to .02 of
 the largest magnitude); here all is kept, as with ``sparsity=0``. And librosa halves the rate as often as its

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checkpoint import PUBLISHED_SUFFIXES, Description, read_description, read_network
 from ..errors import ConfigError, LightmelError, UnknownModelError, WeightsError, nearest
-from ..frontends import config_from_slug
+from ..frontends import WaveformConfig, config_from_slug
 from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, parse_name, segment_seconds
 from . import catalogue
 from .repositories import Repository, fetch_repository
@@ -22,7 +22,7 @@ def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
     name
         A name that ``lightmel models`` lists or a tagger's file; a network and its input, such as
         ``"vgg-small-16k-mel48-x2-db"``, for the paper's length of input; or the slug of an input, for the
-        paper's two networks.
+        paper's two networks, and of a waveform for SampleCNN.
 
     Raises
     ------
@@ -66,6 +66,8 @@ def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
         return (Row(first, spec.get("size", "full"), config, seconds, cost, text),)
     if first[:1].isdigit():
         config = config_from_slug(text)
+        if isinstance(config, WaveformConfig):  # the paper's networks see spectra
+            return costs_of(f"samplecnn-{text}")
         return tuple(paper_cost(architecture, config) for architecture in SEGMENT_SECONDS)
     raise UnknownModelError(
         f"{text!r} is no tagger, no network such as 'vgg-16k-mel48-x2-db', and no input such as "

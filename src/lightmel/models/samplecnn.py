@@ -1,8 +1,8 @@
 """SampleCNN: filters of three samples over the wave itself, and pools of three in between.
 
 Lee, Park, Kim, Nam, "Sample-level deep convolutional neural networks for music auto-tagging using raw
-waveforms", SMC 2017: its model 3^9 for 59,049 samples, and the same pools, as far as they fit, for every other
-length.
+waveforms", SMC 2017: its model 3^9 for 59,049 samples, and the same pools, as far as they fit, for every
+other length.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from .pooling import fitted
 LENGTH = 59_049
 """Samples of the paper's input, 3^10."""
 STRIDE = 3
-"""Length and stride of the first filters, in samples; length of the others, and the paper's pools, in frames."""
+"""Length and stride of the first filters, in samples; the paper's pools, in frames."""
 
 WIDTHS: dict[str, tuple[int, int, int]] = {"full": (128, 256, 512), "small": (32, 64, 128)}
-"""Filters of the first layers, of those in the middle, and of the last: the paper's, and a quarter of them."""
+"""Filters of the first layers, the middle ones and the last: the paper's, and a quarter of them."""
 
 
 class _Block(nn.Module):
@@ -143,10 +143,10 @@ def build_samplecnn(
     widths
         Filters of the first layer and of each block, in place of `size`'s.
     pools
-        Frames that each block's pool takes. Left out, there are so many blocks that pools of three come nearest to
-        what the wave needs, nine for the paper's 59,049 samples, and the last of them are changed as
-        `pooling.fitted` has it. A saved model carries its own, so that it loads the same whatever becomes of
-        the rule.
+        Frames that each block's pool takes. Left out, there are so many blocks that pools of three come
+        nearest to what the wave needs, nine for the paper's 59,049 samples, and the last of them are changed
+        as `pooling.fitted` has it. A saved model carries its own, so that it loads the same whatever becomes
+        of the rule.
     dropout
         Part of the embedding that training drops.
     generator
@@ -157,8 +157,8 @@ def build_samplecnn(
     ConfigError
         For a size that does not exist, or a dropout that is no part.
     ShapeError
-        For an input that is no wave of three samples or more, not as many widths as layers, or pools that do not
-        end at a single frame.
+        For an input that is no wave of three samples or more, not as many widths as layers, or pools that do
+        not end at a single frame.
     """
     if size not in WIDTHS:
         known = " and ".join(repr(name) for name in WIDTHS)
@@ -169,8 +169,8 @@ def build_samplecnn(
     frames = samples // STRIDE
     if rows != 1 or frames < 1:
         raise ShapeError(
-            f"SampleCNN takes a wave, (1, samples) with {STRIDE} samples or more, not {(rows, samples)}: put it "
-            "behind a front end such as 16k-wave."
+            f"SampleCNN takes a wave, (1, samples) with {STRIDE} samples or more, not {(rows, samples)}: put "
+            "it behind a front end such as 16k-wave."
         )
     own = _pools(frames) if pools is None else tuple(pools)
     if not own or min(own) < 1 or frames // math.prod(own) != 1:
