@@ -99,8 +99,8 @@ class TaggerConfig:
 
     network: str = setting(
         "vgg-12k-mel96-x1-db",
-        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons, musicnn-pons-small, "
-        "mobilenet, samplecnn or samplecnn-small; then the slug of the input.",
+        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons, "
+        "musicnn-pons-small, mobilenet, samplecnn or samplecnn-small; then the slug of the input.",
     )
     segment_seconds: float = setting(
         0.0,
