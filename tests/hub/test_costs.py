@@ -10,7 +10,7 @@ import pytest
 
 import lightmel
 from lightmel import hub
-from lightmel.errors import ConfigError, LightmelError, UnknownModelError, WeightsError
+from lightmel.errors import ConfigError, LightmelError, ShapeError, UnknownModelError, WeightsError
 from lightmel.models import Row, counted_cost, network_cost, paper_cost
 
 
@@ -70,9 +70,24 @@ def test_an_input_costs_both_networks_of_the_paper() -> None:
     assert hub.costs_of(config.slug) == (paper_cost("vgg", config), paper_cost("musicnn", config))
 
 
+def test_inputs_beyond_mels_cost_what_their_networks_do() -> None:
+    config = lightmel.frontends.config_from_slug("16k-cqt84-x2-db")
+    assert hub.costs_of(config.slug) == (paper_cost("vgg", config), paper_cost("musicnn", config))
+    assert hub.costs_of(config.slug)[0].input_shape == (84, 910)
+    (row,) = hub.costs_of("samplecnn-small-22.05k-wave")
+    assert (row.size, row.seconds, row.input_shape) == ("small", 59_049 / 22_050, (1, 59_049))
+    assert row.cost == network_cost(
+        {"architecture": "samplecnn", "input_shape": (1, 59_049), "size": "small"}
+    )
+    assert hub.costs_of("16k-wave") == hub.costs_of("samplecnn-16k-wave")
+    with pytest.raises(ShapeError, match=r"SampleCNN takes a wave.*not \(48, "):
+        hub.costs_of("samplecnn-16k-mel48-x2-db")
+
+
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
+        ("8k-cqt84-x2-db", ConfigError, "At most 83 bins fit: take n_bins=83"),
         ("defualt", UnknownModelError, "is no tagger, no network.*and no input.*Did you mean 'default'"),
         ("won2020-msd-fcn", UnknownModelError, "Did you mean 'public:won2020-msd-fcn'"),
         ("", UnknownModelError, "is no tagger"),
@@ -81,8 +96,8 @@ def test_an_input_costs_both_networks_of_the_paper() -> None:
         ("a\0b", UnknownModelError, "is no tagger"),
         ("16k-mel48-x2-dbb", ConfigError, "Did you mean '16k-mel48-x2-db'"),
         ("vgg-16k-mel48-x2-dbb", ConfigError, "16k-mel48-x2-db"),
-        ("fcn-16k-mel96-x1-db", ConfigError, "the paper has no fcn"),
-        ("mobilenet-16k-mel48-x2-db", ConfigError, "the paper has no mobilenet"),
+        ("fcn-16k-mel96-x1-db", ConfigError, "For fcn no usual length of input is known"),
+        ("mobilenet-16k-mel48-x2-db", ConfigError, "For mobilenet no usual length of input is known"),
     ],
 )
 def test_what_has_no_cost_is_told_why(name: str, error: type[LightmelError], message: str) -> None:

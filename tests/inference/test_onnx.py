@@ -61,6 +61,8 @@ GRID = [
     ("musicnn-pons-small-12k-mel24-x4-log", 1.0),
     ("musicnn-pons-small-16k-mel96-x1-db-htk-peak-reflect", 1.0),
     ("mobilenet-16k-mel24-x10-db", 1.0),
+    ("vgg-small-16k-cqt84-x4-db", 1.0),
+    ("samplecnn-small-8k-wave", 1.0),
 ]
 
 
@@ -129,10 +131,17 @@ def test_public_architectures_export(tmp_path: Path) -> None:
     assert {"fcn", "musicnn", "vgg"} <= seen
 
 
-def test_a_kaldi_front_end_is_a_matrix_product_too() -> None:
+def test_other_front_ends_are_matrix_products_too() -> None:
     from lightmel.frontends import MatrixFrontend, build_frontend
 
-    for slug in ("32k-kaldi40", "16k-mel96-x1-log", "16k-mel48-x3-db-reflect"):
+    for slug in (
+        "32k-kaldi40",
+        "16k-mel96-x1-log",
+        "16k-mel48-x3-db-reflect",
+        "16k-cqt84-x2-log",
+        "44.1k-cqt168-x3-log-per24",
+        "16k-wave",
+    ):
         config = config_from_slug(slug)
         waves = 0.1 * torch.randn(2, 20_011, generator=torch.Generator().manual_seed(0))
         own, expected = MatrixFrontend(config, 20_011)(waves), build_frontend(config)(waves)

@@ -80,6 +80,10 @@ def test_formula_and_counter_agree_on_every_shape_of_the_paper(name, shape):
         {"architecture": "mobilenet", "input_shape": (24, 15), "width": 1.0},
         {"architecture": "mobilenet", "input_shape": (13, 7), "width": 2.3},
         {"architecture": "mobilenet", "input_shape": (1, 1), "width": 0.01},
+        {"architecture": "samplecnn", "input_shape": (1, 59_049)},
+        {"architecture": "samplecnn", "input_shape": (1, 48_000), "size": "small", "n_tags": 3},
+        {"architecture": "samplecnn", "input_shape": (1, 3)},
+        {"architecture": "samplecnn", "input_shape": (1, 91), "widths": (3, 4, 5), "pools": [4, 7]},
         {
             "architecture": "mobilenet",
             "input_shape": (40, 50),

@@ -12,7 +12,7 @@ from torch import nn
 from lightmel.models import TaggingNetwork, build
 from lightmel.models.fast import InPieces
 
-SHAPES = {"fcn": (96, 1813)}
+SHAPES = {"fcn": (96, 1813), "samplecnn": (1, 1_000), "samplecnn of other pools": (1, 400)}
 SPECS: dict[str, dict[str, object]] = {
     "musicnn paper": {"architecture": "musicnn", "size": "small", "width": 12, "dense": 9},
     "musicnn pons": {"architecture": "musicnn", "size": "small", "variant": "pons"},
@@ -40,6 +40,12 @@ SPECS: dict[str, dict[str, object]] = {
         "eps": 1e-3,
     },
     "fcn": {"architecture": "fcn"},
+    "samplecnn": {"architecture": "samplecnn", "size": "small"},
+    "samplecnn of other pools": {
+        "architecture": "samplecnn",
+        "widths": (4, 6, 10, 5),
+        "pools": [10, 1, 9],
+    },
     "mobilenet": {"architecture": "mobilenet"},
     "mobilenet of other strides": {
         "architecture": "mobilenet",

@@ -9,11 +9,11 @@ import torch
 
 from lightmel.distillation.config import DistillConfig
 from lightmel.errors import ConfigError, ShapeError
-from lightmel.frontends import PAPER_CONFIGS, MelConfig
+from lightmel.frontends import PAPER_CONFIGS, CqtConfig, FrontendConfig, MelConfig, WaveformConfig
 from lightmel.models.named import build_named, parse_name
 from lightmel.models.registry import build
 
-NAMES: list[tuple[str, dict[str, str], MelConfig]] = [
+NAMES: list[tuple[str, dict[str, str], FrontendConfig]] = [
     ("vgg-16k-mel48-x4-db", {"architecture": "vgg"}, MelConfig(16_000, 48, 4, "db")),
     ("vgg-small-12k-mel96-x2-log", {"architecture": "vgg", "size": "small"}, MelConfig(12_000, 96, 2, "log")),
     ("musicnn-12k-mel48-x1-db", {"architecture": "musicnn"}, MelConfig(12_000, 48, 1, "db")),
@@ -28,11 +28,13 @@ NAMES: list[tuple[str, dict[str, str], MelConfig]] = [
         MelConfig(22_050, 32, 5, "db"),
     ),
     ("mobilenet-16k-mel48-x2-db", {"architecture": "mobilenet"}, MelConfig(16_000, 48, 2, "db")),
+    ("vgg-small-16k-cqt84-x4-db", {"architecture": "vgg", "size": "small"}, CqtConfig(16_000, 84, 4, "db")),
+    ("samplecnn-small-8k-wave", {"architecture": "samplecnn", "size": "small"}, WaveformConfig(8_000)),
 ]
 
 
 @pytest.mark.parametrize(("name", "spec", "config"), NAMES, ids=[n for n, _, _ in NAMES])
-def test_a_name_is_a_network_and_its_input(name: str, spec: dict[str, str], config: MelConfig) -> None:
+def test_a_name_is_a_network_and_its_input(name: str, spec: dict[str, str], config: FrontendConfig) -> None:
     assert parse_name(name) == (spec, config)
     network, mel = build_named(name, 3.0, 7, torch.Generator().manual_seed(0))
     assert mel == config
@@ -89,7 +91,7 @@ def test_the_default_student_has_a_name() -> None:
     [
         (
             "musicn-16k-mel48-x2-db",
-            r"names no network: it begins with vgg or musicnn or mobilenet or fcn, as in.*mean 'musicnn'",
+            r"it begins with vgg or musicnn or mobilenet or fcn or samplecnn, as in.*mean 'musicnn'",
         ),
         ("resnet-16k-mel48-x2-db", r"'resnet-16k-mel48-x2-db' names no network"),
         ("fcn-small-16k-mel48-x2-db", r"fcn has no option 'small'; it has none\."),

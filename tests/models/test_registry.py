@@ -28,6 +28,7 @@ SPECS = {
     "musicnn": {"input_shape": (24, 30), "n_tags": 4, "width": 6, "dense": 5, "size": "small"},
     "mobilenet": {"input_shape": (24, 30), "n_tags": 4, "width": 0.2},
     "fcn": {"input_shape": (96, 1813), "n_tags": 4},
+    "samplecnn": {"input_shape": (1, 100), "n_tags": 4, "size": "small"},
 }
 
 UNUSUAL = {
@@ -65,7 +66,7 @@ def test_a_spec_builds_the_same_network_again(name):
 @pytest.mark.parametrize("name", names())
 def test_a_spec_holds_every_argument_or_what_replaces_it(name):
     """What is as it always was is left out, so that older versions read it and older files stay the same."""
-    replaced = {"vgg": {"size"}, "musicnn": {"size"}}.get(name, set())
+    replaced = {"vgg": {"size"}, "musicnn": {"size"}, "samplecnn": {"size"}}.get(name, set())
     unusual = UNUSUAL.get(name, {})
     wanted = {"architecture", *registry.arguments(name)} - replaced
     assert set(build(small(name) | unusual).spec()) == wanted
@@ -171,6 +172,9 @@ def test_a_spec_without_the_essentials_is_refused():
         {"architecture": "mobilenet", "input_shape": (8, 20), "strides": [1, 1, 1, 1, 1]},
         {"architecture": "mobilenet", "input_shape": (8, 20), "strides": [[1, 1]] * 4},
         {"architecture": "mobilenet", "input_shape": (8, 20), "dropout": 1.5},
+        {"architecture": "samplecnn", "input_shape": (1, 100), "dropout": 1},
+        {"architecture": "samplecnn", "input_shape": (1, 100), "pools": [3, 0, 3]},
+        {"architecture": "samplecnn", "input_shape": (1, 100), "widths": "wide"},
     ],
     ids=str,
 )
@@ -267,7 +271,7 @@ def test_a_registered_network_is_built_from_its_spec_and_from_its_name():
     with pytest.raises(UnknownModelError):
         build({"architecture": "mean_net", "input_shape": (8, 20)})
     register("mean_net", build_mean)
-    assert names() == ("vgg", "musicnn", "mobilenet", "fcn", "mean_net")
+    assert names() == ("vgg", "musicnn", "mobilenet", "fcn", "samplecnn", "mean_net")
     assert registry.arguments("mean_net") == ("input_shape", "n_tags", "width")
     model = build({"architecture": "mean_net", "input_shape": (8, 20)}, generator=seeded(0))
     assert isinstance(model, Mean)
@@ -323,4 +327,4 @@ def test_a_name_is_registered_once_and_stands_before_a_hyphen():
             ConfigError, match="is no name for a network: letters, digits and underscores are"
         ):
             register(name, build_mean)
-    assert names() == ("vgg", "musicnn", "mobilenet", "fcn", "mean_net")
+    assert names() == ("vgg", "musicnn", "mobilenet", "fcn", "samplecnn", "mean_net")

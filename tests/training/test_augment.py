@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from lightmel.errors import ConfigError, ShapeError
-from lightmel.frontends import FrontendConfig, MelConfig, MelFrontend
+from lightmel.frontends import CqtConfig, FrontendConfig, MelConfig, build_frontend
 from lightmel.training import (
     Augmentation,
     Chain,
@@ -374,10 +375,13 @@ def test_features_that_are_no_mels_cannot_be_filtered() -> None:
 
 
 @pytest.mark.parametrize("log", ["db", "log"])
-def test_filtered_mels_are_those_of_filtered_sound(log: Any) -> None:
+@pytest.mark.parametrize(
+    "kind", [partial(MelConfig, SR, 48, 4), partial(CqtConfig, SR, 48, 1, fmin=250)], ids=["mel", "cqt"]
+)
+def test_filtered_features_are_those_of_filtered_sound(kind: Any, log: Any) -> None:
     """White noise, and filters that hardly change within a band: tilted and turned down."""
-    config = MelConfig(SR, 48, 4, log)
-    frontend = MelFrontend.from_config(config)
+    config = kind(log=log)
+    frontend = build_frontend(config)
     sound = waves(3, 16_000)
 
     def tilted(domain: Any) -> Chain:

@@ -20,7 +20,7 @@ from lightmel.evaluation import fit_thresholds, roc_auc, score_clips
 from lightmel.features import FeatureStore, build_store, label_features
 from lightmel.inference import Tagger
 from lightmel.training import Callbacks, Signature, TaggerConfig, TrainConfig, features_of, train_tagger
-from lightmel.training.supervised import _paper_seconds, check_counts
+from lightmel.training.supervised import _usual_seconds, check_counts
 
 SLUG = "16k-mel16-x4-db"
 WHAT = TaggerConfig(f"vgg-small-{SLUG}", segment_seconds=0.8)
@@ -99,10 +99,10 @@ def test_a_tagger_is_signed(
 
 
 def test_the_paper_says_how_long_the_input_of_its_networks_is() -> None:
-    assert _paper_seconds("vgg-12k-mel96-x1-log") == 29.1
-    assert _paper_seconds("musicnn-small-12k-mel96-x1-log") == 3.0
-    with pytest.raises(ConfigError, match="say segment_seconds: the paper has no fcn"):
-        _paper_seconds("fcn-12k-mel96-x1-log")
+    assert _usual_seconds("vgg-12k-mel96-x1-log") == 29.1
+    assert _usual_seconds("musicnn-small-12k-mel96-x1-log") == 3.0
+    with pytest.raises(ConfigError, match="segment_seconds: For fcn no usual length of input is known"):
+        _usual_seconds("fcn-12k-mel96-x1-log")
 
 
 def test_a_store_of_other_mels_is_refused(data: Dataset, store: FeatureStore) -> None:

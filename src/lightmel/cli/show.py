@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lightmel")
 
-NETWORKS = {**studies.NETWORKS, "mobilenet": "MobileNet"}
+NETWORKS = {**studies.NETWORKS, "mobilenet": "MobileNet", "samplecnn": "SampleCNN"}
 _BAR_WIDTH = 32
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _CATEGORIES = {"instrument": "Instruments", "tempo and dynamics": "Tempo"}

@@ -23,8 +23,8 @@ class DistillConfig:
 
     student: str = setting(
         "musicnn-pons-small-16k-mel48-x2-db",
-        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons, musicnn-pons-small "
-        "or mobilenet; then the slug of the input.",
+        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons, "
+        "musicnn-pons-small, mobilenet, samplecnn or samplecnn-small; then the slug of the input.",
     )
     segment_seconds: float = setting(3.0, "Seconds of sound in one pass of the student.")
     window_seconds: float = setting(

@@ -22,11 +22,15 @@ from .registry import (
 )
 
 if TYPE_CHECKING:
+    from .cqt import CqtConfig
+    from .cqt_torch import CqtFrontend
     from .kaldi_mel import KaldiMelConfig
     from .kaldi_mel_torch import KaldiMelFrontend
     from .matrix import MatrixFrontend
-    from .mel_torch import MelFrontend, MelStream, mel_filter_bank, rescaled
-    from .module import Frontend, FrontendStream
+    from .mel_torch import MelFrontend, mel_filter_bank, rescaled
+    from .module import Framewise, FramewiseStream, Frontend, FrontendStream
+    from .waveform import WaveformConfig
+    from .waveform_torch import WaveformFrontend
 
 __all__ = [
     "BASE_HOP",
@@ -34,6 +38,10 @@ __all__ = [
     "N_FFT",
     "PAPER_CONFIGS",
     "ArrayFrontend",
+    "CqtConfig",
+    "CqtFrontend",
+    "Framewise",
+    "FramewiseStream",
     "Frontend",
     "FrontendConfig",
     "FrontendKind",
@@ -43,8 +51,9 @@ __all__ = [
     "MatrixFrontend",
     "MelConfig",
     "MelFrontend",
-    "MelStream",
     "StorageType",
+    "WaveformConfig",
+    "WaveformFrontend",
     "build_arrays",
     "build_frontend",
     "config_class",
@@ -61,10 +70,14 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "CqtConfig": "cqt",
+        "CqtFrontend": "cqt_torch",
         "KaldiMelConfig": "kaldi_mel",
         "KaldiMelFrontend": "kaldi_mel_torch",
         "MatrixFrontend": "matrix",
-        **dict.fromkeys(("MelFrontend", "MelStream", "mel_filter_bank", "rescaled"), "mel_torch"),
-        **dict.fromkeys(("Frontend", "FrontendStream"), "module"),
+        **dict.fromkeys(("MelFrontend", "mel_filter_bank", "rescaled"), "mel_torch"),
+        **dict.fromkeys(("Framewise", "FramewiseStream", "Frontend", "FrontendStream"), "module"),
+        "WaveformConfig": "waveform",
+        "WaveformFrontend": "waveform_torch",
     },
 )

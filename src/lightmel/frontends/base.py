@@ -13,7 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ShapeError
 
 StorageType = Literal["float32", "float16", "uint8", "uint4"]
 """Types that features are stored as."""
@@ -98,3 +98,39 @@ class FrontendConfig(ABC):
     def thinning(self, other: FrontendConfig) -> int | None:
         """Return the number, above 1, with which `thinned` gives `other`; None where there is none."""
         return None
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether `value` is a whole number, whatever its type."""
+    if isinstance(value, (str, bool)):
+        return False
+    try:
+        return bool(float(value) == int(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def make_whole(config: FrontendConfig, *names: str) -> None:
+    """Make fields of a frozen configuration Python's own whole numbers, from NumPy's or 16000.0, say.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is no whole number.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not is_whole(value):
+            raise ConfigError(f"{name} must be a whole number, not {value!r}.")
+        object.__setattr__(config, name, int(value))
+
+
+def in_khz(sr: int) -> str:
+    """Return a rate in Hz as slugs begin with it: ``16k``, ``22.05k``."""
+    return f"{sr / 1000:.3f}".rstrip("0").rstrip(".") + "k"
+
+
+def check_samples(samples: int) -> None:
+    """Raise `ShapeError` for no samples."""
+    if samples == 0:
+        raise ShapeError("The wave has no samples: the front end needs at least one.")

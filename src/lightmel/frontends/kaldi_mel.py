@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..errors import ConfigError
-from .base import FrontendConfig
-from .mel import is_whole
+from .base import FrontendConfig, is_whole
 
 SR = 32_000
 PRE_EMPHASIS = 0.97
@@ -58,7 +57,7 @@ class KaldiMelConfig(FrontendConfig):
     def __post_init__(self) -> None:
         if self.sr != SR:
             raise ConfigError(f"This front end is for sound of {SR} Hz, not {self.sr!r}.")
-        if isinstance(self.n_mels, bool) or not is_whole(self.n_mels) or self.n_mels < 1:
+        if not is_whole(self.n_mels) or self.n_mels < 1:
             raise ConfigError(f"n_mels must be a whole number from 1 on, not {self.n_mels!r}.")
         for name in ("sr", "n_mels"):
             object.__setattr__(self, name, int(getattr(self, name)))  # from NumPy's integers too

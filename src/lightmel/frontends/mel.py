@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from .._settings import check_choices
 from ..audio import MAX_SR, MIN_SR
 from ..errors import ConfigError, nearest
-from .base import FrontendConfig, StorageType
+from .base import FrontendConfig, StorageType, in_khz, make_whole
 
 N_FFT = 512
 """Frame length in samples; the paper keeps it at both sample rates."""
@@ -81,11 +81,7 @@ class MelConfig(FrontendConfig):
 
     def __post_init__(self) -> None:
         check_choices(self)
-        for name in ("sr", "n_mels", "hop_factor"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not is_whole(value):
-                raise ConfigError(f"{name} must be a whole number, not {value!r}.")
-            object.__setattr__(self, name, int(value))  # from NumPy's integers and 16000.0 too
+        make_whole(self, "sr", "n_mels", "hop_factor")
         workable = _nearest_workable(self)
         if workable != (self.sr, self.n_mels, self.hop_factor):
             raise ConfigError(self._refusal(*workable))
@@ -120,8 +116,7 @@ class MelConfig(FrontendConfig):
             + ("-peak" if self.mel_norm == "none" else "")
             + ("-reflect" if self.pad_mode == "reflect" else "")
         )
-        khz = f"{self.sr / 1000:.3f}".rstrip("0").rstrip(".")
-        return f"{khz}k-mel{self.n_mels}-x{self.hop_factor}-{self.log}{options}"
+        return f"{in_khz(self.sr)}-mel{self.n_mels}-x{self.hop_factor}-{self.log}{options}"
 
     @classmethod
     def from_slug(cls, slug: str) -> MelConfig:
@@ -172,12 +167,12 @@ class MelConfig(FrontendConfig):
     def n_frames(self, n_samples: int) -> int:
         """Frames of `n_samples` samples.
 
-        Zero-padded: ``ceil((ceil(N / 256) + 1) / hop_factor)``, the paper's count. Reflected:
+        Zero-padded: the paper's count, ``ceil((ceil(N / 256) + 1) / hop_factor)``. Reflected:
         ``1 + N // hop``, the frames whose centres lie within the sound.
         """
         if self.pad_mode == "reflect":
             return 1 + n_samples // self.hop_length
-        return -(-(-(-n_samples // BASE_HOP) + 1) // self.hop_factor)
+        return padded_frames(n_samples, self.hop_factor)
 
     def input_shape(self, seconds: float = CLIP_SECONDS) -> tuple[int, int]:
         """``(n_mels, n_frames)`` of an excerpt of `seconds`, by default of the paper's clip."""
@@ -199,6 +194,11 @@ class MelConfig(FrontendConfig):
         to_mel, to_hz = _SCALES[self.mel_scale]
         top = to_mel(self.sr / 2)
         return [to_hz(top * i / (self.n_mels + 1)) for i in range(self.n_mels + 2)]
+
+
+def padded_frames(n_samples: int, hop_factor: int) -> int:
+    """Return the paper's count of frames of zero-padded sound, ``ceil((ceil(N / 256) + 1) / hop_factor)``."""
+    return -(-(-(-n_samples // BASE_HOP) + 1) // hop_factor)
 
 
 _LOG_STEP = math.log(6.4) / 27.0
@@ -224,16 +224,6 @@ _SCALES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = 
     "slaney": (_slaney_mel, _slaney_hz),
     "htk": (_htk_mel, _htk_hz),
 }
-
-
-def is_whole(value: Any) -> bool:
-    """Return whether `value` is a whole number, whatever its type."""
-    if isinstance(value, str):
-        return False
-    try:
-        return bool(float(value) == int(value))
-    except (TypeError, ValueError, OverflowError):
-        return False
 
 
 def _has_empty_band(sr: int, n_mels: int, scale: str) -> bool:

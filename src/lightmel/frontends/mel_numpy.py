@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
+from .base import check_samples
 from .mel import N_FFT, MelConfig
 from .spectra import Bands, Waves, hann, spectra
 
@@ -85,8 +86,7 @@ def mel_window() -> NDArray[np.float64]:
 
 def check_length(config: MelConfig, samples: int) -> None:
     """Raise `ShapeError` for too few samples."""
-    if samples == 0:
-        raise ShapeError("The wave has no samples: the front end needs at least one.")
+    check_samples(samples)
     if config.pad_mode == "reflect" and samples <= _HALF:
         raise ShapeError(
             f'pad_mode="reflect" mirrors {_HALF} samples and so needs at least {_HALF + 1}, not '

@@ -16,10 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ShapeError
 from . import mel_numpy
 from .mel import N_FFT, Log, MelConfig, MelNorm, MelScale, PadMode
-from .module import Frontend, check_wave, no_autocast
+from .module import Framewise, check_wave, no_autocast
 
 _HALF = N_FFT // 2
 _CACHE_FRAMES = 512  # 1 MB of float32 stays in a second-level cache of 2 MB; 256 and 1024 take longer
@@ -27,7 +26,7 @@ _LARGE_FRAMES = 65_536  # where calls cost more than cache misses: accelerators,
 _BAND_BLOCKS = 4  # a fifth saves nothing more
 
 
-class MelFrontend(Frontend):
+class MelFrontend(Framewise):
     """Wave in, log-mel frames out.
 
     Parameters
@@ -76,6 +75,8 @@ class MelFrontend(Frontend):
         pad_mode: PadMode = "zeros",
     ) -> None:
         super().__init__(MelConfig(sr, n_mels, hop_factor, log, mel_scale, mel_norm, pad_mode))
+        self.hop, self.after = self.config.hop_length, _HALF
+        self.before = _HALF + 1  # the end of a mirrored sound may need one more
         self.bank32 = _LogMel(self.config, torch.float32)
         self.bank64 = _LogMel(self.config, torch.float64)
 
@@ -84,46 +85,8 @@ class MelFrontend(Frontend):
         """Build the front end that `config` describes."""
         return cls(**{name: value for name, value in config.to_dict().items() if name != "kind"})
 
-    def forward(self, wave: Tensor) -> Tensor:
-        """Compute the log-mel frames of whole sounds.
-
-        Parameters
-        ----------
-        wave
-            ``(..., samples)`` at `config.sr` Hz, floating point, full scale at 1.
-
-        Returns
-        -------
-        Tensor
-            ``(..., n_mels, n_frames)`` with ``n_frames = config.n_frames(samples)``.
-
-        Raises
-        ------
-        ShapeError
-            If `wave` is not a floating-point tensor, is on another device, or has no samples (for
-            ``pad_mode="reflect"``: fewer than 257).
-        """
-        wave = self._checked(wave)
-        samples = wave.shape[-1]
-        self._check_length(samples)
-        mel = self._frames(
-            wave.reshape(math.prod(wave.shape[:-1]), samples), 0, 0, self.config.n_frames(samples)
-        )
-        return mel.reshape(*wave.shape[:-1], *mel.shape[1:])
-
-    def stream(self) -> MelStream:
-        """Start a sound that arrives in blocks."""
-        return MelStream(self)
-
-    def extra_repr(self) -> str:
-        """Show the configuration where the module is printed."""
-        return self.config.slug
-
-    def _frames(self, sound: Tensor, offset: int, first: int, stop: int) -> Tensor:
-        """Frames `first` to `stop` of sounds of which ``(rows, samples)`` from `offset` on are at hand.
-
-        Where a frame reaches over an end of `sound`, that end is the sound's own.
-        """
+    def frames(self, sound: Tensor, offset: int, first: int, stop: int) -> Tensor:
+        """Return log-mel frames; see `Framewise`."""
         config = self.config
         bank = self.bank64 if sound.dtype == torch.float64 else self.bank32
         rows, n_frames = sound.shape[0], stop - first
@@ -169,86 +132,14 @@ class MelFrontend(Frontend):
         mirrored = torch.arange(start, stop, device=sound.device).abs()
         return sound[:, n - 1 - (n - 1 - mirrored).abs()]
 
-    def _checked(self, wave: Tensor) -> Tensor:
-        """Return `wave` in the precision it is computed in, or raise the reason why it cannot be used."""
+    def checked(self, wave: Tensor) -> Tensor:
+        """Return a float64 wave as it is, and any other as float32."""
         check_wave(wave, self.bank32.window.device)
         return wave if wave.dtype == torch.float64 else wave.float()
 
-    def _check_length(self, samples: int) -> None:
+    def check_length(self, samples: int) -> None:
+        """Raise `ShapeError` for no samples; for ``pad_mode="reflect"``, for fewer than 257."""
         mel_numpy.check_length(self.config, samples)
-
-
-class MelStream:
-    """The frames of a sound that arrives in blocks of any size: `push` each one, then `flush`.
-
-    All that is returned, put together along the last dimension, equals the front end's answer to the
-    whole sound up to rounding. A frame is returned as soon as its last sample is there, and at most 512
-    samples are kept. Made by `MelFrontend.stream`; not for several threads at once.
-    """
-
-    def __init__(self, frontend: MelFrontend) -> None:
-        self.frontend = frontend
-        self._reset()
-
-    def _reset(self) -> None:
-        self._kept: Tensor | None = None  # the last samples, which frames to come may need
-        self._offset = 0  # where in the sound they begin
-        self._seen = 0
-        self._done = 0
-
-    def push(self, block: Tensor) -> Tensor:
-        """Take the next ``(..., samples)``, return the frames ``(..., n_mels, k)`` that are now complete.
-
-        k is 0 where a short block, even an empty one, completes none.
-
-        Raises
-        ------
-        ShapeError
-            If `block` is none that the front end takes, or differs from the blocks before it in
-            anything but its length.
-        """
-        block = self.frontend._checked(block)
-        kept = block[..., :0] if self._kept is None else self._kept
-        for name, new, old in (
-            ("shape", (*block.shape[:-1], "samples"), (*kept.shape[:-1], "samples")),
-            ("precision", block.dtype, kept.dtype),
-            ("device", block.device, kept.device),
-        ):
-            if new != old:
-                raise ShapeError(
-                    f"This stream began with blocks of {name} {old}, and now comes {new}: keep to one, "
-                    "or start a stream for each sound."
-                )
-        hop = self.frontend.config.hop_length
-        sound = torch.cat((kept, block), -1)
-        self._seen += block.shape[-1]
-        stop = (self._seen - _HALF) // hop + 1
-        mel = self._up_to(stop, sound)
-        # One sample before the next frame: the end of a mirrored sound may need it.
-        drop = min(max(stop * hop - _HALF - 1 - self._offset, 0), sound.shape[-1])
-        self._kept = sound[..., drop:].clone()  # a view would keep the whole block alive
-        self._offset += drop
-        return mel
-
-    def flush(self) -> Tensor:
-        """End the sound and return its last frames ``(..., n_mels, k)``; the next `push` begins another.
-
-        Raises
-        ------
-        ShapeError
-            If no samples have come (for ``pad_mode="reflect"``: fewer than 257).
-        """
-        self.frontend._check_length(self._seen)
-        assert self._kept is not None
-        mel = self._up_to(self.frontend.config.n_frames(self._seen), self._kept)
-        self._reset()
-        return mel
-
-    def _up_to(self, stop: int, sound: Tensor) -> Tensor:
-        rows = sound.reshape(math.prod(sound.shape[:-1]), sound.shape[-1])
-        mel = self.frontend._frames(rows, self._offset, self._done, stop)
-        self._done = stop
-        return mel.reshape(*sound.shape[:-1], *mel.shape[1:])
 
 
 def mel_filter_bank(config: MelConfig) -> Tensor:

@@ -59,6 +59,16 @@ KINDS: dict[str, FrontendKind] = {
         "lightmel.frontends.kaldi_mel_torch:KaldiMelFrontend",
         "lightmel.frontends.kaldi_mel_numpy:NumpyKaldiMel",
     ),
+    "cqt": FrontendKind(
+        "lightmel.frontends.cqt:CqtConfig",
+        "lightmel.frontends.cqt_torch:CqtFrontend",
+        "lightmel.frontends.cqt_numpy:NumpyCqt",
+    ),
+    "waveform": FrontendKind(
+        "lightmel.frontends.waveform:WaveformConfig",
+        "lightmel.frontends.waveform_torch:WaveformFrontend",
+        "lightmel.frontends.waveform_numpy:NumpyWaveform",
+    ),
 }
 
 

@@ -10,7 +10,7 @@ Waves = NDArray[np.float32]
 
 _BLOCKS = 4  # a fifth saves nothing more
 _FRAMES = 512  # 1 MB of float32 stays in a second-level cache
-_ONE_THREAD = 1 << 18
+ONE_THREAD = 1 << 18
 """Multiplications of a matrix product up to which OpenBLAS takes one thread: whoever runs several files at a
 time has other work for the rest, and a second thread beside a busy neighbour takes longer than none."""
 
@@ -35,7 +35,7 @@ class Bands:
             # Real and imaginary parts lie side by side: each weight twice adds up their squares.
             weights = np.repeat(block[:, low:high], 2, axis=1).astype(np.float32)
             self._blocks.append((row, row + len(block), 2 * low, 2 * high, weights))
-            self._frames = min(self._frames, max(1, _ONE_THREAD // weights.size))
+            self._frames = min(self._frames, max(1, ONE_THREAD // weights.size))
             row += len(block)
 
     def __call__(self, frames: Waves, out: Waves) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..checkpoint import PUBLISHED_SUFFIXES, Description, read_description, read_network
 from ..errors import ConfigError, LightmelError, UnknownModelError, WeightsError, nearest
-from ..frontends import config_from_slug
-from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, parse_name
+from ..frontends import WaveformConfig, config_from_slug
+from ..models import SEGMENT_SECONDS, Row, names, network_cost, paper_cost, parse_name, segment_seconds
 from . import catalogue
 from .repositories import Repository, fetch_repository
 
@@ -22,7 +22,7 @@ def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
     name
         A name that ``lightmel models`` lists or a tagger's file; a network and its input, such as
         ``"vgg-small-16k-mel48-x2-db"``, for the paper's length of input; or the slug of an input, for the
-        paper's two networks.
+        paper's two networks, and of a waveform for SampleCNN.
 
     Raises
     ------
@@ -55,16 +55,19 @@ def costs_of(name: str | os.PathLike[str]) -> tuple[Row, ...]:
     first = text.partition("-")[0]
     if first in names():
         spec, config = parse_name(text)
-        if first not in SEGMENT_SECONDS:
+        try:
+            seconds = segment_seconds(first, config.sr)
+        except ConfigError as error:
             raise ConfigError(
-                f"{text!r}: the paper has no {first}, so that no length of input is known. Name a tagger of "
-                "such a network, or ask `lightmel.models.network_cost` with an input shape."
-            )
-        seconds = SEGMENT_SECONDS[first]
+                f"{text!r}: {error} Name a tagger of such a network, or ask `lightmel.models.network_cost` "
+                "with an input shape."
+            ) from None
         cost = network_cost({**spec, "input_shape": config.input_shape(seconds)})
         return (Row(first, spec.get("size", "full"), config, seconds, cost, text),)
     if first[:1].isdigit():
         config = config_from_slug(text)
+        if isinstance(config, WaveformConfig):  # the paper's networks see spectra
+            return costs_of(f"samplecnn-{text}")
         return tuple(paper_cost(architecture, config) for architecture in SEGMENT_SECONDS)
     raise UnknownModelError(
         f"{text!r} is no tagger, no network such as 'vgg-16k-mel48-x2-db', and no input such as "

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .musicnn import build_musicnn
     from .named import build_named, parse_name
     from .pooling import PoolingPlan, plan
-    from .registry import SEGMENT_SECONDS, arguments, build, names, register
+    from .registry import SEGMENT_SECONDS, arguments, build, names, register, segment_seconds
+    from .samplecnn import build_samplecnn
     from .vgg import build_vgg
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "build_mobilenet",
     "build_musicnn",
     "build_named",
+    "build_samplecnn",
     "build_vgg",
     "check_claims",
     "counted_cost",
@@ -54,6 +56,7 @@ __all__ = [
     "parse_name",
     "plan",
     "register",
+    "segment_seconds",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -68,6 +71,8 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("build_named", "parse_name"), "named"),
         **dict.fromkeys(("PoolingPlan", "plan"), "pooling"),
         **dict.fromkeys(("SEGMENT_SECONDS", "arguments", "build", "names", "register"), "registry"),
+        "segment_seconds": "registry",
+        "build_samplecnn": "samplecnn",
         "build_vgg": "vgg",
     },
 )

@@ -25,6 +25,7 @@ from . import mobilenet
 from .base import TaggingNetwork
 from .fcn import FILTERS, POOLS
 from .registry import SEGMENT_SECONDS, build, names
+from .samplecnn import STRIDE
 from .vgg import pooled_sizes
 
 FLOAT_BYTES = 4
@@ -139,11 +140,23 @@ def _mobilenet(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
     yield "head", _layer(dense, model["n_tags"], norm=False)
 
 
+def _samplecnn(model: Mapping[str, Any]) -> Iterator[tuple[str, Cost]]:
+    channels, *widths = model["widths"]
+    size = model["input_shape"][1] // STRIDE
+    yield "first", _layer(STRIDE, channels, size, norm=True)
+    for i, (filters, pool) in enumerate(zip(widths, model["pools"], strict=True)):
+        yield f"blocks.{i}", _layer(3 * channels, filters, size, norm=True)
+        channels, size = filters, size // pool
+    yield "last", _layer(channels, channels, norm=True)
+    yield "head", _layer(channels, model["n_tags"], norm=False)
+
+
 _FORMULAS: dict[str, Callable[[Mapping[str, Any]], Iterator[tuple[str, Cost]]]] = {
     "vgg": _vgg,
     "fcn": _fcn,
     "musicnn": _musicnn,
     "mobilenet": _mobilenet,
+    "samplecnn": _samplecnn,
 }
 
 

@@ -156,6 +156,32 @@ class PeakFilters(_Folded):
         return peak.reshape(len(x), frames, filters).transpose(1, 2)
 
 
+class PooledConvolution(_Folded):
+    """A convolution over time with its stride and padding, normalisation and activation, all after pooling.
+
+    ``(batch, channels, frames) -> (batch, filters, ...)`` in `dtype`.
+
+    Parameters
+    ----------
+    conv, norm, activation, dtype
+        As of `_Folded`.
+    pool
+        Frames.
+    """
+
+    def __init__(
+        self, conv: nn.Conv1d, norm: nn.BatchNorm1d, activation: Layer, dtype: torch.dtype, *, pool: int
+    ) -> None:
+        super().__init__(conv, norm, activation, dtype)
+        self.stride, self.padding = conv.stride, conv.padding
+        self.pool = pool
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the layer does."""
+        y = F.conv1d(x.to(self.dtype), self.weight, self.bias, stride=self.stride, padding=self.padding)
+        return self.finish(F.max_pool1d(y, self.pool))
+
+
 class PooledBlock(_Folded):
     """A 3x3 convolution that keeps the size, normalisation and activation, all after maximum pooling.
 

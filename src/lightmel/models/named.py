@@ -11,6 +11,7 @@ from .registry import build, names
 
 _WORDS: dict[str, dict[str, dict[str, str]]] = {
     "vgg": {"small": {"size": "small"}},
+    "samplecnn": {"small": {"size": "small"}},
     "musicnn": {"pons": {"variant": "pons"}, "small": {"size": "small"}},
 }
 """The words that may stand between architecture and slug, and the arguments that they stand for."""

@@ -21,8 +21,6 @@ from functools import lru_cache
 
 from ..errors import ShapeError
 
-N_LAYERS = 4
-
 PAPER_FREQ_POOLS: dict[int, tuple[int, ...]] = {
     128: (2, 4, 4, 4),
     96: (2, 4, 3, 4),
@@ -159,30 +157,33 @@ def plan(input_shape: Sequence[int]) -> PoolingPlan:
 @lru_cache(maxsize=1024)
 def _axis_pools(size: int, axis: str) -> tuple[int, ...]:
     known = PAPER_FREQ_POOLS if axis == "bands" else PAPER_TIME_POOLS
-    if size in known:
-        return known[size]
-    paper = known[_nearest_size(size, known)]
+    return known[size] if size in known else fitted(size, known[_nearest_size(size, known)])
+
+
+def fitted(size: int, paper: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the pools nearest to the paper's that bring an axis of `size` to 1, by the rule of `plan`."""
     allowed: Fraction = max(size * LEFT_OVER, Fraction(1))
     if math.prod(paper) <= size < 2 * math.prod(paper) and size - math.prod(paper) <= allowed:
         return paper
-    for changed in range(1, N_LAYERS + 1):
-        kept = paper[: N_LAYERS - changed]
-        fitting = [pools for pools in _completions(size, kept) if size - math.prod(pools) <= allowed]
+    layers = len(paper)
+    for changed in range(1, layers + 1):
+        kept = paper[: layers - changed]
+        fitting = [pools for pools in _completions(size, kept, layers) if size - math.prod(pools) <= allowed]
         if fitting:
             return min(fitting, key=lambda pools: _distance(pools, paper))
     raise AssertionError("unreachable: (size, 1, 1, 1) leaves nothing over")
 
 
-def _completions(size: int, kept: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+def _completions(size: int, kept: tuple[int, ...], layers: int) -> Iterator[tuple[int, ...]]:
     """Yield every way to go on from the `kept` pools in which the last pool takes all that is left."""
     room = size // math.prod(kept)
     if room < 1:
         return
-    if len(kept) == N_LAYERS - 1:
+    if len(kept) == layers - 1:
         yield (*kept, room)
         return
     for pool in range(1, room + 1):
-        yield from _completions(size, (*kept, pool))
+        yield from _completions(size, (*kept, pool), layers)
 
 
 def _ratio(a: int, b: int) -> Fraction:

@@ -14,6 +14,7 @@ from .base import TaggingNetwork
 from .fcn import build_fcn
 from .mobilenet import build_mobilenet
 from .musicnn import build_musicnn
+from .samplecnn import LENGTH, build_samplecnn
 from .vgg import build_vgg
 
 BUILDERS: dict[str, Callable[..., TaggingNetwork]] = {
@@ -21,11 +22,29 @@ BUILDERS: dict[str, Callable[..., TaggingNetwork]] = {
     "musicnn": build_musicnn,
     "mobilenet": build_mobilenet,
     "fcn": build_fcn,
+    "samplecnn": build_samplecnn,
 }
 
 
 SEGMENT_SECONDS: dict[str, float] = {"vgg": CLIP_SECONDS, "musicnn": 3.0}
 """Seconds of sound in one forward pass in the paper: VGG-CNN sees the clip, MUSICNN segments of it."""
+
+
+def segment_seconds(architecture: str, sr: int) -> float:
+    """Return the seconds of sound at `sr` Hz in one forward pass where nobody says another length.
+
+    For the paper's networks these are the paper's, and for SampleCNN 59,049 samples.
+
+    Raises
+    ------
+    ConfigError
+        For another network.
+    """
+    if architecture == "samplecnn":
+        return LENGTH / sr
+    if architecture not in SEGMENT_SECONDS:
+        raise ConfigError(f"For {architecture} no usual length of input is known: say the seconds.")
+    return SEGMENT_SECONDS[architecture]
 
 
 def register(name: str, builder: Callable[..., TaggingNetwork]) -> None:

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ..errors import ConfigError, ShapeError
-from ..frontends import FrontendConfig, MelConfig, rescaled
+from ..frontends import CqtConfig, FrontendConfig, MelConfig, rescaled
 
 
 class Domain(Protocol):
@@ -66,21 +66,21 @@ class WaveDomain:
 
 
 class MelDomain:
-    """Log-mels, a feature store's for example: what they would be of filtered sound.
+    """Log-mels, a feature store's for example: what they would be of filtered sound; constant-Q spectra, too.
 
     A filter that hardly changes within a band multiplies the band's power by its own at the band's peak.
 
     Raises
     ------
     ConfigError
-        For a front end that makes no mel-spectrograms.
+        For a front end that makes neither.
     """
 
     def __init__(self, config: FrontendConfig) -> None:
-        if not isinstance(config, MelConfig):
+        if not isinstance(config, (MelConfig, CqtConfig)):
             raise ConfigError(
-                f"Features of {config.slug} cannot be filtered, only mel-spectrograms can: train without "
-                "augmentation (augment=False)."
+                f"Features of {config.slug} cannot be filtered, only mel-spectrograms and constant-Q spectra "
+                "can: train without augmentation (augment=False)."
             )
         self._log = config.log
         self.frequencies = torch.tensor(config.band_edges()[1:-1], dtype=torch.float32)

@@ -99,12 +99,13 @@ class TaggerConfig:
 
     network: str = setting(
         "vgg-12k-mel96-x1-db",
-        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons, musicnn-pons-small "
-        "or mobilenet; then the slug of the input.",
+        "The network and its input: vgg, vgg-small, musicnn, musicnn-small, musicnn-pons, "
+        "musicnn-pons-small, mobilenet, samplecnn or samplecnn-small; then the slug of the input.",
     )
     segment_seconds: float = setting(
         0.0,
-        "Seconds of sound in one pass of the network; 0: the paper's, 29.1 for vgg and 3 for musicnn.",
+        "Seconds of sound in one pass of the network; 0: the paper's, 29.1 for vgg and 3 for musicnn, "
+        "and 59,049 samples for samplecnn.",
     )
     excerpts: int = setting(1, "Random excerpts of each clip in an epoch.")
     augment: bool = setting(

@@ -33,7 +33,7 @@ from ..features import (
 )
 from ..frontends import FrontendConfig
 from ..inference import Tagger, check_precision, resolve_device
-from ..models import SEGMENT_SECONDS, TaggingNetwork, build_named, parse_name
+from ..models import TaggingNetwork, build_named, parse_name, segment_seconds
 from .augment import Chain, MelDomain, playback
 from .card import card_of
 from .config import NO_CALLBACKS, Callbacks, Signature, TaggerConfig, TrainConfig
@@ -208,7 +208,7 @@ def train_tagger(
     """
     config, training = config or TaggerConfig(), training or TrainConfig()
     work = folder_or_none(work)
-    seconds = config.segment_seconds or _paper_seconds(config.network)
+    seconds = config.segment_seconds or _usual_seconds(config.network)
     generator = torch.Generator().manual_seed(training.seed)
     network, frontend = build_named(config.network, seconds, len(data.tags), generator)
     check_request(frontend, config.augment, device, training.precision)
@@ -473,8 +473,9 @@ def finished(
     return Trained(tagger, history, evaluation)
 
 
-def _paper_seconds(network: str) -> float:
-    spec, _ = parse_name(network)
-    if spec["architecture"] not in SEGMENT_SECONDS:
-        raise ConfigError(f"{network}: say segment_seconds: the paper has no {spec['architecture']}.")
-    return SEGMENT_SECONDS[spec["architecture"]]
+def _usual_seconds(network: str) -> float:
+    spec, config = parse_name(network)
+    try:
+        return segment_seconds(spec["architecture"], config.sr)
+    except ConfigError as error:
+        raise ConfigError(f"{network}, segment_seconds: {error}") from None
