@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .hub import list_models
     from .inference import Tagger, Tagging, Taggram, load, tag
     from .models import build_mobilenet, build_musicnn, build_vgg
+    from .studies import sonify
     from .training import TrainConfig, Trainer, finetune
 
 __version__ = "0.1.0"
@@ -59,6 +60,7 @@ __all__ = [
     "load_magnatagatune",
     "load_msd",
     "load_table",
+    "sonify",
     "tag",
 ]
 
@@ -74,6 +76,7 @@ __getattr__, __dir__ = lazily(
         "list_models": "hub",
         **dict.fromkeys(("Tagger", "Tagging", "Taggram", "load", "tag"), "inference"),
         **dict.fromkeys(("build_mobilenet", "build_musicnn", "build_vgg"), "models"),
+        "sonify": "studies",
         **dict.fromkeys(("TrainConfig", "Trainer", "finetune"), "training"),
         # The rooms themselves: `lightmel.audio.find(...)` needs no import of its own.
         **dict.fromkeys(("audio", "checkpoint", "datasets", "distillation", "evaluation", "features"), ""),

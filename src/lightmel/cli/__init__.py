@@ -24,6 +24,7 @@ from . import (
     process,
     release,
     report,
+    sonify,
     tag,
     train,
     write,
@@ -65,6 +66,9 @@ app.command(
 )(distill.distill)
 app.command("release", no_args_is_help=True, short_help="Make a tagger ready for the Hugging Face Hub.")(
     release.release
+)
+app.command("sonify", no_args_is_help=True, short_help="Make audible what a network still sees.")(
+    sonify.sonify
 )
 app.command("export", no_args_is_help=True, short_help="Write a tagger as ONNX.")(export.export)
 

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .._lazy import lazily
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from .sonification import LONGEST_GRIFFIN_LIM, Method, Sonified, sonify, sonify_file
 
-__getattr__, __dir__ = lazily(__name__, {})
+__all__ = [
+    "LONGEST_GRIFFIN_LIM",
+    "Method",
+    "Sonified",
+    "sonify",
+    "sonify_file",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        **dict.fromkeys(
+            ("LONGEST_GRIFFIN_LIM", "Method", "Sonified", "sonify", "sonify_file"), "sonification"
+        ),
+    },
+)
