@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from .._each import printable
@@ -24,9 +25,9 @@ WRITTEN = {
 """Container and codec by suffix."""
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 _SERIAL = 0x6C6D
-"""Number of the stream in an Ogg file. libsndfile takes it from the clock, and no two files would be alike."""
+"""Number of the stream in an Ogg file. libsndfile takes it from the clock, so that no two were alike."""
 _BLOCK = 65_536
-"""Samples that an encoder gets at once: libsndfile's Vorbis puts a block on the stack."""
+"""Samples that an encoder gets at once: what Vorbis makes of a sound depends on it."""
 
 
 @contextmanager
@@ -67,12 +68,18 @@ def writing(path: str | os.PathLike[str], sr: int) -> Iterator[Callable[[Wave], 
     with replacing(target, AudioError) as file:
         try:
             with soundfile.SoundFile(file.name, "w", sr, 1, codec, format=container) as sound:
+                held = np.empty(0, np.float32)
 
                 def write(block: Wave) -> None:
-                    for start in range(0, len(block), _BLOCK):
-                        sound.write(block[start : start + _BLOCK])
+                    nonlocal held
+                    held = np.concatenate((held, block))
+                    whole = len(held) // _BLOCK * _BLOCK
+                    for start in range(0, whole, _BLOCK):
+                        sound.write(held[start : start + _BLOCK])
+                    held = held[whole:]
 
                 yield write
+                sound.write(held)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{shown} cannot be written: {error.error_string}") from error
         if container == "OGG":

@@ -37,7 +37,7 @@ PEAK = 0.95
 """Of full scale, which nothing exceeds."""
 
 _HOP = 128
-"""Samples between the frames that are put together: a quarter of one, so that squared windows add up evenly."""
+"""Samples between the frames that are put together: a quarter, so that squared windows add up evenly."""
 _STEPS = BASE_HOP // _HOP
 _UPDATES = 30
 """After which the bands of music are met within .3 dB (root mean square); after 100 within .05."""
@@ -169,7 +169,8 @@ def sonify_file(
 def _refuse_itself(target: Path, source: str | os.PathLike[str]) -> None:
     if target.samefile(source):
         raise AudioError(
-            f"{printable(str(target))} is read here, and would be replaced: name another file for the new sound."
+            f"{printable(str(target))} is read here, and would be replaced: name another file for the new "
+            "sound."
         )
 
 
@@ -177,8 +178,8 @@ def _checked(config: MelConfig | str) -> MelConfig:
     found = config_from_slug(config) if isinstance(config, str) else config
     if not isinstance(found, MelConfig):
         raise ConfigError(
-            f"{found.slug} is a front end of the kind {found.kind!r}: only mel-spectrograms of the kind 'mel' "
-            "are made audible, such as 16k-mel48-x2-db."
+            f"{found.slug} is a front end of the kind {found.kind!r}: only mel-spectrograms of the kind "
+            "'mel' are made audible, such as 16k-mel48-x2-db."
         )
     return found
 
@@ -225,8 +226,8 @@ class _Plan:
             raise ConfigError(f"excerpt_seconds is a number of seconds above 0, not {seconds!r}.")
         if seconds > longest:
             raise ConfigError(
-                f"excerpt_seconds={seconds:g} is more than the {longest:g} s that Griffin-Lim takes, which holds "
-                "all of it in memory: take less, or the method 'noise', which takes any length."
+                f"excerpt_seconds={seconds:g} is more than the {longest:g} s that Griffin-Lim takes, which "
+                "holds all of it in memory: take less, or the method 'noise', which takes any length."
             )
         return max(1, self.config.n_samples(seconds))
 
@@ -301,7 +302,7 @@ def _with_phases(magnitudes: Tensor, generator: np.random.Generator) -> tuple[Te
 
 
 def _magnitudes(counted: _Counted, config: MelConfig) -> Iterator[Tensor]:
-    """Yield magnitudes ``(257, k)`` of frames `_HOP` samples apart, from the first sample to behind the last."""
+    """Yield magnitudes ``(257, k)`` of frames `_HOP` samples apart, from the first sample past the last."""
     steps = _STEPS * config.hop_factor
     rising = torch.arange(steps, dtype=torch.float32) / steps
     bank = mel_filter_bank(config).float()
