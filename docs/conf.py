@@ -32,6 +32,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 html_theme = "furo"
 html_title = f"lightmel {release}"
 html_copy_source = False
+html_static_path = ["listening"]  # sounds: an <audio> element wants an address that stays
 
 _SHORTER = [
     (re.compile(r"TypeAliasForwardRef\('(\w+)'\)"), r"\1"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .hub import list_models
     from .inference import Tagger, Tagging, Taggram, load, tag
     from .models import build_mobilenet, build_musicnn, build_vgg
-    from .studies import recommend
+    from .studies import recommend, sonify
     from .training import TrainConfig, Trainer, finetune
 
 __version__ = "0.1.0"
@@ -61,6 +61,7 @@ __all__ = [
     "load_msd",
     "load_table",
     "recommend",
+    "sonify",
     "tag",
 ]
 
@@ -76,7 +77,7 @@ __getattr__, __dir__ = lazily(
         "list_models": "hub",
         **dict.fromkeys(("Tagger", "Tagging", "Taggram", "load", "tag"), "inference"),
         **dict.fromkeys(("build_mobilenet", "build_musicnn", "build_vgg"), "models"),
-        "recommend": "studies",
+        **dict.fromkeys(("recommend", "sonify"), "studies"),
         **dict.fromkeys(("TrainConfig", "Trainer", "finetune"), "training"),
         # The rooms themselves: `lightmel.audio.find(...)` needs no import of its own.
         **dict.fromkeys(("audio", "checkpoint", "datasets", "distillation", "evaluation", "features"), ""),

@@ -1,4 +1,4 @@
-"""Sound input: files, arrays and tensors become mono float32 at the rate that is asked for.
+"""Sound input: files, arrays and tensors become mono float32 at the rate that is asked for; and sound output.
 
 libsndfile (soundfile) decodes .wav .flac .ogg .opus .mp3 .aiff; what it refuses goes to FFmpeg (PyAV, which
 is imported then). Mono is the mean of the channels and the resampler is soxr HQ with either decoder.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ._find import SUFFIXES, find, find_all, is_left_out
     from ._read import AudioInfo, Source, info, load, stream
     from ._waves import Wave
+    from ._write import WRITTEN, writing
 
 __all__ = [
     "MAX_CHANNELS",
@@ -35,6 +36,7 @@ __all__ = [
     "MP3_32K",
     "MP3_LEVELS",
     "SUFFIXES",
+    "WRITTEN",
     "AudioInfo",
     "Excerpts",
     "Source",
@@ -55,6 +57,7 @@ __all__ = [
     "placed",
     "spread_starts",
     "stream",
+    "writing",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -69,5 +72,6 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("AudioInfo", "Source", "info", "load", "stream"), "_read"),
         "Wave": "_waves",
         **dict.fromkeys(("MAX_CHANNELS", "from_array"), "_arrays"),
+        **dict.fromkeys(("WRITTEN", "writing"), "_write"),
     },
 )

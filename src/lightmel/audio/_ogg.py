@@ -17,6 +17,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ._ends import begins
@@ -168,6 +169,17 @@ def checksum(page: bytes) -> int:
     """
     turned = zlib.crc32(page.translate(_TURNED), _ONES) ^ _ONES
     return int.from_bytes(turned.to_bytes(4, "little").translate(_TURNED), "big")
+
+
+def renumber(path: str, serial: int) -> None:
+    """Give every page of a file the stream number `serial`, and its checksum anew, where it lies."""
+    with Path(path).open("r+b") as file:
+        for page in _pages(file, file.seek(0, io.SEEK_END)):
+            file.seek(page.start)
+            old = file.read(page.stop - page.start)
+            blank = old[:14] + serial.to_bytes(4, "little") + old[18:22] + bytes(4) + old[26:]
+            file.seek(page.start)
+            file.write(blank[:22] + checksum(blank).to_bytes(4, "little") + blank[26:])
 
 
 def _pages(file: BinaryIO, size: int) -> Iterator[Page]:

@@ -25,6 +25,7 @@ from . import (
     recommend,
     release,
     report,
+    sonify,
     study,
     tag,
     train,
@@ -69,6 +70,9 @@ app.command(
 )(distill.distill)
 app.command("release", no_args_is_help=True, short_help="Make a tagger ready for the Hugging Face Hub.")(
     release.release
+)
+app.command("sonify", no_args_is_help=True, short_help="Make audible what a network still sees.")(
+    sonify.sonify
 )
 app.command("export", no_args_is_help=True, short_help="Write a tagger as ONNX.")(export.export)
 

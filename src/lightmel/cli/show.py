@@ -7,6 +7,7 @@ never read as markup, and what cannot be printed in them is escaped.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ..inference import Tagging
     from ..library import Change, Field
     from ..models import Checked, Row
-    from ..studies import Accuracy, Choice, Gap, Loss, Recommendation, Statement
+    from ..studies import Accuracy, Choice, Gap, Loss, Recommendation, Sonified, Statement
 
 log = logging.getLogger("lightmel")
 
@@ -372,6 +373,17 @@ def claims(checked: Sequence[Checked]) -> None:
         )
     console.print(Text("Multiply-accumulates after the change, as a part of those before it:"))
     console.print(table)
+
+
+def sonified(made: Sonified) -> None:
+    """Print which file was made, of how much of the source, and by how much it was turned down."""
+    sr = made.config.sr
+    part = "" if made.samples == made.source_samples else f", the middle of {made.source_samples / sr:.1f} s"
+    quieter = (
+        "" if made.gain == 1 else f"; turned down by {-20 * math.log10(made.gain):.1f} dB, or it would clip"
+    )
+    what = f"{made.samples / sr:.1f} s{part}, {made.config.slug}, {made.method}{quieter}"
+    _console().print(Text(f"{printable(str(made.path))}: {what}"), soft_wrap=True)
 
 
 def change(change: Change) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         resolve_device,
     )
     from .segments import Segment, cut
-    from .sources import Source
+    from .sources import Sound, Source
     from .tagger import Segments, Tagger
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Runtime",
     "Segment",
     "Segments",
+    "Sound",
     "Source",
     "Tagger",
     "Tagging",
@@ -73,7 +74,7 @@ __getattr__, __dir__ = lazily(
             "runtimes",
         ),
         **dict.fromkeys(("Segment", "cut"), "segments"),
-        "Source": "sources",
+        **dict.fromkeys(("Sound", "Source"), "sources"),
         **dict.fromkeys(("Segments", "Tagger"), "tagger"),
     },
 )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .run import Outcome, busy, run_study
     from .said import Statement, statements
     from .significance import CHANGES, Change, Difference, Sample, Tested, difference, t_tests, table_of_tests
+    from .sonification import LONGEST_GRIFFIN_LIM, Method, Sonified, sonify, sonify_file
     from .tabular import Table
     from .timing import measure_times
     from .view import Section
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHANGES",
     "DATASETS",
+    "LONGEST_GRIFFIN_LIM",
     "NETWORKS",
     "Accuracy",
     "Candidate",
@@ -52,6 +54,7 @@ __all__ = [
     "Loss",
     "Measured",
     "MeasuredPoint",
+    "Method",
     "Network",
     "Outcome",
     "Point",
@@ -60,6 +63,7 @@ __all__ = [
     "Run",
     "Sample",
     "Section",
+    "Sonified",
     "Statement",
     "StudyReport",
     "StudyResults",
@@ -85,6 +89,8 @@ __all__ = [
     "recommend_from",
     "report_study",
     "run_study",
+    "sonify",
+    "sonify_file",
     "statements",
     "t_tests",
     "table_of_tests",
@@ -115,6 +121,9 @@ __getattr__, __dir__ = lazily(
         ),
         **dict.fromkeys(("t_tests", "table_of_tests"), "significance"),
         **dict.fromkeys(("Statement", "statements"), "said"),
+        **dict.fromkeys(
+            ("LONGEST_GRIFFIN_LIM", "Method", "Sonified", "sonify", "sonify_file"), "sonification"
+        ),
         "Table": "tabular",
         "measure_times": "timing",
         "Section": "view",
