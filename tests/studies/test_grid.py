@@ -74,7 +74,7 @@ def test_the_papers_lengths_where_the_grid_says_none() -> None:
     point = {"inputs": ["16k-mel96-x1-db"]}
     grid = grid_of(plain | {"points": [{"networks": ["vgg", "musicnn"], **point}]})
     assert [cell.segment_seconds for cell in grid.cells] == [29.1, 3.0]
-    with pytest.raises(ConfigError, match="say segment_seconds"):
+    with pytest.raises(ConfigError, match="no usual length of input"):
         _ = grid_of(plain | {"points": [{"networks": ["mobilenet"], **point}]}).cells[0].segment_seconds
 
 

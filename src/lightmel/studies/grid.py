@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from .._each import attempt
 from .._files import at_home, is_file
 from .._settings import check_plain, documented, setting
-from ..errors import ConfigError, DataError, LightmelError, nearest
+from ..errors import ConfigError, DataError, LightmelError, UnexpectedError, nearest
 from ..frontends import FrontendConfig, StorageType, config_from_dict, config_from_slug
 from ..training import TrainConfig
 
@@ -127,13 +128,14 @@ class Cell:
         ConfigError
             If neither the grid nor the paper says.
         """
-        from ..models import SEGMENT_SECONDS
+        if self.learning.segment_seconds:
+            return self.learning.segment_seconds
+        from ..models import segment_seconds
 
-        architecture = self.network.spec["architecture"]
-        seconds = self.learning.segment_seconds or SEGMENT_SECONDS.get(architecture, 0.0)
-        if not seconds:
-            raise ConfigError(f"{self.network.name}: say segment_seconds: the paper has no {architecture}.")
-        return seconds
+        try:
+            return segment_seconds(self.network.spec["architecture"], self.config.sr)
+        except ConfigError as error:
+            raise ConfigError(f"{self.network.name}: {error}", names=("segment_seconds",)) from error
 
     def spec(self, n_tags: int) -> dict[str, Any]:
         """Return what `lightmel.models.build` takes."""
@@ -267,12 +269,13 @@ def read_grid(source: str | os.PathLike[str]) -> Grid:
             f"{nearest(str(source), known)}"
         )
     if path.suffix == ".py":
-        try:
-            found = runpy.run_path(str(path)).get("grid")
-        except LightmelError:
-            raise
-        except Exception as error:
-            raise DataError(f"{path} cannot be run ({type(error).__name__}: {error}).") from error
+        ran = attempt(path, runpy.run_path, str(path))
+        if isinstance(ran, UnexpectedError):  # a mistake in the file, and none of ours
+            why = ran.__cause__
+            raise DataError(f"{path} cannot be run ({type(why).__name__}: {why}).") from why
+        if isinstance(ran, LightmelError):
+            raise ran
+        found = ran.get("grid")
         if isinstance(found, Grid):
             return found
         if not isinstance(found, Mapping):
