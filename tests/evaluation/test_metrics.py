@@ -18,6 +18,7 @@ from lightmel.evaluation import (
     metrics,
     pr_auc,
     rankable,
+    resampled,
     roc_auc,
     shared_top,
     wilson,
@@ -285,6 +286,30 @@ def test_a_tagger_differs_from_itself_by_nothing_and_pairing_narrows() -> None:
         for other in (None, near)
     )
     assert less[1] - less[0] < (own[1] - own[0]) / 2
+
+
+@pytest.mark.parametrize("groups", [None, [i // 3 for i in range(60)]])
+def test_resampled_values_are_those_of_the_bootstrap(groups: list[int] | None) -> None:
+    truth, scores = noisy(8)
+    other = noisy(9)[1]
+    tags = ["a", "b", "c"]
+    own, less = (
+        resampled(truth, s, tags, np.random.default_rng(4), groups=groups, resamples=50)
+        for s in (scores, other)
+    )
+    for measure, a, b in zip(("roc_auc", "pr_auc"), own, less, strict=True):
+        assert a.shape == (50, 3)
+        expected = bootstrap(
+            truth,
+            scores,
+            tags,
+            measure,  # type: ignore[arg-type]
+            np.random.default_rng(4),
+            minus=other,
+            groups=groups,
+            resamples=50,
+        )
+        assert np.quantile((a - b).mean(axis=1), [0.025, 0.975]) == pytest.approx(expected)
 
 
 def test_groups_and_other_scores_that_do_not_fit_are_refused() -> None:

@@ -334,9 +334,9 @@ def test_a_folder_is_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         asked.append(folder)
         return STUDY
 
-    module = ModuleType("lightmel.studies.results")
+    module = ModuleType("lightmel.studies.rows")
     module.measured = measured  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lightmel.studies.results", module)
+    monkeypatch.setitem(sys.modules, "lightmel.studies.rows", module)
     found = lightmel.recommend(tmp_path, max_gmac_per_minute=7)
     assert asked == [tmp_path]
     assert found.dataset == str(tmp_path)

@@ -235,7 +235,7 @@ def test_times_are_of_every_point(timed: Path) -> None:
     results = read_results(timed)
     plain = json.loads((timed / "times.json").read_text())
     assert list(plain["points"]) == [point.name for point in results.points]
-    assert (plain["threads"], plain["rounds"]) == (1, 7)
+    assert plain["rounds"] == 7
     for own in plain["points"].values():
         assert own["milliseconds"] > 0
         assert own["runtime"] == "onnx"
@@ -244,9 +244,9 @@ def test_times_are_of_every_point(timed: Path) -> None:
     assert results.milliseconds_per_minute(point) == pytest.approx(expected)
     found = report_study(timed, intervals=FEW)
     text = found.markdown()
-    assert "ms a minute, one thread" in text
-    assert plain["processor"] in text
-    assert "ms a minute, one thread" in found.csv()
+    assert "ms a minute" in text
+    assert f"{plain['processor']}, ONNX Runtime on one thread" in text
+    assert "ms a minute" in found.csv()
 
 
 def test_times_without_a_graph(labelled_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

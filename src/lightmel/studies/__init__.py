@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     )
     from .recommendation import Choice, Loss, Recommendation, recommend, recommend_from
     from .report import StudyReport, report_study
-    from .results import MeasuredPoint, Point, Run, StudyResults, measured, read_results
+    from .results import Point, Run, StudyResults, read_results
+    from .rows import MeasuredPoint, measured
     from .run import Outcome, busy, run_study
     from .said import Statement, statements
     from .significance import CHANGES, Change, Difference, Sample, Tested, difference, t_tests, table_of_tests
@@ -104,8 +105,8 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(("Cell", "Grid", "LearningConfig", "Network"), "grid"),
         **dict.fromkeys(("grid_of", "names_of_grids", "read_grid"), "grid"),
         **dict.fromkeys(("StudyReport", "report_study"), "report"),
-        **dict.fromkeys(("MeasuredPoint", "Point", "Run", "StudyResults"), "results"),
-        **dict.fromkeys(("measured", "read_results"), "results"),
+        **dict.fromkeys(("Point", "Run", "StudyResults", "read_results"), "results"),
+        **dict.fromkeys(("MeasuredPoint", "measured"), "rows"),
         **dict.fromkeys(("Outcome", "busy", "run_study"), "run"),
         **dict.fromkeys(("Candidate", "Measured"), "candidates"),
         **dict.fromkeys(("Accuracy", "costs_and_accuracies"), "known"),

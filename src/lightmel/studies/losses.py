@@ -16,6 +16,12 @@ _T_TESTS = (
     "there is none. Runs: of the point, and of what it stands against."
 )
 
+_SEEDS = (
+    "Pairs differ in this alone; runs: the fewest of a point among them. What seeds change is told by the "
+    "runs of points that have several; without any by how the pairs differ, if there are three; else it is "
+    "not known."
+)
+
 
 class Losses(View):
     """Makes the parts of a report about differences."""
@@ -44,17 +50,12 @@ class Losses(View):
                 *("the paper says", "network", "pairs", "runs", "points lost"),
                 *(f"{self.level}, clips", "and seeds", "for these data"),
             )
-            whys = {own.network or "all": own.why for own in found}
             tables.append(
                 Table(
                     f"{test}: the paper's statements, asked of these data. Losses in points of ROC AUC.",
                     header,
                     tuple(rows),
-                    (
-                        "Pairs differ in this alone; runs: the fewest of a point among them. "
-                        + "; ".join(f"{name}: {why}" for name, why in whys.items())
-                        + ".",
-                    ),
+                    (_SEEDS,),
                 )
             )
         if not tables:

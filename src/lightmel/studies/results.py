@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .._files import at_home
 from ..datasets import same_protocol
 from ..errors import DataError
-from ..evaluation import ClipScores, Evaluation, Intervals, compare
+from ..evaluation import ClipScores, Evaluation, compare
 from ..features import Layout
 from ..frontends import CLIP_SECONDS
 from .cell import AGREEMENT, OWN_TEST, SECONDS, TAGGER, changes, read_result
@@ -30,7 +30,8 @@ from .run import RUNS, read_study
 Interval = tuple[float, float]
 TIMES = "times.json"
 """What `measure_times` writes into the folder of a study."""
-_MINUTE = 60.0
+MINUTE = 60.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +164,7 @@ class Point:
     @property
     def gmac_per_minute(self) -> float:
         """1e9 multiply-accumulates a minute of sound, segments end to end."""
-        return self._cost[0] * _MINUTE / self.cell.segment_seconds / 1e9
+        return self._cost[0] * MINUTE / self.cell.segment_seconds / 1e9
 
     @property
     def parameters(self) -> int:
@@ -178,7 +179,7 @@ class Point:
     @property
     def kb_per_minute(self) -> float:
         """1000 bytes of stored features a minute of sound."""
-        return self._stored(_MINUTE) / 1000
+        return self._stored(MINUTE) / 1000
 
     def _stored(self, seconds: float) -> int:
         rows, frames = self.cell.config.input_shape(seconds)
@@ -255,9 +256,9 @@ class StudyResults:
         """What `measure_times` measured, if it did; None where the file is no such thing."""
         try:
             plain = json.loads((self.folder / TIMES).read_text(encoding="utf-8"))
-            if not all(isinstance(own["milliseconds"], float) for own in plain["points"].values()):
-                return None
-            return plain if isinstance(plain["processor"], str) else None
+            points = plain["points"].values()
+            known = all(own["runtime"] in ("onnx", "torch") and own["milliseconds"] > 0 for own in points)
+            return plain if known and isinstance(plain["processor"], str) and plain["rounds"] else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -266,7 +267,7 @@ class StudyResults:
         found = (self.times or {"points": {}})["points"].get(point.name)
         if found is None:
             return None
-        return float(found["milliseconds"]) * _MINUTE / point.cell.segment_seconds
+        return float(found["milliseconds"]) * MINUTE / point.cell.segment_seconds
 
 
 def read_results(
@@ -391,89 +392,3 @@ def _check_comparable(found: StudyResults) -> None:
                     "numbers cannot stand in one table. The same `lightmel study run` again runs anew what "
                     "is of other data."
                 )
-
-
-@dataclass(frozen=True)
-class MeasuredPoint:
-    """A point as `lightmel.studies.recommend_from` takes it; see `Measured` for what the fields are."""
-
-    network: str
-    config: str
-    dataset: str
-    roc_auc: float
-    pr_auc: float
-    roc_auc_deviation: float | None
-    pr_auc_deviation: float | None
-    runs: int
-    loss_interval: Interval | None
-    gmac_per_minute: float | None
-    parameters: int | None
-    kb_per_minute: float | None
-    speed: float | None
-
-
-def measured(
-    folder: str | os.PathLike[str],
-    test: str | None = None,
-    intervals: Intervals | None = None,
-    *,
-    script: str | os.PathLike[str] | None = None,
-) -> tuple[MeasuredPoint, ...]:
-    """Return the points of a study as rows to recommend from.
-
-    Where features are stored as something else than float32, that stands in the name of the network:
-    ``vgg-uint8``.
-
-    Parameters
-    ----------
-    folder, script
-        As in `read_results`.
-    test
-        Which of its tests counts; by default the data set's own test clips, else the first one.
-    intervals
-        How the intervals of the loss against the best are made.
-
-    Raises
-    ------
-    DataError
-        As `read_results`, or if there is no such test.
-    """
-    from .contrasts import Contrasts
-
-    results = read_results(folder, script=script)
-    if not results.tests or (test is not None and test not in results.tests):
-        raise DataError(
-            f"{results.folder} has no test {test or ''}: there {'are ' if results.tests else 'is none'}"
-            f"{', '.join(results.tests)}."
-        )
-    test = test or results.tests[0]
-    points = [point for point in results.points if point.evaluations(test)]
-    best = max(points, key=lambda point: fmean(point.values(test, "roc_auc")))
-    contrasts = Contrasts(results, intervals)
-    shared = results.evaluation(test)
-    rows = []
-    for point in points:
-        roc, pr = (point.values(test, measure) for measure in ("roc_auc", "pr_auc"))
-        loss = None
-        if point is not best:
-            loss = contrasts.between(best, point, test, "roc_auc").interval
-        milliseconds = results.milliseconds_per_minute(point)
-        storage = point.cell.dtype
-        rows.append(
-            MeasuredPoint(
-                network=point.network if storage == "float32" else f"{point.network}-{storage}",
-                config=point.slug,
-                dataset=f"{test} of {shared.dataset}, {shared.protocol}",
-                roc_auc=fmean(roc),
-                pr_auc=fmean(pr),
-                roc_auc_deviation=stdev(roc) if len(roc) > 1 else None,
-                pr_auc_deviation=stdev(pr) if len(pr) > 1 else None,
-                runs=len(roc),
-                loss_interval=loss,
-                gmac_per_minute=point.gmac_per_minute,
-                parameters=point.parameters,
-                kb_per_minute=point.kb_per_minute,
-                speed=None if milliseconds is None else _MINUTE * 1000 / milliseconds,
-            )
-        )
-    return tuple(rows)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from statistics import fmean
+from typing import Any
 
 from ..frontends import MelConfig
 from .answers import answers
@@ -265,7 +266,7 @@ class Sections(View):
             "kB of features a clip": lambda point: point.clip_bytes / 1000,
         }
         if self.results.times is not None:
-            kinds["ms a minute, one thread"] = self.results.milliseconds_per_minute
+            kinds["ms a minute"] = self.results.milliseconds_per_minute
         return kinds
 
     def costs(self) -> Section:
@@ -294,8 +295,8 @@ class Sections(View):
         note = (
             "No times were measured: `lightmel study report --measure` measures them."
             if times is None
-            else f"Times: {times['processor']}, one thread, median of {times['rounds']} rounds in turn; the "
-            "network alone, without the front end."
+            else f"Times: {times['processor']}, {_ran_by(times)}, median of {times['rounds']} rounds in "
+            "turn; of the network alone, without the front end."
         )
         table = Table(
             f"Costs, and {label}.",
@@ -349,6 +350,12 @@ class Sections(View):
                 ]
                 names = ("agreement",) if test == HELD_OUT else ("ROC AUC", "PR AUC")
                 yield Table(f"{network} on {test}", ("input", *names, "runs", "GMAC/min"), tuple(rows))
+
+
+def _ran_by(times: Mapping[str, Any]) -> str:
+    """Return in words what ran the networks that were measured."""
+    words = {"onnx": "ONNX Runtime on one thread", "torch": "PyTorch, all its threads together"}
+    return ", ".join(dict.fromkeys(words[own["runtime"]] for own in times["points"].values()))
 
 
 def _hop(point: Point) -> int:

@@ -6,8 +6,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -41,10 +40,11 @@ def measure_times(
 ) -> Path:
     """Measure how long the network of each point of a study takes for one segment, and write it beside.
 
-    A trained network of each point runs on one thread of the processor, in ONNX Runtime as inference does, or
-    in PyTorch where the extra ``export`` is missing or a network has no graph. In each round every point has
-    its turn, so that a machine that gets slower does so for all; the median of the rounds counts. Time is
-    that of the processor, so that other programs hardly count. The front end is not part of it.
+    A trained network of each point runs on one thread in ONNX Runtime, as inference does, or in PyTorch, on
+    as many threads as it has, where the extra ``export`` is missing or a network has no graph. In each round
+    every point has its turn, so that a machine that gets slower does so for all; the median of the rounds
+    counts. Time is that of the processor, all threads together, so that other programs hardly count. The
+    front end is not part of it.
 
     Parameters
     ----------
@@ -80,20 +80,18 @@ def measure_times(
         tell("exporting", i, len(results.points))
         ran_by[point.name], passes[point.name] = _pass(point)
     times: dict[str, list[float]] = {name: [] for name in passes}
-    with _one_thread(any(runtime == "torch" for runtime in ran_by.values())):
-        often = {name: _how_often(run) for name, run in passes.items()}
-        for number in range(_WARM_UP + rounds):
-            tell("measuring", number, _WARM_UP + rounds)
-            for name, run in passes.items():
-                start = process_time()
-                for _ in range(often[name]):
-                    run()
-                if number >= _WARM_UP:
-                    times[name].append((process_time() - start) / often[name])
+    often = {name: _how_often(run) for name, run in passes.items()}
+    for number in range(_WARM_UP + rounds):
+        tell("measuring", number, _WARM_UP + rounds)
+        for name, run in passes.items():
+            start = process_time()
+            for _ in range(often[name]):
+                run()
+            if number >= _WARM_UP:
+                times[name].append((process_time() - start) / often[name])
     plain = {
         "format": FORMAT,
         "processor": processor(),
-        "threads": 1,
         "rounds": rounds,
         "points": {
             point.name: {
@@ -152,19 +150,3 @@ def _how_often(run: Callable[[], object]) -> int:
         run()
         passes += 1
     return passes
-
-
-@contextmanager
-def _one_thread(wanted: bool) -> Iterator[None]:
-    """Let PyTorch compute on one thread, as a graph does."""
-    if not wanted:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
