@@ -1,7 +1,7 @@
 """Say how many clips a tuned tagger needs: to beat the tags there were, or a network trained from scratch.
 
 The clips are those of a folder with ``genres.csv`` (columns path, genre) and ``tracks.csv`` (path, group), or
-of a table with a column ``split``, such as that of ``instrument_mixtures.py``. The groups of a folder are
+of a table with a column ``split``, such as that of `lightmel study mixtures`. The groups of a folder are
 divided anew for each seed; a table keeps its test clips. From the clips that are not for testing 25, 50, 100
 and 200 are drawn for each seed, the fewer among the more. On these, taggers are tuned: from several taggers
 on, the head first and then all; the head of the default alone, which is what ``--keep-tags`` trains; from

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from lightmel.datasets import MixtureConfig, make_mixtures
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 INSTRUMENTS = {"bell": 2_000, "drone": 90, "flute": 700, "organ": 330}
 """Hz, more than three semitones apart either way."""
@@ -44,55 +46,8 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mixtures(notes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    maker = example("instrument_mixtures")
-    maker.CLIPS = {"train": 48, "valid": 16, "test": 20}
-    return maker.make(notes, tmp_path_factory.mktemp("mixtures"), "split_mixed", 0)
-
-
-def read(table: Path) -> list[dict[str, str]]:
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_the_tags_of_a_mixture_are_the_notes_in_it(mixtures: Path) -> None:
-    for row in read(mixtures):
-        wave, sr = soundfile.read(mixtures.parent / row["path"])
-        assert (len(wave), sr) == (5 * 16_000, 16_000)
-        assert np.abs(wave).max() == pytest.approx(0.7, abs=0.02)
-        power = np.abs(np.fft.rfft(wave)) ** 2
-        reach = 2 ** (3.2 / 12) if row["split"] == "train" else 1.02
-        bins = {name: (int(5 * p / reach), int(5 * p * reach)) for name, p in INSTRUMENTS.items()}
-        near = {name: power[low : high + 1].sum() / power.sum() for name, (low, high) in bins.items()}
-        assert {name for name, part in near.items() if part > 0.01} == set(row["tags"].split(";"))
-        assert 2 <= len(row["tags"].split(";")) <= 4
-
-
-def test_the_same_seed_makes_the_same_samples(notes: Path, mixtures: Path, tmp_path: Path) -> None:
-    maker = example("instrument_mixtures")
-    maker.CLIPS = {"train": 3, "valid": 1, "test": 1}
-    again, other = (maker.make(notes, tmp_path / str(s), "split_mixed", s) for s in (0, 1))
-    for i in range(3):
-        name = f"train/{i:04}.flac"
-        first, second, third = (soundfile.read(t.parent / name)[0] for t in (mixtures, again, other))
-        assert np.array_equal(first, second)
-        assert not np.array_equal(first, third)
-
-
-def test_the_study_goes_on_where_it_was_and_prints_its_table(
-    mixtures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = example("instrument_study")
-    study.BANDS, study.HOPS = (16,), (4, 8)
-    study.NETWORKS = {"vgg": {"widths": [4, 8, 8, 16]}}
-    arguments = [str(mixtures), str(tmp_path), "--epochs", "2", "--seeds"]
-    study.main([*arguments, "0"])
-    first = capsys.readouterr().out
-    assert "| vgg     | 16    | x8  | 0." in first
-    study.main([*arguments, "0", "1"])
-    second = capsys.readouterr().out
-    assert "vgg-mel16-x4-seed1" in second
-    assert "seed0: " not in second, "runs that are there are not run again"
-    assert second.rstrip().endswith("| 2    |")
+    config = MixtureConfig(train=48, valid=16, test=20, split_column="split_mixed")
+    return make_mixtures(notes, tmp_path_factory.mktemp("mixtures"), config)
 
 
 def test_tuned_taggers_are_compared_with_one_trained_from_scratch(

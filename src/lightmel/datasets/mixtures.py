@@ -70,6 +70,10 @@ def make_mixtures(
     rows = [("path", "tags", "split")]
     total, done = sum(wanted.values()), 0
     for number, (split, count) in enumerate(wanted.items()):
+        try:
+            (place / split).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{place / split} cannot be made: {error.strerror or error}.") from error
         for i in range(count):
             rng = np.random.default_rng([config.seed, number, i])
             clip, instruments = _mixed(splits[split], SEMITONES.get(split, 0.0), config.seconds, rng)

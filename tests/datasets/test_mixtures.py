@@ -1,0 +1,101 @@
+"""Mixtures of notes: their tags are what is in them, and the same notes make the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from lightmel.datasets import MixtureConfig, load_table, make_mixtures
+from lightmel.errors import ConfigError, DataError
+
+INSTRUMENTS = {"bass": 110.0, "horn": 440.0, "flute": 1_760.0, "bell": 5_000.0}
+FEW = MixtureConfig(train=24, valid=4, test=8)
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of pure notes: one pitch an instrument, other lengths in each split."""
+    folder = tmp_path_factory.mktemp("notes")
+    rows = [("path", "instrument", "split")]
+    for instrument, pitch in INSTRUMENTS.items():
+        for split, seconds in (("train", 0.5), ("train", 0.6), ("valid", 0.7), ("test", 0.8)):
+            path = f"{instrument}-{seconds}.flac"
+            time = np.arange(round(16_000 * seconds)) / 16_000
+            soundfile.write(folder / path, 0.7 * np.sin(2 * np.pi * pitch * time), 16_000)
+            rows.append((path, instrument, split))
+    table = folder / "notes.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return table
+
+
+@pytest.fixture(scope="module")
+def mixtures(notes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_mixtures(notes, tmp_path_factory.mktemp("mixtures") / "new" / "folder", FEW)
+
+
+def test_the_tags_of_a_mixture_are_the_notes_in_it(mixtures: Path) -> None:
+    with mixtures.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 36
+    for row in rows:
+        wave, sr = soundfile.read(mixtures.parent / row["path"])
+        assert (len(wave), sr) == (5 * 16_000, 16_000)
+        assert np.abs(wave).max() == pytest.approx(0.7, abs=0.02)
+        power = np.abs(np.fft.rfft(wave)) ** 2
+        reach = 2 ** (3.2 / 12) if row["split"] == "train" else 1.02
+        bins = {name: (int(5 * p / reach), int(5 * p * reach)) for name, p in INSTRUMENTS.items()}
+        near = {name: power[low : high + 1].sum() / power.sum() for name, (low, high) in bins.items()}
+        assert {name for name, part in near.items() if part > 0.01} == set(row["tags"].split(";"))
+        assert 2 <= len(row["tags"].split(";")) <= 4
+
+
+def test_they_are_a_data_set(mixtures: Path) -> None:
+    data = load_table(mixtures)
+    assert data.tags == tuple(sorted(INSTRUMENTS))
+    assert [len(data.split(name)) for name in ("train", "valid", "test")] == [24, 4, 8]
+
+
+def test_the_same_again_and_what_is_there_is_kept(notes: Path, mixtures: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    (tmp_path / "train").mkdir()
+    kept = tmp_path / "train" / "0003.flac"
+    shutil.copy(mixtures.parent / "train" / "0003.flac", kept)
+    before = kept.stat().st_mtime_ns
+    again = make_mixtures(notes, tmp_path, FEW, lambda *words: told.append(words))
+    for path in sorted(mixtures.parent.rglob("*.*")):
+        assert (tmp_path / path.relative_to(mixtures.parent)).read_bytes() == path.read_bytes()
+    assert again.read_bytes() == mixtures.read_bytes()
+    assert kept.stat().st_mtime_ns == before
+    assert told[-1] == ("mixing", 36, 36)
+
+
+def test_another_seed_makes_others(notes: Path, mixtures: Path, tmp_path: Path) -> None:
+    other = make_mixtures(notes, tmp_path, MixtureConfig(train=2, valid=1, test=1, seed=1, seconds=2.0))
+    wave, _ = soundfile.read(other.parent / "train" / "0000.flac")
+    first, _ = soundfile.read(mixtures.parent / "train" / "0000.flac")
+    assert len(wave) == 2 * 16_000
+    assert not np.array_equal(wave, first[: len(wave)])
+
+
+def test_what_cannot_be_mixed(notes: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="train, valid and test are at least 1"):
+        MixtureConfig(train=0)
+    with pytest.raises(DataError, match="has no column 'part'"):
+        make_mixtures(notes, tmp_path, MixtureConfig(split_column="part"))
+    lines = notes.read_text().splitlines()
+    wrong = notes.parent / "wrong.csv"
+    wrong.write_text("\n".join([lines[0], lines[1].replace("train", "dev"), *lines[2:]]) + "\n")
+    with pytest.raises(DataError, match=r"line 2: split is train, valid or test, not 'dev'"):
+        make_mixtures(wrong, tmp_path, FEW)
+    wrong.write_text("\n".join(line for line in lines if "bell" not in line) + "\n")
+    with pytest.raises(DataError, match="train has notes of 3 instruments"):
+        make_mixtures(wrong, tmp_path, FEW)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be made"):
+        make_mixtures(notes, tmp_path / "file", FEW)
