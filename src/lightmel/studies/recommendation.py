@@ -173,7 +173,7 @@ def recommend(
         )
     from .rows import measured  # takes torch, which the other numbers do without
 
-    rows = measured(name)
+    rows = measured(Path(name))
     return _ranked(name, of_study(rows, f"the study {name}", more, storage), limits, storage, measure)
 
 
