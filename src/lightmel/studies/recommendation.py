@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from .._files import is_folder
@@ -173,7 +174,7 @@ def recommend(
         )
     from .rows import measured  # takes torch, which the other numbers do without
 
-    rows = measured(name)
+    rows = measured(Path(name))
     return _ranked(name, of_study(rows, f"the study {name}", more, storage), limits, storage, measure)
 
 

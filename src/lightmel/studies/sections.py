@@ -19,13 +19,15 @@ from .view import ALL, Section, View
 from .wording import (
     POINTS,
     answered,
-    loss,
+    lost,
     mean,
     published_figure,
     ratio,
     spread_of,
 )
 
+NEAR = 0.01
+"""Of ROC AUC: what is called near the best."""
 PAPERS = {"magnatagatune": "mtat", "msd": "msd"}
 """What the paper's data sets are called by `Dataset.name`, and by `published_of`."""
 
@@ -83,17 +85,15 @@ class Sections(View):
             near = [
                 (point, found)
                 for point in points
-                if point is not best
-                and (found := self.contrasts.between(best, point, test, "roc_auc")).interval is not None
-                and found.interval[0] <= 0
-                and point.gmac_per_minute < best.gmac_per_minute
+                if point.gmac_per_minute < best.gmac_per_minute
+                and (found := self.contrasts.between(best, point, test, "roc_auc")).value <= NEAR
             ]
             if near:
                 cheapest, found = min(near, key=lambda item: item[0].gmac_per_minute)
                 text += (
-                    f" The cheapest whose loss against it may be nothing is {cheapest.name}, with "
+                    f" The cheapest within {POINTS * NEAR:g} point of it is {cheapest.name}, with "
                     f"{ratio(cheapest.gmac_per_minute / best.gmac_per_minute)} of its multiply-accumulates: "
-                    f"it loses {loss(found.value, found.interval)} points ({self.level} over the clips)."
+                    f"it loses {lost(found)} points ({self.level} over the clips)."
                 )
             yield text
         for test in self.results.tests[:1]:
