@@ -28,6 +28,14 @@ def at_home(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where there is none
 
 
+def relative(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
+    """Return a path as seen from a folder, with forward slashes: whole where it is on another drive."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 - follow no links
+
+
 def is_folder(name: str | os.PathLike[str]) -> bool:
     """Return whether there is a folder of that name, which may be none that a file could have."""
     try:

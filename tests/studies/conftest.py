@@ -206,6 +206,8 @@ def written(tmp_path: Path) -> Callable[..., Path]:
             "kind": "labels",
             "tags": WRITTEN_TAGS,
             "tests": [],
+            "source": "nothing",
+            "reading": {},
             "cells": [cell.to_dict() for cell in grid.cells],
         }
         (tmp_path / "study.json").write_text(json.dumps(plain))

@@ -69,11 +69,24 @@ def test_one_run_is_said_and_not_tested(scored_study: Path) -> None:
         "one run",
         "1 and 1",
     ]
+
+
+def test_what_it_has_learnt_from_is_looked_for_where_it_was(
+    scored_study: Path, scores: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = report_study(scored_study, intervals=FEW).markdown()
+    assert found == report_study(scored_study, data=scores, intervals=FEW).markdown()
+    away = scores.rename(scores.with_name("away"))
+    try:
+        text = report_study(scored_study, intervals=FEW).markdown()
+    finally:
+        away.rename(scores)
     assert "they need the teachers' scores (--data)" in text
+    assert "is not at hand" in caplog.text
 
 
-def test_scored_data_have_an_agreement(scored_study: Path, scores: Path) -> None:
-    text = report_study(scored_study, data=scores, intervals=FEW).markdown()
+def test_scored_data_have_an_agreement(scored_study: Path) -> None:
+    text = report_study(scored_study, intervals=FEW).markdown()
     header, *rows = table_under(text, "narrow: agreement with the teachers")
     assert header[:2] == ["input", "all tags"]
     agreement = read_results(scored_study).points[1].runs[0].mean_agreement

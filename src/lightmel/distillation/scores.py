@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from .. import audio
 from .._each import attempt
-from .._files import at_home, write_whole
+from .._files import at_home, relative, write_whole
 from .._steady import steady
 from ..datasets import Rows, Track, csv_text, find_tracks, read_tracks
 from ..errors import AudioError, ConfigError, DataError, LightmelError, TrainingError
@@ -234,7 +234,7 @@ def score_music(
             parts.append(logits.numpy().astype(np.float16))
             counts = np.bincount(windows["clip"], minlength=len(waves))
             clips += [
-                ScoredClip(_relative(tracks[i].path, folder), tracks[i].group, splits[i], int(n))
+                ScoredClip(relative(tracks[i].path, folder), tracks[i].group, splits[i], int(n))
                 for i, n in zip(kept, counts, strict=True)
             ]
         if progress is not None:
@@ -281,10 +281,6 @@ def split_music(
 
 def _middle(path: Path, sr: int, seconds: float) -> NDArray[np.int16]:
     return to_int16(audio.middle(path, sr, seconds))
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _check_folder(folder: Path, plain: Mapping[str, Any]) -> None:

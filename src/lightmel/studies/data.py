@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .._files import at_home
+from .._files import at_home, relative
 from ..datasets import (
     TRUE_SHARE,
     DataConfig,
@@ -88,7 +88,7 @@ def read_test(name: str, table: str | os.PathLike[str], tags: Sequence[str], roo
             f"{table} has none of the {len(tags)} tags of the study for all of its {len(paths)} clips, "
             f"{MIN_POSITIVES} of them true: nothing can be measured on it."
         )
-    keys = tuple(Path(os.path.relpath(path, root)).as_posix() for path in paths)
+    keys = tuple(relative(path, root) for path in paths)
     return LabelledTest(name, paths, keys, tuple(tags[i] for i in chosen), truth[:, chosen])
 
 

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .._files import write_whole
+from .._files import at_home, relative, write_whole
 from ..datasets import DataConfig
 from ..errors import ConfigError, DataError, TrainingError
 from ..frontends import known_kinds
@@ -115,7 +115,8 @@ def run_study(
     grid = grid.shard(*shard)
     opened = open_data(data, data_config, tests)
     whole.check(len(opened.tags))
-    _sign(out, whole, opened)
+    source = {"source": relative(at_home(data), out), "reading": asdict(data_config or DataConfig())}
+    _sign(out, whole, opened, source)
     todo: list[Cell] = []
     kept: list[str] = []
     for cell in grid.cells:
@@ -188,8 +189,8 @@ def _became(answer: Done) -> str:
     return str(answer.answer["became"])
 
 
-def _sign(out: Path, grid: Grid, data: StudyData) -> None:
-    """Write what the study is, or refuse the folder of another one."""
+def _sign(out: Path, grid: Grid, data: StudyData, source: Mapping[str, Any]) -> None:
+    """Write what the study is and learns from, or refuse the folder of another one."""
     file = out / STUDY
     plain = {
         "format": FORMAT,
@@ -200,6 +201,7 @@ def _sign(out: Path, grid: Grid, data: StudyData) -> None:
         "tags": list(data.tags),
         "tests": [test.name for test in data.tests],
         "cells": [cell.to_dict() for cell in grid.cells],
+        **source,
     }
     if file.exists():
         there = read_study(out)
@@ -226,9 +228,8 @@ def read_study(out: Path) -> dict[str, Any]:
         plain = json.loads((out / STUDY).read_text(encoding="utf-8"))
         if plain["format"] != FORMAT:
             raise DataError(f"{out} holds a study of format {plain['format']}; this lightmel reads {FORMAT}.")
-        found: dict[str, Any] = {
-            k: plain[k] for k in ("grid", "title", "data", "kind", "tags", "tests", "cells")
-        }
+        keys = ("grid", "title", "data", "kind", "tags", "tests", "cells", "source", "reading")
+        found: dict[str, Any] = {key: plain[key] for key in keys}
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DataError(f"{out} holds no study ({why}).") from error
