@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         list_models,
         locate,
         matching,
+        offers_graph,
         packaged,
         read_tagger,
         releases,
@@ -54,6 +55,7 @@ __all__ = [
     "list_models",
     "locate",
     "matching",
+    "offers_graph",
     "packaged",
     "planned",
     "public_file",
@@ -76,7 +78,7 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(
             ("fetch", "cheapest", "find", "graph_of", "list_models", "matching", "packaged"), "catalogue"
         ),
-        **dict.fromkeys(("read_tagger", "releases", "results", "unknown"), "catalogue"),
+        **dict.fromkeys(("offers_graph", "read_tagger", "releases", "results", "unknown"), "catalogue"),
         "with_citation": "card",
         **dict.fromkeys(("cache_folder", "repositories_folder"), "client"),
         "costs_of": "costs",

@@ -166,12 +166,11 @@ class Tagger:
             If there is no such device or precision, or what the name stands for has no revisions.
         """
         from .. import hub
-        from .opening import choose, opened
+        from .opening import opened
 
         found = hub.find(os.fspath(repo_or_name), revision)
-        where, onnx = choose(found, device, precision, runtime)  # before anything is fetched
-        path = hub.fetch(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
-        return cls(*opened(path, where, precision, onnx=onnx))
+        fetching = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
+        return cls(*opened(found, device, precision, runtime, **fetching))
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from typing import Literal, get_args
 
+from ..._lazy import is_installed
 from ...errors import ConfigError, nearest
 
 RuntimeName = Literal["auto", "onnx", "torch"]
@@ -60,7 +61,9 @@ def has_cuda() -> bool:
     torch = sys.modules.get("torch")
     if torch is not None:
         return bool(torch.cuda.is_available())
-    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and _devices() > 0
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not is_installed("torch"):
+        return False
+    return _devices() > 0
 
 
 @cache
