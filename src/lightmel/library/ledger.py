@@ -262,17 +262,20 @@ class Ledger:
         self._file.close()
 
 
-def note_anew(path: str | os.PathLike[str], files: Mapping[str, os.stat_result]) -> None:
+def note_anew(
+    path: str | os.PathLike[str], files: Mapping[str, tuple[os.stat_result, os.stat_result]]
+) -> None:
     """Let the lines of an output say what files are like now, whose fields have been written since.
 
-    Without it they would be tagged again, though their sound is the same.
+    Without it they would be tagged again, though their sound is the same. A file that was another than its
+    line says, before, is to be tagged again, and its line stays.
 
     Parameters
     ----------
     path
         Of the output.
     files
-        What they are like, by their paths as the lines have them.
+        What they were like before, and are like now, by their paths as the lines have them.
 
     Raises
     ------
@@ -284,15 +287,20 @@ def note_anew(path: str | os.PathLike[str], files: Mapping[str, os.stat_result])
             new.write(_noted_anew(line, files))
 
 
-def _noted_anew(line: bytes, files: Mapping[str, os.stat_result]) -> bytes:
+def _noted_anew(line: bytes, files: Mapping[str, tuple[os.stat_result, os.stat_result]]) -> bytes:
     head, rest, tail = line.partition(_REST)
     found = json.loads(head + b"}") if rest and head.startswith(b'{"path": ') else {}
-    status = files.get(found.get("path", ""))
-    if status is None or "file" not in found:
+    before, now = files.get(found.get("path", ""), (None, None))
+    own = dict(found.get("file", {}))
+    if before is None or now is None or (own.get("size"), own.get("mtime_ns")) != _of(before):
         return line
-    own = {**found["file"], "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    own["size"], own["mtime_ns"] = _of(now)
     own.pop("sha256", None)
     return to_line({**found, "file": own}).removesuffix(b"}\n") + rest + tail
+
+
+def _of(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def key_of(path: str | os.PathLike[str]) -> str:

@@ -34,14 +34,14 @@ class Wanted:
     why_not
         Why there is nothing to write: ``"speech"``, say; else empty.
     noted
-        Size and time of the file when it was tagged, where the record says so.
+        Whether the record says what the file was like when it was tagged.
     """
 
     fields: Values
     scores: Values
     model: str
     why_not: str = ""
-    noted: tuple[int, int] | None = None
+    noted: bool = False
 
 
 def read_records(
@@ -70,18 +70,12 @@ def read_records(
             continue
         try:
             wanted[path] = replace(
-                _wanted(Tagging.from_dict(record), config, mapping), noted=_noted(record.get("file"))
+                _wanted(Tagging.from_dict(record), config, mapping),
+                noted=isinstance(record.get("file"), dict),
             )
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
     return wanted
-
-
-def _noted(file: Any) -> tuple[int, int] | None:
-    try:
-        return file["size"], file["mtime_ns"]
-    except (TypeError, KeyError):
-        return None
 
 
 def _wanted(tagging: Tagging, config: WriteConfig, mapping: mappings.Mapping) -> Wanted:
