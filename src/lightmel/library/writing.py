@@ -120,7 +120,8 @@ def write_tags(
     journal
         A file to which each change is added before it is made, for `undo`; needed to `apply`.
     mapping
-        Names for our tags (`load_mapping`).
+        Names for our tags (`load_mapping`), and what others are about: those of which nobody says it are left
+        out, and a warning names them.
     root
         A folder in which relative paths of the records are looked up; else the current one.
     on_change
@@ -138,6 +139,12 @@ def write_tags(
     require_mutagen()
     config = config or WriteConfig()
     wanted = read_records(records, config, mapping)
+    if unplaced := dict.fromkeys(tag for own in wanted.values() for tag in own.unplaced):
+        log.warning(
+            "Left out, for nobody says whether they are genres or moods: %s. A mapping does, in its tables "
+            '[own.genre] and [own.mood]; with a name of "" there, one is left out in silence.',
+            ", ".join(unplaced),
+        )
     if not apply:
         return [_told(_planned(path, own, config, Path(root)), on_change) for path, own in wanted.items()]
     if journal is None:
