@@ -428,6 +428,23 @@ def test_coverage_is_as_many_segments_each_in_the_middle_of_its_part(
     ]
 
 
+def test_a_tagging_says_how_much_was_analysed(model: Tagger, sound: Sound, wav: Wav) -> None:
+    length = model.segment_seconds
+    wave = sound(20 * length)
+    for share, said in ((0.1, "10%"), (0.31, "35%"), (0.001, "5%")):
+        wanted = f"{said} of its {20 * length:.0f} s were analysed"
+        for source, sr in ((wave, SR), (wav(wave), None)):
+            found = model.tag(source, sr, coverage=share)
+            assert wanted in found.notes
+            assert Tagging.from_dict(found.to_dict()) == found
+    (found,) = (
+        note for note in model.tag(sound(150 * length), SR, coverage=0.001).notes if "analysed" in note
+    )
+    assert found.startswith("less than 1% of its ")
+    for own in (model.tag(wave, SR), model.tag(sound(0.9 * length), SR, coverage=0.1)):
+        assert not [note for note in own.notes if "analysed" in note], "all of it was"
+
+
 def test_all_of_it_is_all_of_it(model: Tagger, sound: Sound) -> None:
     wave = sound(5.3)
     assert model.tag(wave, SR, coverage=1) == model.tag(wave, SR)
