@@ -379,6 +379,12 @@ def test_the_embedding_of_a_sound_is_the_mean_of_its_segments(sound: Sound, mode
     assert scores == pytest.approx(model.taggram(sound(60.2), SR).scores, abs=1e-6)
 
 
+@pytest.mark.parametrize("given", [5, None, 0.5])
+def test_what_is_not_several_sources_is_said(model: Tagger, given: Any) -> None:
+    with pytest.raises(ShapeError, match=rf"A {type(given).__name__} is not several sources: give a list"):
+        model.tag_many(given)
+
+
 @pytest.mark.parametrize("raised", [ZeroDivisionError("by us"), MemoryError()])
 def test_whatever_a_source_raises_is_returned_in_its_place(
     model: Tagger, sound: Callable[..., np.ndarray], raised: Exception, monkeypatch: pytest.MonkeyPatch
