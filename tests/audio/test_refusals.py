@@ -376,6 +376,7 @@ def test_a_file_without_its_end_says_that_it_is_cut(files: dict[str, Path], tmp_
     path = tmp_path / "cut.m4a"
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(
-        AudioError, match=r"no sound that can be read .* It is cut short: .* has [\d,]+ bytes.* Fetch it again"
+        AudioError,
+        match=r"no sound that can be read .* It is cut short: .* has [\d,]+ bytes.* Fetch it again",
     ):
         audio.info(path)

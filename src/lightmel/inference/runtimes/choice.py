@@ -41,7 +41,7 @@ def wants_onnx(runtime: str, device: str, precision: str, *, graph: bool) -> boo
         )
     if runtime == "torch":
         return False
-    fits = precision == "float32" and (device == "cpu" or (device == "auto" and not has_cuda()))
+    fits = precision == "float32" and device in ("cpu", "auto") and not is_accelerator(device)
     if runtime == "auto":
         return graph and fits
     if not graph:
@@ -54,6 +54,11 @@ def wants_onnx(runtime: str, device: str, precision: str, *, graph: bool) -> boo
             f"precision={precision!r}, or take runtime='torch'."
         )
     return True
+
+
+def is_accelerator(device: str) -> bool:
+    """Return whether a name of a device, as `lightmel.load` takes it, stands here for no processor."""
+    return has_cuda() if device == "auto" else device.partition(":")[0] != "cpu"
 
 
 def has_cuda() -> bool:
