@@ -79,6 +79,9 @@ class MissingExtraError(LightmelError, ImportError):
     """An optional package is needed; the message holds the command that installs it."""
 
 
+NO_TORCH = "This takes PyTorch, which is not installed: pip install torch."
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the known word nearest to `word`, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

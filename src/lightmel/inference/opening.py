@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from .. import checkpoint, hub
 from .._lazy import is_installed
 from ..checkpoint import Description
-from ..errors import ConfigError, MissingExtraError
+from ..errors import NO_TORCH, ConfigError, MissingExtraError
 from .runtimes import OnnxRuntime, Runtime, wants_onnx
 
 Found: TypeAlias = Path | hub.PublicCheckpoint | hub.Repository
@@ -89,8 +89,8 @@ def without_torch(error: ModuleNotFoundError) -> ModuleNotFoundError | MissingEx
     if error.name != "torch":
         return error
     return MissingExtraError(
-        "This takes PyTorch, which is not installed: pip install torch. Without it there are the taggers in "
-        "the package, and graphs that `lightmel export` has written elsewhere, on a processor."
+        f"{NO_TORCH} Without it there are the taggers in the package, and graphs that `lightmel export` has "
+        "written elsewhere, on a processor."
     )
 
 

@@ -97,7 +97,7 @@ class Ledger:
         try:
             self._file: BinaryIO = self.path.open("ab+", buffering=0)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
         try:
             self._read()
         except OSError as error:
@@ -195,7 +195,7 @@ class Ledger:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def lines(self) -> Iterator[bytes]:
         """Yield the line that counts of each file, in the order of the output."""
@@ -247,12 +247,6 @@ class Ledger:
             f"something has spoiled it. {_NEW}"
         )
 
-    def _unwritable(self, error: OSError) -> DataError:
-        return DataError(
-            f"{self.path} cannot be written: {error.strerror or error}. What is in it is kept: run the same "
-            "again to go on."
-        )
-
     def __enter__(self) -> Self:
         return self
 
@@ -260,6 +254,14 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def unwritable(path: Path, error: OSError) -> DataError:
+    """Return the error for a file of a run that cannot be written any more."""
+    return DataError(
+        f"{path} cannot be written: {error.strerror or error}. What is in it is kept: run the same again to "
+        "go on."
+    )
 
 
 def note_anew(
