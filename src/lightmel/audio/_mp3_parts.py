@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Sequence
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from ._mp3 import EVERY, Frame, Run, first_frame, holds_info, info_frame, parse_frame
 from ._pieces import Piece, PiecesFile, Stretch
@@ -39,7 +39,7 @@ class Frames(NamedTuple):
 
     Parameters
     ----------
-    kind, count
+    kind, total
         Of all of them, and how many they are.
     stretches, marks
         As of `Run`.
@@ -50,7 +50,7 @@ class Frames(NamedTuple):
     """
 
     kind: Frame
-    count: int
+    total: int
     stretches: Sequence[Stretch]
     marks: array[int]
     ahead: int
@@ -97,7 +97,7 @@ def part_of_frames(file: BinaryIO, frames: Frames, start: int, stop: int) -> tup
     samples, mpeg1 = frames.kind.samples, frames.kind.samples == _MPEG1_SAMPLES
     before = _BEFORE if mpeg1 else _BEFORE_MPEG2
     first = max(0, (start + frames.dropped) // samples - before) + frames.ahead
-    behind = min(-(-(stop + frames.dropped) // samples) + frames.ahead, frames.count)
+    behind = min(-(-(stop + frames.dropped) // samples) + frames.ahead, frames.total)
     if first + before >= behind:
         return None
     place = file.tell()
