@@ -74,7 +74,7 @@ def by_frames(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
 
 
 def compare(data: bytes | Path, sr: int, by_frames: Callable[[], Any]) -> None:
-    """Compare parts with the whole; the filter bank of MPEG-2 adds up in another order in every other frame."""
+    """Compare parts with the whole: in MPEG-2 every other frame is added up in another order."""
     source = io.BytesIO(data) if isinstance(data, bytes) else data
     whole, resampled = (audio.load(source, rate, notes=[]) for rate in (sr, 12_000))
     by_frames()
