@@ -23,6 +23,7 @@ from ..errors import AudioError, nearest
 from ._doors import Door
 from ._ffmpeg import FFmpegDecoder
 from ._layout import Layout, Part, inspect, inspect_once
+from ._mp3_parts import part_of_frames
 from ._notes import Notes
 from ._pieces import PiecesFile
 from ._waves import CELL, Mixer, Wave, part_of, resampled
@@ -33,6 +34,8 @@ _LONGEST_NAME = 4_096
 _MPEG1_SR = 32_000
 _FLAC_BLOCK = 4_096
 _MOST_GAPS = 100
+_PART = 1 << 20
+"""Samples that are read of an MP3 file from one part of it: whole cells, 24 s at 44.1 kHz."""
 _LEFT_OUT = 0.5
 """Seconds by which headers are off without anything being wrong: encoders' padding."""
 
@@ -214,7 +217,7 @@ class SndfileDecoder:
         self.position = 0
         self.seeks = part.steady
         self._notes = notes
-        self._own_header = part.pieces is None
+        self._target, self._own_header = target, part.pieces is None
         self._door: Door | None = None  # where Python reads, and C asks it to
         self._closing = contextlib.ExitStack()
         with self._closing:
@@ -233,6 +236,11 @@ class SndfileDecoder:
         self.format = f"{self._file.format} {self._file.subtype}"
         # libsndfile's largest number stands for "not known".
         self.claimed: int | None = None if self._file.frames >= 1 << 60 else self._file.frames
+        size = max(1, _BLOCK // self.channels // CELL) * CELL
+        self._buffer: Wave = np.empty((size, self.channels), np.float32)
+        # Only where both read the header alike is a sample where it is in a whole decode.
+        known = part.frames is not None and part.frames.claimed == self.claimed
+        self._frames = part.frames if known else None
 
     def _open(self) -> _Sequential:
         if not hasattr(self._source, "seek"):
@@ -254,19 +262,56 @@ class SndfileDecoder:
 
     def blocks(self, first: int, most: int | None) -> Iterator[Wave]:
         """Yield mono blocks of at most `most` samples together, from sample `first` on."""
-        begin = self._seek(first)
+        begin = first // CELL * CELL
         # To the end of a cell, so that as much of the last one is there as in a whole decode.
         end = None if most is None else -(-(first + most) // CELL) * CELL
         mixer = Mixer()
         try:
-            yield from part_of(self._mixed(mixer, end), first - begin, most)
+            yield from part_of(self._from(mixer, begin, end), first - begin, most)
         finally:
             mixer.say(self._notes, self.label, self.sr if end is None else None)
 
+    def _from(self, mixer: Mixer, begin: int, end: int | None) -> Iterator[Wave]:
+        """Yield mono blocks from the cell that begins at `begin` on, up to `end`."""
+        if self._frames is not None and end is not None and self.claimed is not None:
+            for wave in self._of_frames(mixer, begin, min(end, self.claimed)):
+                yield wave
+                begin += len(wave)
+            if begin >= min(end, self.claimed):
+                return
+        sought = self._seek(begin)
+        yield from part_of(self._mixed(mixer, end), begin - sought, None)
+
+    def _of_frames(self, mixer: Mixer, begin: int, end: int) -> Iterator[Wave]:
+        """Yield the same from files of the frames around them: whole cells, as far as these decode."""
+        assert self._frames is not None
+        own = self._target.open("rb") if isinstance(self._target, Path) else None
+        with own or contextlib.nullcontext(cast(BinaryIO, self._target)) as file:
+            for start in range(begin, end, _PART):
+                stop = min(start + _PART, end)
+                part = part_of_frames(file, self._frames, start, stop)
+                if part is None:
+                    return
+                for wave in self._decoded(*part, stop - start):
+                    yield mixer.mix(wave)
+                    start += wave.shape[1]
+                if start < stop:
+                    return
+
+    def _decoded(self, data: bytes, before: int, count: int) -> Iterator[Wave]:
+        """Yield ``(channels, samples)`` of a file, `count` samples behind `before`, while blocks are full."""
+        with contextlib.suppress(soundfile.LibsndfileError), _Sequential(io.BytesIO(data)) as file:
+            file.read(out=self._buffer[:before])
+            while count:
+                wanted = min(len(self._buffer), count)
+                if len(file.read(out=self._buffer[:wanted])) < wanted:
+                    return
+                yield self._buffer[:wanted].T
+                count -= wanted
+
     def _mixed(self, mixer: Mixer, end: int | None) -> Iterator[Wave]:
         """Yield mono blocks from where it is, up to `end`; none but the last begins or ends within a cell."""
-        size = max(1, _BLOCK // self.channels // CELL) * CELL
-        buffer = np.empty((size, self.channels), np.float32)
+        buffer, size = self._buffer, len(self._buffer)
         silence = gaps = 0
         failed_at, some = -1, False
         while end is None or self.position < end:

@@ -134,18 +134,19 @@ def _finite(decoder: Decoder, first: int, most: int | None) -> Iterator[Wave]:
     """Pass blocks on as long as every sample in them is finite."""
     position = first
     for block in _readable(decoder, first, most):
-        with np.errstate(over="ignore", invalid="ignore"):  # a sum is the quickest first look
-            suspicious = not np.isfinite(block.sum())
-        if suspicious and not (finite := np.isfinite(block)).all():
-            seconds = (position + int(np.argmin(finite))) / decoder.sr
+        with np.errstate(invalid="ignore"):
+            high, low = float(block.max(initial=0)), float(block.min(initial=0))
+        if not (high <= LARGEST and low >= -LARGEST):  # of which nothing is true for NaN
+            finite = np.isfinite(block)
+            if not finite.all():
+                seconds = (position + int(np.argmin(finite))) / decoder.sr
+                raise AudioError(
+                    f"{decoder.label}: NaN or infinite samples from {seconds:.3f} s on. Write the file anew "
+                    "without them."
+                )
             raise AudioError(
-                f"{decoder.label}: NaN or infinite samples from {seconds:.3f} s on. Write the file anew "
-                "without them."
-            )
-        peak = max(float(block.max(initial=0)), -float(block.min(initial=0)))
-        if peak > LARGEST:
-            raise AudioError(
-                f"{decoder.label}: samples up to {peak:.3g} cannot be computed with: scale them to ±1."
+                f"{decoder.label}: samples up to {max(high, -low):.3g} cannot be computed with: scale them "
+                "to ±1."
             )
         yield block
         position += len(block)

@@ -27,7 +27,7 @@ from .levels import FULL_SCALE, SoundingMean
 from .parts import NO_MUSIC, SHORTEST, Part, PartFinder
 from .results import Analysis, Tagging, Taggram
 from .runtimes import Output, Runtime, RuntimeName
-from .segments import Segment, cut
+from .segments import Segment, cut, together
 from .sources import Share, Sound, Source, named
 
 if TYPE_CHECKING:
@@ -586,15 +586,20 @@ class Tagger:
     def _segments(self, sound: Sound, segments: Literal["all", "center"] | int | Share) -> Iterator[Segment]:
         length = self.segment_samples
         if segments == "all":
-            return cut(sound.blocks(), length, length)
+            # Of whole batches, so that a batch is a part of one block, and need not be put together.
+            return cut(sound.blocks(self._batch_size * length), length, length)
         if segments == "center":
             return cut(sound.middle(length), length, length)
         return cut(sound.evenly(length, segments), length, length)
 
+    @property
+    def _batch_size(self) -> int:
+        """Segments in one call of the runtime."""
+        return max(1, int(self.runtime.batch_seconds / self.segment_seconds))
+
     def _outputs(self, sound: Sound, segments: Iterator[Segment]) -> Iterator[tuple[list[Segment], Output]]:
-        size = max(1, int(self.runtime.batch_seconds / self.segment_seconds))
-        while batch := list(islice(segments, size)):
-            output = self.runtime.run(np.stack([s.wave for s in batch]))
+        while batch := list(islice(segments, self._batch_size)):
+            output = self.runtime.run(together(batch))
             for what, given, width in (
                 ("scores", output.scores, len(self.tags)),
                 ("embeddings", output.embedding, self.runtime.embed_dim),
