@@ -158,7 +158,7 @@ def test_a_free_bit_rate_is_decoded_as_before(tone: Tone) -> None:
 def test_long_parts_are_put_together(
     tone: Tone, monkeypatch: pytest.MonkeyPatch, by_frames: Callable[[], Any]
 ) -> None:
-    monkeypatch.setattr("lightmel.audio._decoders._PART", 2 * CELL)
+    monkeypatch.setattr("lightmel.audio._decoders.TOGETHER", 2 * CELL)
     data = encode(tone(5.0), 44_100)
     whole = audio.load(data, 44_100)
     by_frames()
@@ -196,12 +196,11 @@ def test_a_part_is_little_of_a_long_file(tone: Tone) -> None:
     file = Counted(data)
     frames = _frames(file)
     file.read_bytes = 0
-    found = parts.part_of_frames(file, frames, 2_000_000, 2_000_000 + 44_100)
-    assert found is not None
-    part, before = found
-    assert before < 5 * 1_152
-    assert len(part) < len(data) / 60 * 1.2 + 2_500
-    assert file.read_bytes < 2.5 * len(data) * 64 * 1_152 / 44_100 / 60 + len(part)
+    part = parts.part_of_frames(file, frames, 2_000_000, 2_000_000 + 44_100)
+    assert part is not None
+    assert part.before < 5 * 1_152
+    assert len(part.data) < len(data) / 60 * 1.2 + 2_500
+    assert file.read_bytes < 2.5 * len(data) * 64 * 1_152 / 44_100 / 60 + len(part.data)
 
 
 def _frames(file: BinaryIO) -> parts.Frames:
@@ -223,15 +222,11 @@ def test_the_reservoir_is_what_frames_hold_behind_their_headers(checksum: bool) 
     file = io.BytesIO(data)
     found = parts.part_of_frames(file, _frames(file), 100 * 1_152, 101 * 1_152)
     assert found is not None
-    part, _ = found
-    info = mp3.parse_frame(part[:4])
-    assert info is not None
-    silent = mp3.parse_frame(part[info.length :][:4])
+    silent = mp3.parse_frame(found.data[:4])
     assert silent is not None
-    behind = part[info.length + silent.length :]
-    first = data.index(behind) // frame.length
+    first = data.index(found.data[silent.length :]) // frame.length
     assert first == 100 - 2
-    assert part[: info.length + silent.length].endswith(b"".join(mains[:first])[-511:])
+    assert found.data[: silent.length].endswith(b"".join(mains[:first])[-511:])
 
 
 def test_a_file_that_shrinks_is_refused(tmp_path: Path, tone: Tone) -> None:
