@@ -136,34 +136,33 @@ def placed(
 def _cuts(decoder: Decoder, sr: int, starts: Sequence[int], length: int, samples: int) -> Iterator[Wave]:
     """Yield `length` samples from each of `starts` on, of `samples`."""
     with contextlib.closing(decoder):
+        windows = [_window(decoder.sr, sr, start, length) for start in starts]
+        # soxr does not begin a signal as it goes on after silence: only the first may begin with the sound.
+        apart = all(window.first > 0 for window in windows[1:])
         within = all(start + length <= samples for start in starts)
-        if within and length <= _SHORT_SECONDS * sr and _is_counted(decoder):
-            yield from _cuts_together(decoder, sr, starts, length)
+        if apart and within and length <= _SHORT_SECONDS * sr and _is_counted(decoder):
+            yield from _cuts_together(decoder, sr, windows, length)
             return
         for start in starts:
             yield _cut(decoder, sr, start, length)
 
 
-def _cuts_together(decoder: SndfileDecoder, sr: int, starts: Sequence[int], length: int) -> Iterator[Wave]:
-    """Yield the same, from windows of the sound that are resampled as one signal."""
-    windows = [_window(decoder.sr, sr, start, length) for start in starts]
+def _cuts_together(
+    decoder: SndfileDecoder, sr: int, windows: Sequence[_Window], length: int
+) -> Iterator[Wave]:
+    """Yield `length` samples from each of the windows, which are resampled as one signal."""
     period, out_period = _periods(decoder.sr, sr)
     margin = -(-_warm_up(decoder.sr, sr) // period)  # in periods, as are the sizes
     sizes = [-(-window.most // period) for window in windows]
-    ends = accumulate(margin + size for size in sizes)
-    places = [
-        (end - size) * out_period + window.skip
-        for end, size, window in zip(ends, sizes, windows, strict=True)
-    ]
+    begins = list(accumulate((size + margin for size in sizes), initial=0))
+    places = [begin * out_period + window.skip for begin, window in zip(begins[:-1], windows, strict=True)]
 
     def blocks() -> Iterator[Wave]:
         found = decoder.several([(w.first, size * period) for w, size in zip(windows, sizes, strict=True)])
         for window, size, wave in zip(windows, sizes, found, strict=True):
-            # Before the sound and behind it is silence, as where all of it is resampled.
-            yield np.zeros(margin * period, np.float32)
             yield from checked_blocks(decoder, [wave], window.first)
-            if len(wave) < size * period:
-                yield np.zeros(size * period - len(wave), np.float32)
+            # Of silence, as behind the end of the sound, where this is.
+            yield np.zeros((size + margin) * period - len(wave), np.float32)
 
     return slices(resampled(blocks(), decoder.sr, sr), length, places)
 
