@@ -158,7 +158,7 @@ def test_a_free_bit_rate_is_decoded_as_before(tone: Tone) -> None:
 def test_long_parts_are_put_together(
     tone: Tone, monkeypatch: pytest.MonkeyPatch, by_frames: Callable[[], Any]
 ) -> None:
-    monkeypatch.setattr("lightmel.audio._decoders._PART", 2 * CELL)
+    monkeypatch.setattr("lightmel.audio._decoders.TOGETHER", 2 * CELL)
     data = encode(tone(5.0), 44_100)
     whole = audio.load(data, 44_100)
     by_frames()
@@ -196,12 +196,11 @@ def test_a_part_is_little_of_a_long_file(tone: Tone) -> None:
     file = Counted(data)
     frames = _frames(file)
     file.read_bytes = 0
-    found = parts.part_of_frames(file, frames, 2_000_000, 2_000_000 + 44_100)
-    assert found is not None
-    part, before = found
-    assert before < 5 * 1_152
-    assert len(part) < len(data) / 60 * 1.2 + 2_500
-    assert file.read_bytes < 2.5 * len(data) * 64 * 1_152 / 44_100 / 60 + len(part)
+    part = parts.part_of_frames(file, frames, 2_000_000, 2_000_000 + 44_100)
+    assert part is not None
+    assert part.before < 5 * 1_152
+    assert len(part.data) < len(data) / 60 * 1.2 + 2_500
+    assert file.read_bytes < 2.5 * len(data) * 64 * 1_152 / 44_100 / 60 + len(part.data)
 
 
 def _frames(file: BinaryIO) -> parts.Frames:
@@ -223,15 +222,11 @@ def test_the_reservoir_is_what_frames_hold_behind_their_headers(checksum: bool) 
     file = io.BytesIO(data)
     found = parts.part_of_frames(file, _frames(file), 100 * 1_152, 101 * 1_152)
     assert found is not None
-    part, _ = found
-    info = mp3.parse_frame(part[:4])
-    assert info is not None
-    silent = mp3.parse_frame(part[info.length :][:4])
+    silent = mp3.parse_frame(found.data[:4])
     assert silent is not None
-    behind = part[info.length + silent.length :]
-    first = data.index(behind) // frame.length
+    first = data.index(found.data[silent.length :]) // frame.length
     assert first == 100 - 2
-    assert part[: info.length + silent.length].endswith(b"".join(mains[:first])[-511:])
+    assert found.data[: silent.length].endswith(b"".join(mains[:first])[-511:])
 
 
 def test_a_file_that_shrinks_is_refused(tmp_path: Path, tone: Tone) -> None:
@@ -243,3 +238,58 @@ def test_a_file_that_shrinks_is_refused(tmp_path: Path, tone: Tone) -> None:
             other.truncate(20_000)
         with pytest.raises(OSError, match="it has changed while it was read"):
             parts.part_of_frames(file, frames, 180_000, 190_000)
+
+
+@pytest.mark.parametrize("sr", [12_000, 16_000, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("together", [3 * CELL, 1 << 20])
+def test_excerpts_are_decoded_together(
+    sr: int,
+    together: int,
+    tone: Tone,
+    monkeypatch: pytest.MonkeyPatch,
+    by_frames: Callable[[], Any],
+) -> None:
+    """From the first sample to the last, beside one another and over one another."""
+    monkeypatch.setattr("lightmel.audio._decoders.TOGETHER", together)
+    data = encode(tone(5.0), 44_100)
+    whole = audio.load(data, sr)
+    by_frames()
+    for length, count in ((sr // 2, 4), (sr // 10, 7), (2 * sr, 5), (len(whole), 1)):
+        starts = np.linspace(0, len(whole) - length, count).astype(int).tolist()
+        found = audio.placed(data, sr, length, lambda _, starts=starts: starts)
+        assert found.samples == len(whole)
+        waves = list(found.waves)
+        assert len(waves) == count
+        for start, wave in zip(starts, waves, strict=True):
+            np.testing.assert_allclose(wave, whole[start : start + length], rtol=0, atol=1e-6)
+
+
+def test_what_frames_alone_do_not_give_comes_from_the_file(
+    tone: Tone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode(tone(5.0), 44_100)
+    whole = audio.load(data, 16_000)
+    real, calls = SndfileDecoder._decoded, list[int]()
+
+    def broken(self: SndfileDecoder, spans: Any) -> Iterator[np.ndarray]:
+        calls.append(len(spans))
+        for i, block in enumerate(real(self, spans)):
+            if i == 1:
+                return
+            yield block
+
+    monkeypatch.setattr(SndfileDecoder, "_decoded", broken)
+    starts = [10_000, 30_000, 50_000]
+    found = audio.placed(data, 16_000, 8_000, lambda _: starts)
+    for start, wave in zip(starts, found.waves, strict=True):
+        np.testing.assert_allclose(wave, whole[start : start + 8_000], rtol=0, atol=1e-6)
+    assert calls[0] == 3
+
+
+def test_a_last_frame_that_is_cut_off_is_no_part_of_it(tone: Tone) -> None:
+    data = encode(tone(5.0), 44_100, "CONSTANT")[:-100]
+    whole = audio.load(data, 16_000, notes=[])
+    found = audio.placed(data, 16_000, 8_000, lambda samples: [0, samples - 8_000], notes=[])
+    assert found.samples == len(whole)
+    for start, wave in zip((0, len(whole) - 8_000), found.waves, strict=True):
+        np.testing.assert_allclose(wave, whole[start:][:8_000], rtol=0, atol=1e-6)

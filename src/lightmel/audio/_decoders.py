@@ -11,7 +11,7 @@ import contextlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -23,19 +23,20 @@ from ..errors import AudioError, nearest
 from ._doors import Door
 from ._ffmpeg import FFmpegDecoder
 from ._layout import Layout, Part, inspect, inspect_once
-from ._mp3_parts import part_of_frames
+from ._mp3_parts import Part as FramesPart
+from ._mp3_parts import joined, part_of_frames
 from ._notes import Notes
 from ._pieces import PiecesFile
 from ._waves import CELL, Mixer, Wave, part_of, resampled
 
-_BLOCK = 131_072
-"""Samples, all channels together, that are decoded at a time."""
+_BLOCK = 327_680
+"""Samples, all channels together, that are decoded at a time: ten cells of stereo, around three seconds."""
 _LONGEST_NAME = 4_096
 _MPEG1_SR = 32_000
 _FLAC_BLOCK = 4_096
 _MOST_GAPS = 100
-_PART = 1 << 20
-"""Samples that are read of an MP3 file from one part of it: whole cells, 24 s at 44.1 kHz."""
+TOGETHER = 1 << 20
+"""Samples of an MP3 file whose frames are held at a time: whole cells, 24 s at 44.1 kHz."""
 _LEFT_OUT = 0.5
 """Seconds by which headers are off without anything being wrong: encoders' padding."""
 
@@ -256,6 +257,11 @@ class SndfileDecoder:
         self._file.close()
         self._file = self._closing.enter_context(self._open())
 
+    @property
+    def counted(self) -> bool:
+        """Whether the samples that the header gives are known to be there, frame by frame."""
+        return self._frames is not None and self._frames.complete
+
     def close(self) -> None:
         """Let go of the file."""
         self._closing.close()
@@ -284,30 +290,76 @@ class SndfileDecoder:
 
     def _of_frames(self, mixer: Mixer, begin: int, end: int) -> Iterator[Wave]:
         """Yield the same from files of the frames around them: whole cells, as far as these decode."""
+        for start in range(begin, end, TOGETHER):
+            stop = min(start + TOGETHER, end)
+            for wave in self._decoded([(start, stop)]):
+                yield mixer.mix(wave)
+                start += wave.shape[1]
+            if start < stop:
+                return
+
+    def several(self, windows: Sequence[tuple[int, int]]) -> Iterator[Wave]:
+        """Yield the mono samples of each window, ``(first, most)``, where frames are known and windows short.
+
+        As many as there is room for are decoded together: opening takes as long as some tenths of a second
+        of sound.
+        """
+        mixer, group, room = Mixer(), list[tuple[int, int]](), TOGETHER
+        try:
+            for first, most in windows:
+                room -= most + 2 * CELL
+                if room < 0 and group:
+                    yield from self._group(mixer, group)
+                    group, room = [], TOGETHER - most - 2 * CELL
+                group.append((first, most))
+            yield from self._group(mixer, group)
+        finally:
+            mixer.say(self._notes, self.label, None)
+
+    def _group(self, mixer: Mixer, windows: Sequence[tuple[int, int]]) -> Iterator[Wave]:
+        spans = [self._span(first, most) for first, most in windows]
+        blocks = self._decoded(spans)
+        for (first, most), (begin, end) in zip(windows, spans, strict=True):
+            held, got = [np.empty(0, np.float32)], begin
+            while got < end and (block := next(blocks, None)) is not None:
+                held.append(mixer.mix(block))
+                got += block.shape[1]
+            if got < end:  # what frames alone do not give, the file itself may
+                yield np.concatenate([held[0], *self.blocks(first, most)])
+            else:
+                whole = held[1] if len(held) == 2 else np.concatenate(held)
+                yield whole[first - begin :][:most]
+
+    def _span(self, first: int, most: int) -> tuple[int, int]:
+        """Return the cells around a window, as far as the header counts."""
+        end = -(-(first + most) // CELL) * CELL
+        return first // CELL * CELL, end if self.claimed is None else min(end, self.claimed)
+
+    def _decoded(self, spans: Sequence[tuple[int, int]]) -> Iterator[Wave]:
+        """Yield ``(channels, samples)`` of spans, from a file of their frames alone, as far as it goes."""
         assert self._frames is not None
+        parts = list[FramesPart]()
         own = self._target.open("rb") if isinstance(self._target, Path) else None
         with own or contextlib.nullcontext(cast(BinaryIO, self._target)) as file:
-            for start in range(begin, end, _PART):
-                stop = min(start + _PART, end)
-                part = part_of_frames(file, self._frames, start, stop)
+            for begin, end in spans:
+                part = part_of_frames(file, self._frames, begin, end)
                 if part is None:
-                    return
-                for wave in self._decoded(*part, stop - start):
-                    yield mixer.mix(wave)
-                    start += wave.shape[1]
-                if start < stop:
-                    return
-
-    def _decoded(self, data: bytes, before: int, count: int) -> Iterator[Wave]:
-        """Yield ``(channels, samples)`` of a file, `count` samples behind `before`, while blocks are full."""
-        with contextlib.suppress(soundfile.LibsndfileError), _Sequential(io.BytesIO(data)) as file:
-            file.read(out=self._buffer[:before])
-            while count:
-                wanted = min(len(self._buffer), count)
-                if len(file.read(out=self._buffer[:wanted])) < wanted:
-                    return
-                yield self._buffer[:wanted].T
-                count -= wanted
+                    break
+                parts.append(part)
+        if not parts:
+            return
+        data, places = joined(self._frames, parts)
+        at, size = 0, len(self._buffer)
+        with contextlib.suppress(soundfile.LibsndfileError), _Sequential(io.BytesIO(data)) as opened:
+            for place, (begin, end) in zip(places, spans, strict=False):
+                for start in range(at, place, size):
+                    opened.read(out=self._buffer[: min(size, place - start)])
+                for start in range(begin, end, size):
+                    wanted = min(size, end - start)
+                    if len(opened.read(out=self._buffer[:wanted])) < wanted:
+                        return
+                    yield self._buffer[:wanted].T
+                at = place + end - begin
 
     def _mixed(self, mixer: Mixer, end: int | None) -> Iterator[Wave]:
         """Yield mono blocks from where it is, up to `end`; none but the last begins or ends within a cell."""

@@ -85,13 +85,16 @@ class Run(NamedTuple):
     """So many frames of one rate and number of channels, in stretches without anything between them.
 
     `marks` are the places of the first and of every `EVERY`-th frame behind it, counted in the bytes of the
-    stretches.
+    stretches; `lengths` are those of its frames by their headers, each of which is there once; `whole` is
+    whether all of the last frame is there.
     """
 
     first: Frame
     frames: int
     stretches: list[Stretch]
     marks: array[int]
+    lengths: dict[bytes, int]
+    whole: bool
 
 
 class Frames(NamedTuple):
@@ -192,7 +195,7 @@ def _run(reader: _Reader, position: int, seconds: float, strange: list[tuple[flo
     assert first is not None
     kind, count, begin, stretches = first[1:], 0, position, list[Stretch]()
     marks, earlier = array("Q"), 0  # bytes of the stretches before this one
-    lengths: dict[bytes, int] = {}  # of frames of this kind, by their headers
+    lengths: dict[bytes, int] = {}
     window, at = b"", 0
     while True:
         if at + 4 > len(window):
@@ -216,16 +219,16 @@ def _run(reader: _Reader, position: int, seconds: float, strange: list[tuple[flo
         stretches.append(Stretch(begin, min(position, reader.size)))
         untagged = _skip_tags(reader, position)
         if _is_other(reader, untagged):
-            return Run(first, count, stretches, marks), untagged
+            return Run(first, count, stretches, marks, lengths, position <= reader.size), untagged
         following = _next_frame(reader, untagged, reader.size)
         skipped = (reader.size if following is None else following) - untagged
         if skipped > (_AT_END if following is None else 0):
             strange.append((seconds + count * first.samples / first.sr, skipped))
         if following is None:
-            return Run(first, count, stretches, marks), reader.size
+            return Run(first, count, stretches, marks, lengths, position <= reader.size), reader.size
         frame = parse_frame(reader.at(following, 4))
         if frame is None or frame[1:] != kind:
-            return Run(first, count, stretches, marks), following
+            return Run(first, count, stretches, marks, lengths, whole=True), following
         window, at = b"", 0  # the search may have moved the reader's window
         earlier += stretches[-1].stop - begin
         begin = position = following

@@ -14,13 +14,14 @@ away.
 
 from __future__ import annotations
 
+import contextlib
 import struct
-from array import array
-from collections.abc import Sequence
-from typing import BinaryIO, NamedTuple
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import BinaryIO, NamedTuple, cast
 
-from ._mp3 import EVERY, Frame, Run, first_frame, holds_info, info_frame, parse_frame
-from ._pieces import Piece, PiecesFile, Stretch
+from ._mp3 import EVERY, Run, first_frame, holds_info, info_frame, parse_frame
+from ._pieces import Piece, PiecesFile
 
 DELAY = 529
 """Samples that a decoder drops at the beginning of a file whose header counts its frames: its own delay."""
@@ -39,23 +40,24 @@ class Frames(NamedTuple):
 
     Parameters
     ----------
-    kind, total
-        Of all of them, and how many they are.
-    stretches, marks
-        As of `Run`.
+    run
+        All of them.
     ahead
         Frames that hold no sound: 1 where the first one is Xing's, else 0.
     claimed, dropped
         Samples that the header of the file gives, and those that its decoder drops before the first of them.
     """
 
-    kind: Frame
-    total: int
-    stretches: Sequence[Stretch]
-    marks: array[int]
+    run: Run
     ahead: int
     claimed: int
     dropped: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether all samples that the header gives are there."""
+        there = (self.run.frames - self.ahead) * self.run.first.samples - self.dropped
+        return self.run.whole and self.claimed <= there
 
 
 def frames_of(file: BinaryIO, run: Run, pieces: Sequence[Piece]) -> Frames | None:
@@ -79,77 +81,101 @@ def frames_of(file: BinaryIO, run: Run, pieces: Sequence[Piece]) -> Frames | Non
         both = int.from_bytes(head[lame + 21 : lame + 24], "big")
         delay, padding = both >> 12, both & 0xFFF
     return Frames(
-        run.first,
-        run.frames,
-        tuple(run.stretches),
-        run.marks,
+        run,
         int(holds_info(own, run.first)),
         count * frame.samples - delay - max(padding, DELAY),
         delay + DELAY,
     )
 
 
-def part_of_frames(file: BinaryIO, frames: Frames, start: int, stop: int) -> tuple[bytes, int] | None:
-    """Return an MP3 file that holds samples `start` to `stop` of the whole, and how many it gives before.
+class Part(NamedTuple):
+    """Frames that hold some samples of a file.
 
-    It holds fewer where the frames end first; None where there is none at all. `file` is left where it was.
+    Parameters
+    ----------
+    data, frames
+        The frames, and how many they are.
+    before
+        Samples that they decode to before the first that is wanted.
     """
-    samples, mpeg1 = frames.kind.samples, frames.kind.samples == _MPEG1_SAMPLES
+
+    data: bytes
+    frames: int
+    before: int
+
+
+def part_of_frames(file: BinaryIO, frames: Frames, start: int, stop: int) -> Part | None:
+    """Return the frames of samples `start` to `stop`, as far as they go; None where there are none at all.
+
+    `file` is left where it was.
+    """
+    samples, mpeg1 = frames.run.first.samples, frames.run.first.samples == _MPEG1_SAMPLES
     before = _BEFORE if mpeg1 else _BEFORE_MPEG2
     first = max(0, (start + frames.dropped) // samples - before) + frames.ahead
-    behind = min(-(-(stop + frames.dropped) // samples) + frames.ahead, frames.total)
+    behind = min(-(-(stop + frames.dropped) // samples) + frames.ahead, frames.run.frames)
     if first + before >= behind:
         return None
     place = file.tell()
-    data, at, reservoir = _read(file, frames, first, behind, _RESERVOIR if mpeg1 else _RESERVOIR_MPEG2)
+    data, reservoir = _read(file, frames, first, behind, _RESERVOIR if mpeg1 else _RESERVOIR_MPEG2)
     file.seek(place)
-    header, head = data[at : at + _HEADER], b""
     if reservoir is None:
         first = frames.ahead
     else:
         first -= 1
-        head = _silent_frame(header, reservoir)
-    skipped = start + frames.dropped - (first - frames.ahead) * samples - DELAY
-    return info_frame(header, behind - first) + head + data[at:], skipped
+        data = _silent_frame(data[:_HEADER], reservoir) + data
+    return Part(data, behind - first, start + frames.dropped - (first - frames.ahead) * samples)
 
 
-def _read(
-    file: BinaryIO, frames: Frames, first: int, behind: int, size: int
-) -> tuple[bytes, int, bytes | None]:
-    """Return bytes up to frame `behind`, where in them frame `first` begins, and the reservoir before it.
+def joined(frames: Frames, parts: Sequence[Part]) -> tuple[bytes, list[int]]:
+    """Return an MP3 file of parts one behind the other, and where in its sound the wanted samples begin.
 
-    Where all frames before it hold less than `size` bytes of main data, the reservoir is None, and what is
+    Each begins with all that it needs, so that none depends on the one before it.
+    """
+    counts = list(accumulate((part.frames for part in parts), initial=0))
+    data = b"".join(part.data for part in parts)
+    places = [
+        count * frames.run.first.samples + part.before - DELAY
+        for count, part in zip(counts[:-1], parts, strict=True)
+    ]
+    return info_frame(data[:_HEADER], counts[-1]) + data, places
+
+
+def _read(file: BinaryIO, frames: Frames, first: int, behind: int, size: int) -> tuple[bytes, bytes | None]:
+    """Return the bytes of frames `first` to before `behind`, and the reservoir before them.
+
+    Where all frames before them hold less than `size` bytes of main data, the reservoir is None, and what is
     returned begins with the first frame of all.
     """
-    view = PiecesFile(file, frames.stretches)
+    run = frames.run
+    single = len(run.stretches) == 1
+    view = file if single else cast(BinaryIO, PiecesFile(file, run.stretches))
+    base = run.stretches[0].start if single else 0
     last = -(-behind // EVERY)
-    end = frames.marks[last] if last < len(frames.marks) else sum(b - a for a, b in frames.stretches)
+    end = run.marks[last] if last < len(run.marks) else sum(b - a for a, b in run.stretches)
     for mark in range(first // EVERY, -1, -1):
-        view.seek(frames.marks[mark])
-        data = view.read(end - frames.marks[mark])
+        view.seek(base + run.marks[mark])
+        data = view.read(end - run.marks[mark])
         number = mark * EVERY
-        places = _places(data, behind - number)
+        places = _places(data, run.lengths, behind - number)
         if len(places) <= behind - number:
             raise OSError("it has changed while it was read")
         least, held, size_held = frames.ahead if mark == 0 else 0, list[bytes](), 0
         for i in range(first - number - 1, least - 1, -1):
             checksum = 0 if data[places[i] + 1] & 1 else 2
-            held.append(data[places[i] + _HEADER + checksum + frames.kind.side_bytes : places[i + 1]])
+            held.append(data[places[i] + _HEADER + checksum + run.first.side_bytes : places[i + 1]])
             size_held += len(held[-1])
             if size_held >= size:
-                return data[: places[-1]], places[first - number], b"".join(reversed(held))[-size:]
-    return data[: places[-1]], places[least], None
+                return data[places[first - number] : places[-1]], b"".join(reversed(held))[-size:]
+    return data[places[least] : places[-1]], None
 
 
-def _places(data: bytes, count: int) -> list[int]:
+def _places(data: bytes, lengths: Mapping[bytes, int], count: int) -> list[int]:
     """Return where `count` frames are in `data`, and where the last one ends; fewer where there are fewer."""
     places, at = [0], 0
-    while len(places) <= count:
-        frame = parse_frame(data[at : at + _HEADER])
-        if frame is None:
-            break
-        at += frame.length
-        places.append(at)
+    with contextlib.suppress(KeyError):
+        for _ in range(count):
+            at += lengths[data[at : at + _HEADER]]
+            places.append(at)
     return places
 
 
