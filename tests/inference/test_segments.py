@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightmel.inference import cut
+from lightmel.inference.segments import together
 
 
 def in_blocks(samples: int, sizes: list[int]) -> Iterator[np.ndarray]:
@@ -70,3 +71,28 @@ def test_cutting_holds_a_segment_and_a_block_at_most() -> None:
             pass
         tracemalloc.stop()
         assert held < 100_000, "bytes; the sound has 1,200,000"
+
+
+@given(st.integers(1, 200), st.integers(1, 30), st.integers(1, 45), SIZES, st.integers(1, 6))
+def test_a_batch_is_its_segments(samples: int, length: int, hop: int, sizes: list[int], count: int) -> None:
+    segments = list(cut(in_blocks(samples, sizes), length, hop))
+    for begin in range(0, len(segments), count):
+        batch = segments[begin : begin + count]
+        np.testing.assert_array_equal(together(batch), np.stack([s.wave for s in batch]))
+
+
+def test_a_batch_of_one_block_is_no_copy() -> None:
+    blocks = [np.arange(40, dtype=np.float32) + 40 * i for i in range(3)]
+    segments = list(cut(iter(blocks), 10, 10))
+    for i, block in enumerate(blocks):
+        batch = together(segments[4 * i : 4 * i + 4])
+        assert batch.shape == (4, 10)
+        assert np.shares_memory(batch, block)
+    across = together(segments[2:6])
+    assert across.tolist() == [list(range(10 * i, 10 * i + 10)) for i in range(2, 6)]
+
+
+def test_a_batch_of_an_array_that_cannot_be_written_can_be() -> None:
+    block = np.arange(40, dtype=np.float32)
+    block.flags.writeable = False
+    assert together(list(cut([block], 10, 10))).flags.writeable

@@ -11,7 +11,7 @@ import contextlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -23,16 +23,20 @@ from ..errors import AudioError, nearest
 from ._doors import Door
 from ._ffmpeg import FFmpegDecoder
 from ._layout import Layout, Part, inspect, inspect_once
+from ._mp3_parts import Part as FramesPart
+from ._mp3_parts import joined, part_of_frames
 from ._notes import Notes
 from ._pieces import PiecesFile
 from ._waves import CELL, Mixer, Wave, part_of, resampled
 
-_BLOCK = 131_072
-"""Samples, all channels together, that are decoded at a time."""
+_BLOCK = 327_680
+"""Samples, all channels together, that are decoded at a time: ten cells of stereo, around three seconds."""
 _LONGEST_NAME = 4_096
 _MPEG1_SR = 32_000
 _FLAC_BLOCK = 4_096
 _MOST_GAPS = 100
+TOGETHER = 1 << 20
+"""Samples of an MP3 file whose frames are held at a time: whole cells, 24 s at 44.1 kHz."""
 _LEFT_OUT = 0.5
 """Seconds by which headers are off without anything being wrong: encoders' padding."""
 
@@ -71,7 +75,11 @@ def open_decoder(file: Any, notes: Notes) -> Decoder:
         for note in layout.notes:
             notes.add(label, note)
         if len(layout.parts) == 1:
-            return open_part(label, target, layout.parts[0], notes)
+            try:
+                return open_part(label, target, layout.parts[0], notes)
+            except AudioError as error:  # an M4A without its end, say, where its index stands
+                cut = next((note for note in layout.notes if note.startswith("cut short")), None)
+                raise error if cut is None else AudioError(f"{error} It is {cut}. Fetch it again.") from None
         return ChainDecoder(label, target, layout, notes)
     except (OSError, ValueError) as error:  # it may vanish at any time, or be closed
         raise unreadable(target, label, error) from None
@@ -210,7 +218,7 @@ class SndfileDecoder:
         self.position = 0
         self.seeks = part.steady
         self._notes = notes
-        self._own_header = part.pieces is None
+        self._target, self._own_header = target, part.pieces is None
         self._door: Door | None = None  # where Python reads, and C asks it to
         self._closing = contextlib.ExitStack()
         with self._closing:
@@ -229,6 +237,11 @@ class SndfileDecoder:
         self.format = f"{self._file.format} {self._file.subtype}"
         # libsndfile's largest number stands for "not known".
         self.claimed: int | None = None if self._file.frames >= 1 << 60 else self._file.frames
+        size = max(1, _BLOCK // self.channels // CELL) * CELL
+        self._buffer: Wave = np.empty((size, self.channels), np.float32)
+        # Only where both read the header alike is a sample where it is in a whole decode.
+        known = part.frames is not None and part.frames.claimed == self.claimed
+        self._frames = part.frames if known else None
 
     def _open(self) -> _Sequential:
         if not hasattr(self._source, "seek"):
@@ -244,25 +257,113 @@ class SndfileDecoder:
         self._file.close()
         self._file = self._closing.enter_context(self._open())
 
+    @property
+    def counted(self) -> bool:
+        """Whether the samples that the header gives are known to be there, frame by frame."""
+        return self._frames is not None and self._frames.complete
+
     def close(self) -> None:
         """Let go of the file."""
         self._closing.close()
 
     def blocks(self, first: int, most: int | None) -> Iterator[Wave]:
         """Yield mono blocks of at most `most` samples together, from sample `first` on."""
-        begin = self._seek(first)
+        begin = first // CELL * CELL
         # To the end of a cell, so that as much of the last one is there as in a whole decode.
         end = None if most is None else -(-(first + most) // CELL) * CELL
         mixer = Mixer()
         try:
-            yield from part_of(self._mixed(mixer, end), first - begin, most)
+            yield from part_of(self._from(mixer, begin, end), first - begin, most)
         finally:
             mixer.say(self._notes, self.label, self.sr if end is None else None)
 
+    def _from(self, mixer: Mixer, begin: int, end: int | None) -> Iterator[Wave]:
+        """Yield mono blocks from the cell that begins at `begin` on, up to `end`."""
+        if self._frames is not None and end is not None and self.claimed is not None:
+            for wave in self._of_frames(mixer, begin, min(end, self.claimed)):
+                yield wave
+                begin += len(wave)
+            if begin >= min(end, self.claimed):
+                return
+        sought = self._seek(begin)
+        yield from part_of(self._mixed(mixer, end), begin - sought, None)
+
+    def _of_frames(self, mixer: Mixer, begin: int, end: int) -> Iterator[Wave]:
+        """Yield the same from files of the frames around them: whole cells, as far as these decode."""
+        for start in range(begin, end, TOGETHER):
+            stop = min(start + TOGETHER, end)
+            for wave in self._decoded([(start, stop)]):
+                yield mixer.mix(wave)
+                start += wave.shape[1]
+            if start < stop:
+                return
+
+    def several(self, windows: Sequence[tuple[int, int]]) -> Iterator[Wave]:
+        """Yield the mono samples of each window, ``(first, most)``, where frames are known and windows short.
+
+        As many as there is room for are decoded together: opening takes as long as some tenths of a second
+        of sound.
+        """
+        mixer, group, room = Mixer(), list[tuple[int, int]](), TOGETHER
+        try:
+            for first, most in windows:
+                room -= most + 2 * CELL
+                if room < 0 and group:
+                    yield from self._group(mixer, group)
+                    group, room = [], TOGETHER - most - 2 * CELL
+                group.append((first, most))
+            yield from self._group(mixer, group)
+        finally:
+            mixer.say(self._notes, self.label, None)
+
+    def _group(self, mixer: Mixer, windows: Sequence[tuple[int, int]]) -> Iterator[Wave]:
+        spans = [self._span(first, most) for first, most in windows]
+        blocks = self._decoded(spans)
+        for (first, most), (begin, end) in zip(windows, spans, strict=True):
+            held, got = [np.empty(0, np.float32)], begin
+            while got < end and (block := next(blocks, None)) is not None:
+                held.append(mixer.mix(block))
+                got += block.shape[1]
+            if got < end:  # what frames alone do not give, the file itself may
+                yield np.concatenate([held[0], *self.blocks(first, most)])
+            else:
+                whole = held[1] if len(held) == 2 else np.concatenate(held)
+                yield whole[first - begin :][:most]
+
+    def _span(self, first: int, most: int) -> tuple[int, int]:
+        """Return the cells around a window, as far as the header counts."""
+        end = -(-(first + most) // CELL) * CELL
+        return first // CELL * CELL, end if self.claimed is None else min(end, self.claimed)
+
+    def _decoded(self, spans: Sequence[tuple[int, int]]) -> Iterator[Wave]:
+        """Yield ``(channels, samples)`` of spans, from a file of their frames alone, as far as it goes."""
+        assert self._frames is not None
+        parts = list[FramesPart]()
+        own = self._target.open("rb") if isinstance(self._target, Path) else None
+        with own or contextlib.nullcontext(cast(BinaryIO, self._target)) as file:
+            for begin, end in spans:
+                part = part_of_frames(file, self._frames, begin, end)
+                if part is None:
+                    break
+                parts.append(part)
+        if not parts:
+            return
+        data, places = joined(self._frames, parts)
+        at, size = 0, len(self._buffer)
+        with contextlib.suppress(soundfile.LibsndfileError), _Sequential(io.BytesIO(data)) as opened:
+            for place, (begin, end) in zip(places, spans, strict=False):
+                for start in range(at, place, size):
+                    opened.read(out=self._buffer[: min(size, place - start)])
+                for start in range(begin, end, size):
+                    wanted = min(size, end - start)
+                    if len(opened.read(out=self._buffer[:wanted])) < wanted:
+                        return
+                    yield self._buffer[:wanted].T
+                at = place + end - begin
+
     def _mixed(self, mixer: Mixer, end: int | None) -> Iterator[Wave]:
         """Yield mono blocks from where it is, up to `end`; none but the last begins or ends within a cell."""
-        size = max(1, _BLOCK // self.channels // CELL) * CELL
-        buffer = np.empty((size, self.channels), np.float32)
+        buffer, size = self._buffer, len(self._buffer)
         silence = gaps = 0
         failed_at, some = -1, False
         while end is None or self.position < end:

@@ -6,18 +6,22 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
 from ..errors import AudioError
-from ._decoders import Decoder, open_decoder
+from ._decoders import Decoder, SndfileDecoder, open_decoder
 from ._notes import Notes
-from ._read import Source, blocks_of, decoded, rate_in_hz, seconds_of
-from ._waves import Wave
+from ._read import Source, blocks_of, checked_blocks, decoded, rate_in_hz, seconds_of
+from ._waves import Wave, resampled
 
 _WARM_UP = 256
 """Samples, at the lower of both rates, after which what came before the excerpt has no effect in soxr HQ."""
 _BLOCK_SECONDS = 10
+_SHORT_SECONDS = 60
+"""Excerpts up to this length are decoded several at a time, where a decoder does that."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,8 @@ def placed(
     """Return excerpts of `length` samples from a file at `sr`, or all of it, once, where it is shorter.
 
     `starts` gives the rising places where they begin, from the number of samples that the file has. That
-    number is the header's if the sound goes on to there, which libsndfile finds out by seeking; otherwise,
-    and for what FFmpeg decodes, the file is decoded to count it. The waves are read one by one, as they are
+    number is the header's if the sound goes on to there, which counted frames or seeking tell; otherwise, and
+    for what FFmpeg decodes, the file is decoded to count it. The waves are read one by one, as they are
     asked for.
 
     Raises
@@ -112,9 +116,10 @@ def placed(
     with contextlib.ExitStack() as closing:
         closing.callback(decoder.close)
         samples = 0 if decoder.claimed is None else round(decoder.claimed * sr / decoder.sr)
-        if decoder.seeks and samples >= length and _is_there(decoder, sr, samples):
+        there = decoder.seeks and samples >= length
+        if there and (_is_counted(decoder) or _is_there(decoder, sr, samples)):
             closing.pop_all()  # the excerpts come from the same one: it has found its way to the end by now
-            return Excerpts(samples, _cuts(decoder, sr, starts(samples), length))
+            return Excerpts(samples, _cuts(decoder, sr, starts(samples), length, samples))
         seeks = decoder.seeks
     samples = 0
     held: list[Wave] = []
@@ -124,14 +129,42 @@ def placed(
     if samples < length:
         return Excerpts(samples, iter([np.concatenate(held)]))
     if seeks:
-        return Excerpts(samples, _cuts(open_decoder(path, said), sr, starts(samples), length))
+        return Excerpts(samples, _cuts(open_decoder(path, said), sr, starts(samples), length, samples))
     return Excerpts(samples, slices(blocks_of(path, sr, _BLOCK_SECONDS * sr, said), length, starts(samples)))
 
 
-def _cuts(decoder: Decoder, sr: int, starts: Sequence[int], length: int) -> Iterator[Wave]:
+def _cuts(decoder: Decoder, sr: int, starts: Sequence[int], length: int, samples: int) -> Iterator[Wave]:
+    """Yield `length` samples from each of `starts` on, of `samples`."""
     with contextlib.closing(decoder):
+        windows = [_window(decoder.sr, sr, start, length) for start in starts]
+        # soxr does not begin a signal as it goes on after silence: only the first may begin with the sound.
+        apart = all(window.first > 0 for window in windows[1:])
+        within = all(start + length <= samples for start in starts)
+        if apart and within and length <= _SHORT_SECONDS * sr and _is_counted(decoder):
+            yield from _cuts_together(decoder, sr, windows, length)
+            return
         for start in starts:
             yield _cut(decoder, sr, start, length)
+
+
+def _cuts_together(
+    decoder: SndfileDecoder, sr: int, windows: Sequence[_Window], length: int
+) -> Iterator[Wave]:
+    """Yield `length` samples from each of the windows, which are resampled as one signal."""
+    period, out_period = _periods(decoder.sr, sr)
+    margin = -(-_warm_up(decoder.sr, sr) // period)  # in periods, as are the sizes
+    sizes = [-(-window.most // period) for window in windows]
+    begins = list(accumulate((size + margin for size in sizes), initial=0))
+    places = [begin * out_period + window.skip for begin, window in zip(begins[:-1], windows, strict=True)]
+
+    def blocks() -> Iterator[Wave]:
+        found = decoder.several([(w.first, size * period) for w, size in zip(windows, sizes, strict=True)])
+        for window, size, wave in zip(windows, sizes, found, strict=True):
+            yield from checked_blocks(decoder, [wave], window.first)
+            # Of silence, as behind the end of the sound, where this is.
+            yield np.zeros((size + margin) * period - len(wave), np.float32)
+
+    return slices(resampled(blocks(), decoder.sr, sr), length, places)
 
 
 def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterator[Wave]:
@@ -151,6 +184,11 @@ def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterat
         buffer, base = buffer[drop:], base + drop
 
 
+def _is_counted(decoder: Decoder) -> TypeGuard[SndfileDecoder]:
+    """Return whether all samples that the header gives are known to be there."""
+    return isinstance(decoder, SndfileDecoder) and decoder.counted
+
+
 def _is_there(decoder: Decoder, sr: int, samples: int) -> bool:
     """Return whether the sound goes on to the last of so many samples."""
     last = min(samples, sr // 100)
@@ -167,15 +205,38 @@ def _length(sr: int, seconds: float) -> int:
     return length
 
 
-def _cut(decoder: Decoder, sr: int, begin: int, length: int) -> Wave:
-    """Return `length` samples from sample `begin` on, both at `sr`."""
+class _Window(NamedTuple):
+    """What is decoded for an excerpt: `most` samples from `first` on; at `sr`, `skip` are before it."""
+
+    first: int
+    most: int
+    skip: int
+
+
+def _window(sr_in: int, sr: int, begin: int, length: int) -> _Window:
+    """Return what is decoded at `sr_in` for `length` samples from sample `begin` on, both at `sr`."""
     # Both grids share a sample every `period` of the source: starting there keeps soxr's phase.
-    common = math.gcd(decoder.sr, sr)
-    period, out_period = decoder.sr // common, sr // common
-    warm_up = math.ceil(_WARM_UP * max(1, decoder.sr / sr)) if period != out_period else 0
+    period, out_period = _periods(sr_in, sr)
+    warm_up = _warm_up(sr_in, sr)
     first = max(0, begin * period // out_period - warm_up) // period * period
     skip = begin - first // period * out_period
-    most = math.ceil((skip + length) * decoder.sr / sr) + warm_up
+    return _Window(first, math.ceil((skip + length) * sr_in / sr) + warm_up, skip)
+
+
+def _periods(sr_in: int, sr: int) -> tuple[int, int]:
+    """Return the samples from one time that both rates share to the next, at either rate."""
+    common = math.gcd(sr_in, sr)
+    return sr_in // common, sr // common
+
+
+def _warm_up(sr_in: int, sr: int) -> int:
+    """Return the samples at `sr_in` that are resampled before those that count, and behind them."""
+    return math.ceil(_WARM_UP * max(1, sr_in / sr)) if sr_in != sr else 0
+
+
+def _cut(decoder: Decoder, sr: int, begin: int, length: int) -> Wave:
+    """Return `length` samples from sample `begin` on, both at `sr`."""
+    first, most, skip = _window(decoder.sr, sr, begin, length)
     parts, got = [], 0
     for part in decoded(decoder, sr, first, most):
         parts.append(part)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from . import _ends, _headers, _mp3, _ogg
+from . import _ends, _headers, _mp3, _mp3_parts, _ogg
 from ._pieces import Piece, PiecesFile, Stretch
 
 _LITTLE = 4_096
@@ -22,7 +23,8 @@ MOST_PARTS = 1_000
 """Recordings of one file that are decoded; each is opened for itself."""
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """A part of a file that is opened for itself.
 
     Parameters
@@ -33,11 +35,14 @@ class Part(NamedTuple):
         Why libsndfile would not play it to its end; None if it does.
     steady
         Whether a place that is sought is that of a whole decode.
+    frames
+        Where the frames of an MP3 file are, if parts of it can be read from there.
     """
 
     pieces: Sequence[Piece] | None = None
     refusal: str | None = None
     steady: bool = True
+    frames: _mp3_parts.Frames | None = field(default=None, compare=False)
 
 
 class Layout(NamedTuple):
@@ -59,15 +64,15 @@ def inspect(file: BinaryIO) -> Layout:
         notes += found.notes
         for part in found.parts:
             if part.pieces is not None:
-                part = part._replace(pieces=[_moved(piece, start) for piece in part.pieces])
+                part = replace(part, pieces=[_moved(piece, start) for piece in part.pieces])
             elif start or (stop is not None and stop < size):
-                part = part._replace(pieces=[Stretch(start, size if stop is None else start + stop)])
-            parts.append(part)
+                part = replace(part, pieces=[Stretch(start, size if stop is None else start + stop)])
+            parts.append(replace(part, frames=None) if start else part)
         if not stop or start + stop >= size:
             break
         start += stop
     if len(parts) == 1 and parts[0].pieces == [Stretch(0, size)]:
-        parts = [parts[0]._replace(pieces=None)]
+        parts = [replace(parts[0], pieces=None)]
     return _limited(parts, list(dict.fromkeys(notes)))
 
 
@@ -140,7 +145,7 @@ def _of_frames(file: BinaryIO, frames: _mp3.Frames) -> Layout:
     for run in frames.runs[: MOST_PARTS + 1]:
         pieces = _mp3.playable(file, run)
         as_it_is = frames.plain and len(frames.runs) == 1 and pieces == run.stretches
-        parts.append(Part(None if as_it_is else pieces))
+        parts.append(Part(None if as_it_is else pieces, frames=_mp3_parts.frames_of(file, run, pieces)))
     notes = []
     if frames.strange:
         total = sum(count for _, count in frames.strange)

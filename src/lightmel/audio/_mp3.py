@@ -13,12 +13,15 @@ The header fields are those of ISO/IEC 11172-3 and 13818-3; Xing's are frames an
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import struct
+from array import array
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
+from ._id3 import id3_size
 from ._pieces import Piece, Stretch
 
 _MPEG1, _LAYER3, _MONO = 3, 1, 3
@@ -46,6 +49,8 @@ _IN_A_ROW = 3
 _SYNC = re.compile(rb"\xff(?=[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef])")
 _AT_END = 4_096
 """Bytes behind the last frame that are let pass: half a frame, a tag that nobody knows."""
+EVERY = 64
+"""Frames from one whose place is kept to the next such."""
 
 
 class Frame(NamedTuple):
@@ -77,11 +82,19 @@ def parse_frame(header: bytes) -> Frame | None:
 
 
 class Run(NamedTuple):
-    """So many frames of one rate and number of channels, in stretches without anything between them."""
+    """So many frames of one rate and number of channels, in stretches without anything between them.
+
+    `marks` are the places of the first and of every `EVERY`-th frame behind it, counted in the bytes of the
+    stretches; `lengths` are those of its frames by their headers, each of which is there once; `whole` is
+    whether all of the last frame is there.
+    """
 
     first: Frame
     frames: int
     stretches: list[Stretch]
+    marks: array[int]
+    lengths: dict[bytes, int]
+    whole: bool
 
 
 class Frames(NamedTuple):
@@ -181,31 +194,43 @@ def _run(reader: _Reader, position: int, seconds: float, strange: list[tuple[flo
     first = parse_frame(reader.at(position, 4))
     assert first is not None
     kind, count, begin, stretches = first[1:], 0, position, list[Stretch]()
-    window, base, end = b"", 0, 0
+    marks, earlier = array("Q"), 0  # bytes of the stretches before this one
+    lengths: dict[bytes, int] = {}
+    window, at = b"", 0
     while True:
-        at = position - base
-        if at + 4 > end:
+        if at + 4 > len(window):
             at = reader.offset(position, 4)
-            window, base, end = reader.window, reader.base, len(reader.window)
+            window = reader.window
+        base = position - at
+        with contextlib.suppress(KeyError):
+            while True:
+                length = lengths[window[at : at + 4]]
+                if count % EVERY == 0:
+                    marks.append(earlier + base + at - begin)
+                count += 1
+                at += length
+        position = base + at
+        if at + 4 > len(window) and position + 4 <= reader.size:
+            continue
         frame = parse_frame(window[at : at + 4])
         if frame is not None and frame[1:] == kind:
-            count += 1
-            position += frame.length
+            lengths[window[at : at + 4]] = frame.length
             continue
         stretches.append(Stretch(begin, min(position, reader.size)))
         untagged = _skip_tags(reader, position)
         if _is_other(reader, untagged):
-            return Run(first, count, stretches), untagged
+            return Run(first, count, stretches, marks, lengths, position <= reader.size), untagged
         following = _next_frame(reader, untagged, reader.size)
         skipped = (reader.size if following is None else following) - untagged
         if skipped > (_AT_END if following is None else 0):
             strange.append((seconds + count * first.samples / first.sr, skipped))
         if following is None:
-            return Run(first, count, stretches), reader.size
+            return Run(first, count, stretches, marks, lengths, position <= reader.size), reader.size
         frame = parse_frame(reader.at(following, 4))
         if frame is None or frame[1:] != kind:
-            return Run(first, count, stretches), following
-        window, base, end = b"", 0, 0  # the search may have moved the reader's window
+            return Run(first, count, stretches, marks, lengths, whole=True), following
+        window, at = b"", 0  # the search may have moved the reader's window
+        earlier += stretches[-1].stop - begin
         begin = position = following
 
 
@@ -230,8 +255,8 @@ def _skip_tags(reader: _Reader, position: int) -> int:
 def _tag_length(reader: _Reader, position: int) -> int:
     """Return the length in bytes of the tag that begins at `position`; 0 if none does, or not all of it."""
     tag = reader.at(position, 32)
-    if tag[:3] == b"ID3" and len(tag) >= 10 and max(tag[6:10]) < 0x80:
-        length = (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]) + (20 if tag[5] & 0x10 else 10)
+    if size := id3_size(tag):
+        length = size
     elif tag[:3] == b"TAG":
         length = 227 if tag[:4] == b"TAG+" else 128
     elif tag[:8] == b"APETAGEX" and len(tag) == 32:
@@ -281,10 +306,8 @@ def playable(file: BinaryIO, run: Run) -> list[Piece]:
     their own delay of 529 samples.
     """
     start, stop = run.stretches[0]
-    file.seek(start)
-    first = file.read(run.first.length)
-    at = 4 + run.first.side_bytes
-    is_info = first[at : at + 4] in (b"Xing", b"Info") and len(first) >= at + 16
+    first, at = first_frame(file, run), 4 + run.first.side_bytes
+    is_info = holds_info(first, run.first)
     flags, count = struct.unpack_from(">2I", first, at + 4) if is_info else (0, 0)
     true_count = run.frames - is_info
     if is_info and flags & 1:
@@ -295,12 +318,24 @@ def playable(file: BinaryIO, run: Run) -> list[Piece]:
             sizes += struct.pack(">I", sum(end - begin for begin, end in run.stretches))
         head = first[: at + 8] + sizes + first[at + 8 + len(sizes) :]
     else:
-        head = _info_frame(first[:4], true_count)
+        head = info_frame(first[:4], true_count)
     rest = Stretch(start + run.first.length if is_info else start, stop)
     return [head, rest, *run.stretches[1:]]
 
 
-def _info_frame(header: bytes, count: int) -> bytes:
+def first_frame(file: BinaryIO, run: Run) -> bytes:
+    """Return the bytes of the first frame of a run."""
+    file.seek(run.stretches[0].start)
+    return file.read(run.first.length)
+
+
+def holds_info(first: bytes, frame: Frame) -> bool:
+    """Return whether a first frame holds Xing's fields and no sound."""
+    at = 4 + frame.side_bytes
+    return first[at : at + 4] in (b"Xing", b"Info") and len(first) >= at + 16
+
+
+def info_frame(header: bytes, count: int) -> bytes:
     """Make a silent frame like the one of `header` that holds the number of frames that follow."""
     # No checksum, no padding, and index 9 (128 or 80 kbit/s): long enough for the fields at every rate.
     header = bytes((header[0], header[1] | 1, header[2] & 0x0C | 0x90, header[3]))

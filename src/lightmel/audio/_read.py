@@ -6,7 +6,7 @@ import contextlib
 import math
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeAlias
 
@@ -127,34 +127,34 @@ def blocks_of(path: Source, sr: int, size: int, notes: Notes) -> Iterator[Wave]:
 def decoded(decoder: Decoder, sr: int, first: int, most: int | None = None) -> Iterator[Wave]:
     """Yield the decoder's sound at `sr`, checked: `most` of its own samples from `first` on."""
     rate_in_hz(decoder.sr, f"{decoder.label}: its sample rate", MIN_SOURCE_SR, MAX_SOURCE_SR)
-    return resampled(_finite(decoder, first, most), decoder.sr, sr)
+    return resampled(checked_blocks(decoder, decoder.blocks(first, most), first), decoder.sr, sr)
 
 
-def _finite(decoder: Decoder, first: int, most: int | None) -> Iterator[Wave]:
-    """Pass blocks on as long as every sample in them is finite."""
-    position = first
-    for block in _readable(decoder, first, most):
-        with np.errstate(over="ignore", invalid="ignore"):  # a sum is the quickest first look
-            suspicious = not np.isfinite(block.sum())
-        if suspicious and not (finite := np.isfinite(block)).all():
-            seconds = (position + int(np.argmin(finite))) / decoder.sr
+def checked_blocks(decoder: Decoder, blocks: Iterable[Wave], position: int) -> Iterator[Wave]:
+    """Pass on the blocks that a decoder gives from a place on, as long as every sample in them is finite."""
+    for block in _readable(decoder, blocks):
+        with np.errstate(invalid="ignore"):
+            high, low = float(block.max(initial=0)), float(block.min(initial=0))
+        if not (high <= LARGEST and low >= -LARGEST):  # of which nothing is true for NaN
+            finite = np.isfinite(block)
+            if not finite.all():
+                seconds = (position + int(np.argmin(finite))) / decoder.sr
+                raise AudioError(
+                    f"{decoder.label}: NaN or infinite samples from {seconds:.3f} s on. Write the file anew "
+                    "without them."
+                )
             raise AudioError(
-                f"{decoder.label}: NaN or infinite samples from {seconds:.3f} s on. Write the file anew "
-                "without them."
-            )
-        peak = max(float(block.max(initial=0)), -float(block.min(initial=0)))
-        if peak > LARGEST:
-            raise AudioError(
-                f"{decoder.label}: samples up to {peak:.3g} cannot be computed with: scale them to ±1."
+                f"{decoder.label}: samples up to {max(high, -low):.3g} cannot be computed with: scale them "
+                "to ±1."
             )
         yield block
         position += len(block)
 
 
-def _readable(decoder: Decoder, first: int, most: int | None) -> Iterator[Wave]:
+def _readable(decoder: Decoder, blocks: Iterable[Wave]) -> Iterator[Wave]:
     """Pass blocks on as long as the file can be read."""
     try:
-        yield from decoder.blocks(first, most)
+        yield from blocks
     except (OSError, ValueError) as error:  # a network, a disk, a compressed file that was cut off
         raise unreadable(None, decoder.label, error) from error
 

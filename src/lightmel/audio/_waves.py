@@ -26,8 +26,12 @@ def mean_of_channels(channels: Wave) -> Wave:
 
     What is not finite passes without a warning: the callers look for it and name its place.
     """
-    mono: Wave = channels[0].copy()
     with np.errstate(over="ignore", invalid="ignore"):
+        if len(channels) == 2:  # twice as quick as what follows, where they are interleaved, and the same
+            both: Wave = channels[0] + channels[1]
+            both *= np.float32(0.5)
+            return both
+        mono: Wave = channels[0].copy()
         for channel in channels[1:]:
             mono += channel
         if len(channels) > 1:
@@ -73,10 +77,13 @@ class Mixer:
     def _mend(self, channels: Wave, mono: Wave) -> None:
         """Put a channel in place of the mean in the cells where they cancel; or it is one shorter cell."""
         length = min(CELL, len(mono))
-        energies = np.stack([_energies(channel, length) for channel in channels])
+        # Side by side: they are looked at several times.
+        thinned = np.ascontiguousarray(channels[:, ::_THINNED])
+        thinned = thinned.reshape(len(channels), len(mono) // length, -1)
+        energies = _energies(thinned)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             unrelated = energies.sum(axis=0) / len(channels) ** 2
-            cancels = _energies(mono, length) < _CANCELLED * unrelated
+            cancels = _energies(mean_of_channels(thinned)) < _CANCELLED * unrelated
         for cell in np.flatnonzero(cancels):
             own = slice(cell * length, (cell + 1) * length)
             best = int(np.argmax(energies[:, cell]))
@@ -84,12 +91,12 @@ class Mixer:
             self.samples += length
 
 
-def _energies(wave: Wave, length: int) -> npt.NDArray[np.float32]:
-    """Return the energy of each stretch of `length` samples around its mean, in every so many of them."""
+def _energies(thinned: Wave) -> Wave:
+    """Return the energy over the last axis, around its mean."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        by_cell = wave[::_THINNED].reshape(max(1, len(wave) // length), -1)
-        by_cell = by_cell - by_cell.mean(axis=1, keepdims=True)
-        energies: npt.NDArray[np.float32] = np.einsum("ij,ij->i", by_cell, by_cell)
+        around = thinned - thinned.mean(axis=-1, keepdims=True)
+        flat = around.reshape(-1, around.shape[-1])
+        energies: Wave = np.einsum("ij,ij->i", flat, flat).reshape(thinned.shape[:-1])
         return energies
 
 

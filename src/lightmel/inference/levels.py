@@ -25,6 +25,8 @@ _NOTHING = 10**-7.8
 none has less than -74 dB above 4.2 kHz; sound that was at 8 kHz has less than -83, in 16 bits too."""
 _LENGTH = 1_024
 """Samples of each look at the spectrum, one a second."""
+_TOGETHER = 64
+"""Looks that are kept, to be transformed at once."""
 _MOST = 1_000
 """Looks at one block, which may be hours where an array was given."""
 _WINDOW = np.hanning(_LENGTH).astype(np.float32)
@@ -48,6 +50,8 @@ class Levels:
         self.peak = 0.0
         self._sum, self._count = 0.0, 0
         self._rate = rate
+        self._looks: list[Waves] = []  # at the spectrum, kept until they are many
+        self._held = 0
         self._power: NDArray[np.float64] = np.zeros(_LENGTH // 2 + 1)
 
     def add(self, wave: Waves) -> None:
@@ -59,14 +63,25 @@ class Levels:
         if len(wave) < _LENGTH or not QUIETEST <= peak < np.inf:
             return
         step = max(self._rate, len(wave) // _MOST)
-        looks = np.lib.stride_tricks.sliding_window_view(wave, _LENGTH)[::step]
+        looks = np.lib.stride_tricks.sliding_window_view(wave, _LENGTH)[::step] * _WINDOW
+        self._looks.append(looks)
+        self._held += len(looks)
+        if self._held >= _TOGETHER:
+            self._look()
+
+    def _look(self) -> None:
+        """Add the spectra of what is kept."""
+        if not self._looks:
+            return
         with np.errstate(all="ignore"):
-            spectrum = np.fft.rfft(looks * _WINDOW)
-            self._power += (np.abs(spectrum) ** 2).sum(axis=0, dtype=np.float64)
+            spectrum = np.fft.rfft(np.concatenate(self._looks))
+            self._power += (spectrum.real**2 + spectrum.imag**2).sum(axis=0, dtype=np.float64)
+        self._looks, self._held = [], 0
 
     @property
     def reach(self) -> float:
         """Frequency above which there is nothing, in Hz: half the rate where something is everywhere."""
+        self._look()
         above = np.cumsum(self._power[::-1])[::-1]
         if not 0 < above[0] < np.inf:
             return self._rate / 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -34,19 +34,40 @@ def cut(blocks: Iterable[Waves], length: int, hop: int) -> Iterator[Segment]:
     that stops, and scored as such.
     """
     buffer = np.zeros(0, dtype=np.float32)
+    before = buffer  # as much of what is before the buffer as a segment that ends with the sound may need
     base = 0  # where in the sound the buffer starts
     start = 0  # where the next segment starts
     done = 0  # where the last segment ended
     for block in blocks:
-        buffer = np.concatenate([buffer, block])
+        buffer = np.concatenate([buffer, block]) if len(buffer) else block
         while start + length <= base + len(buffer):
             yield Segment(start, length, buffer[start - base : start - base + length])
             done, start = start + length, start + hop
-        # The last `length` samples must stay, for a segment that ends with the sound.
-        drop = min(start, base + max(len(buffer) - length, 0)) - base
-        buffer, base = buffer[drop:], base + drop
+        used = min(start - base, len(buffer))
+        before = _last(length, before, buffer[:used])
+        buffer, base = buffer[used:], base + used
     end = base + len(buffer)
     if done == 0 and end > 0:
         yield Segment(0, end, np.resize(buffer, length))
     elif end > done:
-        yield Segment(end - length, length, buffer[-length:])
+        yield Segment(end - length, length, _last(length, before, buffer))
+
+
+def together(batch: Sequence[Segment]) -> Waves:
+    """Return the waves as ``(batch, length)``: without a copy where they lie behind one another in memory."""
+    waves = [segment.wave for segment in batch]
+    first, width = waves[0], waves[0].nbytes
+    places = [wave.__array_interface__["data"][0] for wave in waves]
+    if (
+        first.base is not None
+        and first.flags.writeable  # torch warns of arrays that are not
+        and all(wave.base is first.base and wave.flags.c_contiguous for wave in waves)
+        and places == [places[0] + i * width for i in range(len(waves))]
+    ):
+        return np.lib.stride_tricks.as_strided(first, (len(waves), len(first)), (width, first.itemsize))
+    return np.stack(waves)
+
+
+def _last(length: int, before: Waves, behind: Waves) -> Waves:
+    """Return the last `length` samples of both, all of them where they are fewer."""
+    return behind[-length:] if len(behind) >= length else np.concatenate([before, behind])[-length:]

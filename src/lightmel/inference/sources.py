@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 Source: TypeAlias = "audio.Source | NDArray[Any] | torch.Tensor | Sequence[float]"
 """A path, the bytes of a file, an open binary file, or a wave ``(samples,)`` or ``(channels, samples)`` whose
 rate is given beside it."""
-_LONGEST = 4096
-"""Characters of a path, from which on it is none."""
+_BLOCK_SECONDS = 10.0
 
 
 class Share(float):
@@ -87,8 +86,13 @@ class Sound:
             raise ConfigError(f"{self.label} knows its own sample rate: sr is for arrays only.{hint}")
         self.source_rate = audio.info(self._file, notes=notes).sr
 
-    def blocks(self) -> Iterator[Waves]:
+    def blocks(self, size: int | None = None) -> Iterator[Waves]:
         """Yield all of it in blocks, counting samples and noting levels.
+
+        Parameters
+        ----------
+        size
+            Samples of a block of a file; left out, `_BLOCK_SECONDS` of them.
 
         Raises
         ------
@@ -96,9 +100,10 @@ class Sound:
             If there is nothing in it.
         """
         self.samples = 0
-        whole = (
-            (self._wave,) if self._file is None else audio.stream(self._file, self.rate, notes=self._notes)
-        )
+        whole: Iterable[Waves | None] = (self._wave,)
+        if self._file is not None:
+            seconds = _BLOCK_SECONDS if size is None else size / self.rate
+            whole = audio.stream(self._file, self.rate, seconds, notes=self._notes)
         for block in whole:
             if block is not None and len(block):
                 self.samples += len(block)
@@ -146,8 +151,7 @@ class Sound:
 def named(source: Source) -> str:
     """Return what messages call a source."""
     if isinstance(source, (str, os.PathLike)):
-        text = printable(str(Path(source)))
-        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        return printable(str(Path(source)))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return "A file's bytes"
     return "An open file" if hasattr(source, "read") else "A wave"

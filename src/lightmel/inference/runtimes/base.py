@@ -7,9 +7,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-CPU_BATCH_SECONDS, ACCELERATOR_BATCH_SECONDS = 12.0, 240.0
-"""Sound in one pass of the network: little enough to stay in a processor's cache; elsewhere enough to keep
-the device busy."""
+CPU_BATCH_SECONDS, ACCELERATOR_BATCH_SECONDS = 24.0, 240.0
+"""Sound in one pass of the network: on a processor, enough that fetching its weights again after each stretch
+of decoding weighs little, at some megabytes; elsewhere enough to keep the device busy."""
 
 
 class Output(NamedTuple):
