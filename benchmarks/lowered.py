@@ -1,6 +1,6 @@
 """What fewer bits and other settings save where ONNX Runtime runs a tagger, and how far they move its scores.
 
-    python benchmarks/lowered.py MUSIC [--clips 2] [--rounds 9] [--segments 8] [--only NAME ...] [--write]
+    python benchmarks/lowered.py MUSIC [--clips 2] [--rounds 9] [--segments 4] [--only NAME ...] [--write]
 
 MUSIC holds folders of clips, one for each artist or source. Clips of every other folder calibrate int8, and
 those of the folders between them are scored. Only the network is timed, mels to logits, on one thread: the
@@ -356,9 +356,9 @@ def contenders(path: Path, calibrate: Sequence[Path], at_once: int) -> Iterator[
     yield "int8, dense layers only, dynamic", Contender(session(dynamic), at_once, len(dynamic))
     widest = int8.ranges(CalibrationMethod.MinMax)
     methods = {
-        "the widest ranges": widest,
-        "99.999 % of them": int8.ranges(CalibrationMethod.Percentile, percentile=99.999),
-        "99.99 % of them": int8.ranges(CalibrationMethod.Percentile, percentile=99.99),
+        "widest ranges": widest,
+        "ranges of 99.999 %": int8.ranges(CalibrationMethod.Percentile, percentile=99.999),
+        "ranges of 99.99 %": int8.ranges(CalibrationMethod.Percentile, percentile=99.99),
         "ranges by entropy": int8.ranges(CalibrationMethod.Entropy),
     }
     for name, ranges in methods.items():
@@ -426,7 +426,7 @@ def main() -> None:
     parser.add_argument("music", type=Path)
     parser.add_argument("--clips", type=int, default=2, help="of each folder")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--segments", type=int, default=8, help="in one batch, as `tag` has them")
+    parser.add_argument("--segments", type=int, default=4, help="in one batch")
     parser.add_argument("--only", nargs="*", help="taggers; all of the package if left out")
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
     options = parser.parse_args()
@@ -436,6 +436,7 @@ def main() -> None:
     names = options.only or [release.name for release in hub.releases() if release.where == "package"]
     head = "", "of float32's time", "mean change", "largest", "kB", "kept"
     cells: dict[str, dict[str, str]] = {}
+    kept_all: list[str] = []
     with threadpool_limits(1):
         for name in names:
             path = hub.packaged(name)
@@ -453,6 +454,7 @@ def main() -> None:
                 rows.append((key, *found))
                 ratio, _, largest, _, kept = found
                 text = f"{ratio}, {largest}" if float(largest or 0) >= SEEN else ratio
+                kept_all += [f"{key} ({name})"] * bool(kept)
                 cells.setdefault(key, {})[name] = f"**{text}**" if kept else text
             print(f"\n{name}\n\n{markdown(head, rows)}\n")
     table = markdown(
@@ -460,7 +462,7 @@ def main() -> None:
     )
     about = (
         f"{processor()}; one thread, medians of {options.rounds}; {len(calibrate)} clips calibrate, "
-        f"{len(test)} are scored."
+        f"{len(test)} are scored. Kept: {', '.join(kept_all) or 'nothing'}."
     )
     text = f"{table}\n\n{about}"
     print(f"The part of float32's time, and the largest change of a score:\n\n{text}")
