@@ -1,6 +1,6 @@
 """What each tagger of the package takes for a segment, run by ONNX Runtime and by torch, on one thread.
 
-    python benchmarks/runtimes.py [--rounds 15] [--segments 4]
+    python benchmarks/runtimes.py [--rounds 15] [--segments 8]
 
 Front end and network are timed apart; a ratio is the median over the rounds, in which each runs once.
 """
@@ -27,7 +27,7 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--segments", type=int, default=4, help="in one batch, as `tag` has them")
+    parser.add_argument("--segments", type=int, default=8, help="in one batch, as `tag` has them")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []

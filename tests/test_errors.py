@@ -38,3 +38,14 @@ def test_errors_are_also_what_python_would_raise(error: type[Exception], builtin
 )
 def test_the_nearest_word_is_suggested_only_where_it_is_near(word: str, hint: str) -> None:
     assert nearest(word, iter(["default", "vgg"])) == hint
+
+
+def test_a_name_that_is_none_does_not_fill_the_screen() -> None:
+    for text in (f"{'x' * 100_000}: no such file. Name another.", f"No tagger '{'x' * 100_000}', but y."):
+        said = str(LightmelError(text))
+        assert said == text.replace("x" * 100_000, f"{'x' * 200}... (100,000 characters)").replace(
+            f"'{'x' * 200}... (100,000", f"'{'x' * 199}... (100,001"
+        )
+    path = f"/{'a' * 4_000}"
+    assert str(LightmelError(f"{path}: no such file.", names=("x",))) == f"{path}: no such file."
+    assert LightmelError(3).args == (3,)

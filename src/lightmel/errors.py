@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_LONGEST = 4_096
+"""Characters of a word in a message, as a path of Linux may have; a longer one is cut to `_KEPT`."""
+_KEPT = 200
+_LONG = re.compile(rf"\S{{{_LONGEST},}}\w")
 
 
 class LightmelError(Exception):
@@ -12,15 +18,21 @@ class LightmelError(Exception):
     Parameters
     ----------
     *args
-        The text.
+        The text. A word that is longer than any path, as a name that is none may be, is cut.
     names
         Parameters that the text names by words of English, such as ``epochs``: the command line puts its
         options in their place. Names with an underscore, and such as ``root=...``, it finds by itself.
     """
 
     def __init__(self, *args: object, names: Iterable[str] = ()) -> None:
-        super().__init__(*args)
+        super().__init__(*(_cut(arg) for arg in args))
         self.names = tuple(names)
+
+
+def _cut(arg: object) -> object:
+    if not isinstance(arg, str) or len(arg) <= _LONGEST:
+        return arg
+    return _LONG.sub(lambda match: f"{match[0][:_KEPT]}... ({len(match[0]):,} characters)", arg)
 
 
 class ConfigError(LightmelError, ValueError):
@@ -65,6 +77,9 @@ class UnknownModelError(LightmelError, LookupError):
 
 class MissingExtraError(LightmelError, ImportError):
     """An optional package is needed; the message holds the command that installs it."""
+
+
+NO_TORCH = "This takes PyTorch, which is not installed: pip install torch."
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

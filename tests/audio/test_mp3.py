@@ -189,3 +189,12 @@ def test_files_of_other_formats_have_no_frames(kind: str, subtype: str) -> None:
         soundfile.write(memory, noise, 48_000, format=kind, subtype=subtype)
         assert mp3.find_frames(memory) is None
         assert inspect(memory) == Layout()
+
+
+def test_the_length_of_an_id3_tag() -> None:
+    header = bytes((3, 0, 0, 0, 0, 2, 1))
+    assert audio.id3_size(b"ID3" + header) == 10 + (2 << 7 | 1)
+    assert audio.id3_size(b"ID3" + bytes((4, 0, 0x10, 0, 0, 0, 5)) + bytes(9)) == 10 + 5 + 10, "a footer"
+    assert audio.id3_size(b"ID3" + bytes((3, 0, 0x10, 0, 0, 0, 5))) == 15, "which ID3v2.3 has not"
+    for none in (b"", b"ID3" + header[:-1], b"TAG" + header, b"ID3" + header[:-1] + b"\x80"):
+        assert audio.id3_size(none) == 0

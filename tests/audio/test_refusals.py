@@ -368,3 +368,15 @@ def test_compressed_and_mapped_files(files: dict[str, Path], tmp_path: Path) -> 
 
 def test_bytes_that_are_a_name(files: dict[str, Path]) -> None:
     refused(os.fsencode(files["mp3"]), "these bytes are the name of a file", "os.fsdecode")
+
+
+def test_a_file_without_its_end_says_that_it_is_cut(files: dict[str, Path], tmp_path: Path) -> None:
+    """The index of an M4A stands at its end; without it nothing of the sound can be found."""
+    data = files["m4a"].read_bytes()
+    path = tmp_path / "cut.m4a"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(
+        AudioError,
+        match=r"no sound that can be read .* It is cut short: .* has [\d,]+ bytes.* Fetch it again",
+    ):
+        audio.info(path)

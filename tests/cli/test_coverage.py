@@ -28,6 +28,11 @@ def test_a_share_of_each_file() -> None:
     assert some["tags"] == pytest.approx({tag: own[tag] for tag in own}, rel=1e-4)
     assert some["tags"] != tagged()["tags"]
     assert tagged("--coverage", "1")["tags"] == tagged()["tags"]
+    (note,) = (note for note in own.notes if "analysed" in note)
+    assert note in some["notes"]  # type: ignore[operator]
+    for names in ([str(SAMPLE)], [str(SAMPLE)] * 6):
+        shown = CliRunner().invoke(app, ["tag", *names, "--coverage", "0.3"]).stdout
+        assert note in " ".join(shown.split())
 
 
 def test_fast_is_the_cheapest_tagger_and_a_tenth() -> None:
@@ -69,6 +74,7 @@ def test_a_library_knows_how_much_of_each_file_it_has(tmp_path: Path) -> None:
     assert (code, "1 tagged" in said) == (0, True)
     own = lightmel.tag(SAMPLE, coverage=0.3)
     assert some["tags"] == pytest.approx({tag: own[tag] for tag in own}, rel=1e-4)
+    assert some["notes"] == list(own.notes)
     assert "1 as before" in run("--coverage", "0.3")[1]
     code, said, whole = run()
     assert "1 tagged" in said

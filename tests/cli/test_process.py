@@ -275,7 +275,7 @@ def test_any_name_is_a_line_of_json_in_utf_8(charset: str | None, sound: Path) -
     assert len(lines) == len(NAMES)
     for line in lines:
         assert line.count("no such file") == line.count("wav: ") == 1, "the name is said once"
-    for view in ([], ["--flat"]):
+    for view in ([], ["--flat"]) if charset in (None, "C") else ():
         shown = lightmel("tag", *view, *given[::2], env=environment)
         assert (shown.returncode, shown.stderr) == (0, b"")
         assert b"\x1b" not in shown.stdout
@@ -301,23 +301,21 @@ def test_a_name_that_is_no_text_in_every_walk(small_model: Path, mixed: Path) ->
         assert (done.returncode == 1) == (command[0] == "tag")
 
 
-@pytest.mark.parametrize("given", ["./bad.wav", "folder/../bad.wav", ".//bad.wav", "bad.wav"])
-def test_a_path_is_said_once(given: str, tmp_path: Path) -> None:
+def test_a_path_is_said_once(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "bad.wav").write_text("no sound")
-    done = lightmel("tag", given, cwd=tmp_path)
-    (line,) = done.stderr.decode().splitlines()
-    assert line.startswith(f"{given}: ")
-    assert line.count("bad.wav") == 1
+    names = ["./bad.wav", "folder/../bad.wav", ".//bad.wav", "bad.wav"]
+    lines = lightmel("tag", *names, cwd=tmp_path).stderr.decode().splitlines()
+    for given, line in zip(names, lines, strict=True):
+        assert line.startswith(f"{given}: ")
+        assert line.count("bad.wav") == 1
 
 
 # -- streams
 
 
 @LINUX
-@pytest.mark.parametrize(
-    "command", [["tag", "SOUND"], ["tag", "--json", "SOUND"], ["models"], ["--version"], ["cost"]]
-)
+@pytest.mark.parametrize("command", [["tag", "SOUND"], ["tag", "--json", "SOUND"], ["models"], ["--version"]])
 def test_a_full_disk_is_a_sentence(command: list[str], sound: Path) -> None:
     words = [str(sound) if word == "SOUND" else word for word in command]
     with Path("/dev/full").open("wb") as full:
@@ -338,9 +336,7 @@ def test_where_nobody_can_be_told_the_run_goes_on(sound: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell's pipe")
-@pytest.mark.parametrize(
-    "command", ["models", "models --json", "cost", "tag --json {0} {0} {0} {0}", "--help"]
-)
+@pytest.mark.parametrize("command", ["models", "models --json", "tag --json {0} {0} {0} {0}", "--help"])
 def test_a_reader_that_has_enough_is_no_error(command: str, sound: Path) -> None:
     program = f"'{sys.executable}' -m lightmel {command.format(sound)}"
     done = subprocess.run(
@@ -447,7 +443,7 @@ def test_a_terminal_sees_how_far_it_is_and_a_pipe_does_not(sound: Path) -> None:
 
 
 def test_an_error_may_be_asked_for_its_traceback(runner: CliRunner, tmp_path: Path) -> None:
-    command = ["evaluate", str(tmp_path / "missing.csv")]
+    command = ["report", str(tmp_path / "missing.jsonl")]
     plain, debug = lightmel(*command), lightmel("--debug", *command)
     assert plain.returncode == debug.returncode == 1
     assert len(plain.stderr.splitlines()) == 1

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 WRITES, READS = "hf_writes", "hf_reads"
 """Tokens: of somebody who may write, and of somebody who may only read."""
-LARGE = (".safetensors",)
+LARGE = (".safetensors", ".onnx")
 """What is stored as large files are: known by its SHA-256, and fetched from another address."""
 
 

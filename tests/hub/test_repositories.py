@@ -17,10 +17,11 @@ import pytest
 from hub_server import READS, WRITES, Hub
 
 import lightmel
-from lightmel import hub
+from lightmel import checkpoint, hub
 from lightmel.errors import ConfigError, HubError, UnknownModelError, WeightsError
 from lightmel.hub import catalogue, repositories
 from lightmel.hub.repositories import Repository
+from lightmel.inference import OnnxRuntime, TorchRuntime
 
 # A warning of the client itself, about how it uploads.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -341,6 +342,102 @@ def test_the_list_of_published_taggers_can_be_used() -> None:
         assert name in hub.planned()
         assert len(str(entry.revision)) == 40
         assert len(entry.sha256) == 64
+
+
+# Graphs, for those who have no torch.
+
+
+@pytest.fixture(scope="session")
+def graph(tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The graph of the tiny tagger."""
+    path = tmp_path_factory.mktemp("graph") / "model.onnx"
+    checkpoint.export(path, tiny().network, tiny().description)
+    return path.read_bytes()
+
+
+NO_TORCH = "sys.modules['torch'] = None\n"
+SAID = "except lightmel.LightmelError as error: print(json.dumps([type(error).__name__, str(error)]))\n"
+
+
+def blobs(served: Hub) -> int:
+    return len(served.requests("GET", "/blobs/"))
+
+
+def test_a_graph_is_fetched_where_it_is_asked_for_or_all_there_is(
+    served: Hub, tiny: Callable[..., Any], release: Callable[..., Any], graph: bytes
+) -> None:
+    files = release()
+    served.add(NAME, files | {"model.onnx": graph})
+    get = lightmel.Tagger.from_pretrained
+    for find in (get, lightmel.load):
+        found = find(NAME, runtime="onnx")
+        assert isinstance(found.runtime, OnnxRuntime)
+        assert scores(found) == pytest.approx(scores(tiny()), abs=1e-5)
+    assert blobs(served) == 1, "the weights are not fetched"
+    assert isinstance(get(NAME).runtime, TorchRuntime)
+    del files["model.safetensors"]
+    served.add("somebody/graph", files | {"model.onnx": graph})
+    for options in ({}, {"runtime": "onnx"}, {"local_files_only": True}):
+        assert isinstance(get("somebody/graph", **options).runtime, OnnxRuntime)
+    assert isinstance(lightmel.load("somebody/graph").runtime, OnnxRuntime)
+    with pytest.raises(HubError, match=r"^somebody/graph has no model\.safetensors, which PyTorch runs"):
+        get("somebody/graph", runtime="torch")
+    with pytest.raises(ConfigError, match="is for the processor and float32"):
+        get(NAME, runtime="onnx", precision="bfloat16")
+
+
+def test_without_a_graph_it_is_not_made_of_something_else(served: Hub, release: Callable[..., Any]) -> None:
+    name = "somebody/no-graph"
+    served.add(name, release())
+    for find in (lightmel.Tagger.from_pretrained, lightmel.load):
+        with pytest.raises(HubError, match=r"has no model\.onnx, .* leave out runtime='onnx'"):
+            find(name, runtime="onnx")
+    assert blobs(served) == 0
+    lightmel.Tagger.from_pretrained(name)
+    with pytest.raises(HubError, match="local_files_only"):
+        lightmel.Tagger.from_pretrained(name, runtime="onnx", local_files_only=True)
+
+
+def test_without_torch_the_graph_is_fetched(
+    served: Hub, tiny: Callable[..., Any], release: Callable[..., Any], graph: bytes, tmp_path: Path
+) -> None:
+    """In a folder that was copied by hand, too, and of a folder run, which looks at the file itself."""
+    served.add(NAME, release() | {"model.onnx": graph})
+    served.add("somebody/weights", release())
+    folder = tmp_path / "release-0"
+    code = (
+        f"{NO_TORCH}found = [scores(lightmel.load({NAME!r}))]\n"
+        f"found.append(scores(lightmel.Tagger.from_pretrained({NAME!r})))\n"
+        f"found.append(scores(lightmel.load({str(folder)!r})))\n"
+        "print(json.dumps(found))"
+    )
+    (folder / "model.onnx").write_bytes(graph)
+    assert finished(child(code)) == [pytest.approx(scores(tiny()), abs=1e-5)] * 3
+    assert blobs(served) == 1
+    (folder / "model.safetensors").unlink()
+    assert isinstance(lightmel.load(folder).runtime, OnnxRuntime)
+    kind, text = finished(child(f"{NO_TORCH}try: lightmel.load('somebody/weights')\n{SAID}"))
+    assert kind == "HubError"
+    assert "has no model.onnx, which is what runs without PyTorch: pip install torch" in text
+    assert blobs(served) == 1, "weights that nothing here runs are not fetched"
+
+
+def test_a_graph_of_another_hash_is_not_kept(
+    served: Hub, release: Callable[..., Any], graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = release() | {"model.onnx": graph}
+    commit = served.add(NAME, files)
+    served.wrong = True
+    with pytest.raises(HubError, match="it was not kept"):
+        lightmel.Tagger.from_pretrained(NAME, runtime="onnx")
+    served.wrong = False
+    weights, own = (hashlib.sha256(files[n]).hexdigest() for n in ("model.safetensors", "model.onnx"))
+    pin(monkeypatch, Repository(NAME, commit, weights, own))
+    lightmel.Tagger.from_pretrained("a-name", runtime="onnx")
+    pin(monkeypatch, Repository(NAME, commit, weights, "0" * 64))
+    with pytest.raises(HubError, match=r"not 0000000000000000\.\.\.: it was not kept"):
+        lightmel.Tagger.from_pretrained("a-name", runtime="onnx")
+    lightmel.Tagger.from_pretrained("a-name")
 
 
 # Each refusal has an error of its own.

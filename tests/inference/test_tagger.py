@@ -379,6 +379,12 @@ def test_the_embedding_of_a_sound_is_the_mean_of_its_segments(sound: Sound, mode
     assert scores == pytest.approx(model.taggram(sound(60.2), SR).scores, abs=1e-6)
 
 
+@pytest.mark.parametrize("given", [5, None, 0.5])
+def test_what_is_not_several_sources_is_said(model: Tagger, given: Any) -> None:
+    with pytest.raises(ShapeError, match=rf"A {type(given).__name__} is not several sources: give a list"):
+        model.tag_many(given)
+
+
 @pytest.mark.parametrize("raised", [ZeroDivisionError("by us"), MemoryError()])
 def test_whatever_a_source_raises_is_returned_in_its_place(
     model: Tagger, sound: Callable[..., np.ndarray], raised: Exception, monkeypatch: pytest.MonkeyPatch
@@ -426,6 +432,23 @@ def test_coverage_is_as_many_segments_each_in_the_middle_of_its_part(
     assert [s + length // 2 for s in starts] == [
         (2 * i + 1) * len(wave) // (2 * segments) for i in range(segments)
     ]
+
+
+def test_a_tagging_says_how_much_was_analysed(model: Tagger, sound: Sound, wav: Wav) -> None:
+    length = model.segment_seconds
+    wave = sound(20 * length)
+    for share, said in ((0.1, "10%"), (0.31, "35%"), (0.001, "5%")):
+        wanted = f"{said} of its {20 * length:.0f} s were analysed"
+        for source, sr in ((wave, SR), (wav(wave), None)):
+            found = model.tag(source, sr, coverage=share)
+            assert wanted in found.notes
+            assert Tagging.from_dict(found.to_dict()) == found
+    (found,) = (
+        note for note in model.tag(sound(150 * length), SR, coverage=0.001).notes if "analysed" in note
+    )
+    assert found.startswith("less than 1% of its ")
+    for own in (model.tag(wave, SR), model.tag(sound(0.9 * length), SR, coverage=0.1)):
+        assert not [note for note in own.notes if "analysed" in note], "all of it was"
 
 
 def test_all_of_it_is_all_of_it(model: Tagger, sound: Sound) -> None:

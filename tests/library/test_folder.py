@@ -772,6 +772,44 @@ def test_scores_over_time_that_are_missing_are_made() -> None:
     assert run(taggram="t") == Counts(tagged=1)
 
 
+# Devices
+
+
+@pytest.mark.parametrize(
+    ("device", "cuda", "jobs", "processes"),
+    [
+        ("auto", False, None, 3),
+        ("auto", True, None, 1),
+        ("cpu", True, None, 3),
+        ("cuda", True, None, 1),
+        ("cuda:1", True, None, 1),
+        ("mps", False, None, 1),
+        ("cuda", True, 2, 2),
+        ("cuda", True, 0, 0),
+    ],
+)
+def test_a_gpu_is_used_by_one_process_unless_somebody_says(
+    device: str, cuda: bool, jobs: int | None, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a context on it, and would load the tagger once more."""
+    from lightmel.inference.runtimes import choice
+
+    started = []
+
+    class Pool(folder.Pool):
+        def __init__(self, work: Any, count: int) -> None:
+            started.append(count)
+            super().__init__(work, 0)
+
+    monkeypatch.setattr(folder, "Pool", Pool)
+    monkeypatch.setattr(folder, "cores", lambda: 3)
+    monkeypatch.setattr(choice, "has_cuda", lambda: cuda)
+    for i in range(4):
+        put(f"music/{i}.wav")
+    assert run(jobs=jobs, device=device).tagged == 4
+    assert started == [processes]
+
+
 # Tags in files
 
 
@@ -812,9 +850,15 @@ def test_files_whose_fields_are_written_are_not_tagged_again(
     after = records()
     for path in paths:
         assert {**before[path], "file": 0} == {**after[path], "file": 0}
-    # Where the output is being written, they are tagged again; what is undone is, too.
     library.undo("undo.jsonl")
-    assert current() == [False, False, False]
+    assert current() == [True, True, False]
+    for path in paths:
+        assert {**before[path], "file": 0} == {**records()[path], "file": 0}
+    Path(paths[0]).touch()  # changed by others since: it is tagged again
+    library.write_tags("tags.jsonl", apply=True, journal="undo.jsonl")
+    library.undo("undo.jsonl")
+    assert current() == [False, True, False]
+    # Where the output is being written, they are tagged again.
     with Ledger("tags.jsonl") as ledger:
         for path in paths:
             ledger.add({**after[path], "file": describe(path, "d", sha256=False)})

@@ -86,8 +86,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_counts_what_a_library_is_made_of() -> None:
     rock = record("b.mp3", categories={"genre": {"rock": 0.8, "jazz": 0.6}, "mood": {"happy": 0.7}})
-    albums = {k: v for k, v in record("").items() if k != "path"} | {"album": "x"}
-    lines = [record("a.mp3", seconds=1.0), failure("c.mp3", "broken"), rock, albums, record("a.mp3")]
+    lines = [record("a.mp3", seconds=1.0), failure("c.mp3", "broken"), rock, record("a.mp3")]
     Path("tags.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert write_report("tags.jsonl", "page.html") == 3
     page = page_of("tags.jsonl")
@@ -102,6 +101,30 @@ def test_it_counts_what_a_library_is_made_of() -> None:
     data = json.loads(page.scripts[0])
     assert [file[0] for file in data["files"]] == ["a.mp3", "b.mp3", "c.mp3"]
     assert {data["words"][at] for at in data["files"][1][2]} == {"rock", "jazz", "happy"}
+
+
+def album(name: str, **changes: Any) -> dict[str, Any]:
+    line = {k: v for k, v in record("").items() if k != "path"}
+    return {"album": name, "by": "album", "folder": name, "files": 9, **line, **changes}
+
+
+def test_albums_have_a_table_of_their_own_and_are_no_files() -> None:
+    plain = page_of([record("a.mp3")])
+    assert "Albums" not in plain.texts
+    lines = [
+        record("a.mp3"),
+        album("Zoo", seconds=150.0, album_artist="Somebody"),
+        album(EVIL, folder="A", categories={"genre": {"rock": 0.8, "jazz": 0.6}, "mood": {"happy": 0.7}}),
+    ]
+    assert write_report(lines, "page.html") == 1
+    page = page_of(lines)
+    texts = " | ".join(page.texts)
+    assert "1 | files | 1.0 | hours" in texts
+    assert "Albums | 2; the means of their files. | Album | Genres | Moods | Files | Minutes" in texts
+    assert f"{EVIL} | rock, jazz | happy | 9 | 60 | Zoo | Somebody | jazz | unknown | 9 | " in texts
+    assert page.names.count("script") == 2
+    many = page_of([record("a.mp3"), *(album(f"{i:03}") for i in range(130))])
+    assert many.texts.index("099") < many.texts.index("30 more") < many.texts.index("100")
 
 
 def test_it_needs_no_network_and_nothing_beside_it() -> None:
@@ -172,6 +195,7 @@ def test_a_library_of_failures_and_one_of_nothing_have_a_page() -> None:
         ('{"path": "a"}\n', r"line 1 is no line of `lightmel tag` \(KeyError"),
         ('{"path": 3, "schema": 3}\n', r"line 1 is no line of `lightmel tag` \(TypeError"),
         ('{"schema": 3}\n', "line 1 is no line"),
+        ('{"album": "x", "schema": 3}\n', r"line 1 is no line of `lightmel tag` \(KeyError: 'folder'"),
     ],
 )
 def test_what_are_no_records_is_said(text: str, message: str) -> None:

@@ -157,12 +157,20 @@ def test_names_of_ones_own(song: Song, record: Record, tmp_path: Path) -> None:
     [
         ('[genre]\njaz = "x"', "'jaz', which is no genre of ours. Did you mean 'jazz'"),
         ('[genre]\nhappy = "x"', "no genre of ours"),
-        ('[mod]\nhappy = "x"', r"\[genre\] and \[mood\]. Did you mean 'mood'"),
+        ('[mod]\nhappy = "x"', r"\[own.genre\] and \[own.mood\]. Did you mean 'mood'"),
         ('jazz = "x"', "none of the tables"),
         ('[genre]\njazz = "a; b"', "more than one name"),
         ("[genre]\njazz = 3", "a name, a list of names"),
         ('[genre]\n"hip hop" = "a"\nHip-Hop = "b"', "'hip hop' twice"),
         ("[genre", "is not TOML"),
+        (
+            '[genre]\nours = "x"',
+            r"'ours', which is no genre of ours\..* A tag of your own stands in \[own.genre\]",
+        ),
+        ('[own.genre]\njazz = "x"', r"\[own.genre\] has 'jazz', which is a tag of ours \(genre\)"),
+        ('[own.era]\nours = "x"', r"has the tables \[own.genre\] and \[own.mood\], nothing else"),
+        ("own = 3", r"has the tables \[own.genre\]"),
+        ("[own.mood]\nours = 3", r"\[own.mood\] 'ours' is a name, a list of names"),
     ],
 )
 def test_a_mapping_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
@@ -170,6 +178,33 @@ def test_a_mapping_that_is_wrong(text: str, said: str, tmp_path: Path) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError, match=said):
         load_mapping(file)
+
+
+def test_tags_of_ones_own_are_placed_by_a_mapping_or_named_once(
+    song: Song, record: Record, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a fine-tuned tagger has them."""
+    tags = {"Our Style": 0.9, "sleepy_head": 0.8, "third": 0.7, "jazz": 0.6, "weak": 0.1}
+    lines = [record(song("flac"), tags=tags, thresholds=dict.fromkeys(tags, 0.5))]
+    lines.append(record(song("mp3"), tags={"third": 0.7}, thresholds={"third": 0.5}))
+
+    def fields(text: str) -> list[Any]:
+        caplog.clear()
+        (tmp_path / "mapping.toml").write_text(text)
+        changes = write_tags(lines, mapping=load_mapping(tmp_path / "mapping.toml"))
+        return [{f.name: f.new for f in change.fields[:2]} for change in changes] + [changes[1].notes]
+
+    first, second, why = fields("")
+    assert (first["genre"], second) == (("jazz",), {})
+    assert why == ("of its tags nobody says whether they are genres or moods",)
+    assert caplog.text.count("Our Style, sleepy_head, third. A mapping does") == 1
+    assert "weak" not in caplog.text
+    first, second, why = fields(
+        '[own.genre]\n"our style" = ["Ours", "New"]\n[own.mood]\n"Sleepy head" = "sleepy"\nthird = ""\n'
+    )
+    assert first == {"genre": ("Ours", "New", "jazz"), "mood": ("sleepy",)}
+    assert why == ("the mapping or the limits leave nothing",)
+    assert caplog.text == ""
 
 
 def test_a_mapping_that_nobody_knows() -> None:

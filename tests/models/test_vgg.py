@@ -68,6 +68,19 @@ def test_it_computes_what_the_paper_describes():
     torch.testing.assert_close(model(mel), x[..., 0, 0] @ model.head.weight.T + model.head.bias)
 
 
+def test_elu_comes_after_the_pool_with_the_numbers_and_gradients_of_the_other_order(monkeypatch):
+    block = build_vgg((48, 137), 7, widths=TINY, generator=seeded(0)).blocks[1]
+    x = torch.randn(3, TINY[0], 24, 34, generator=seeded(1)).requires_grad_()
+    expected = nn.functional.max_pool2d(nn.functional.elu(block.bn(block.conv(x))), block.pool)
+    (slope,) = torch.autograd.grad(expected.square().sum(), x)
+    elu, seen = nn.functional.elu, []
+    monkeypatch.setattr(nn.functional, "elu", lambda y: (seen.append(y.shape), elu(y))[1])
+    found = block(x)
+    assert seen == [expected.shape]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(torch.autograd.grad(found.square().sum(), x)[0], slope)
+
+
 def test_strided_it_computes_what_its_arguments_describe():
     """Convolve, ReLU, normalise, pool, whatever is left flattened: channels, bands, frames."""
     pools, strides = [(1, 4), (2, 2), (2, 3)], [(2, 2), (2, 2), (2, 3)]

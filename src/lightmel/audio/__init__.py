@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ._encode import MP3_32K, MP3_LEVELS, as_mp3, at_speed, mp3_rate
     from ._excerpts import Excerpts, even_starts, excerpt, middle, middle_start, placed, spread_starts
     from ._find import SUFFIXES, find, find_all, is_left_out
+    from ._id3 import id3_size
     from ._read import AudioInfo, Source, info, load, stream
     from ._waves import Wave
 
@@ -46,6 +47,7 @@ __all__ = [
     "find",
     "find_all",
     "from_array",
+    "id3_size",
     "info",
     "is_left_out",
     "load",
@@ -66,6 +68,7 @@ __getattr__, __dir__ = lazily(
             "_excerpts",
         ),
         **dict.fromkeys(("SUFFIXES", "find", "find_all", "is_left_out"), "_find"),
+        "id3_size": "_id3",
         **dict.fromkeys(("AudioInfo", "Source", "info", "load", "stream"), "_read"),
         "Wave": "_waves",
         **dict.fromkeys(("MAX_CHANNELS", "from_array"), "_arrays"),

@@ -75,7 +75,11 @@ def open_decoder(file: Any, notes: Notes) -> Decoder:
         for note in layout.notes:
             notes.add(label, note)
         if len(layout.parts) == 1:
-            return open_part(label, target, layout.parts[0], notes)
+            try:
+                return open_part(label, target, layout.parts[0], notes)
+            except AudioError as error:  # an M4A without its end, say, where its index stands
+                cut = next((note for note in layout.notes if note.startswith("cut short")), None)
+                raise error if cut is None else AudioError(f"{error} It is {cut}. Fetch it again.") from None
         return ChainDecoder(label, target, layout, notes)
     except (OSError, ValueError) as error:  # it may vanish at any time, or be closed
         raise unreadable(target, label, error) from None

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from ._ends import begins, find_next
+from ._id3 import HEADER, id3_size
 from ._pieces import Piece, Stretch
 
 _UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF)
@@ -205,10 +206,7 @@ def _is_flac(file: BinaryIO, place: int) -> bool:
 def _flac_info(file: BinaryIO) -> _Info | None:
     """Read the first block of a FLAC file, which a tag may stand before."""
     file.seek(0)
-    head = file.read(10)
-    start = 0
-    if head[:3] == b"ID3" and len(head) == 10:
-        start = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+    start = id3_size(file.read(HEADER))
     file.seek(start)
     head = file.read(42)
     if len(head) < 42 or not _FLAC.match(head):

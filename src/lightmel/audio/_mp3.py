@@ -21,6 +21,7 @@ from array import array
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
+from ._id3 import id3_size
 from ._pieces import Piece, Stretch
 
 _MPEG1, _LAYER3, _MONO = 3, 1, 3
@@ -254,8 +255,8 @@ def _skip_tags(reader: _Reader, position: int) -> int:
 def _tag_length(reader: _Reader, position: int) -> int:
     """Return the length in bytes of the tag that begins at `position`; 0 if none does, or not all of it."""
     tag = reader.at(position, 32)
-    if tag[:3] == b"ID3" and len(tag) >= 10 and max(tag[6:10]) < 0x80:
-        length = (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]) + (20 if tag[5] & 0x10 else 10)
+    if size := id3_size(tag):
+        length = size
     elif tag[:3] == b"TAG":
         length = 227 if tag[:4] == b"TAG+" else 128
     elif tag[:8] == b"APETAGEX" and len(tag) == 32:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+from ..errors import NO_TORCH
 from ..workers import ONE_THREAD, cores
 from .progress import say
 
@@ -59,7 +60,7 @@ def _code(app: Callable[[], object]) -> int | str | None:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        say("lightmel: this takes PyTorch, which is not installed: pip install torch")
+        say(f"lightmel: {NO_TORCH}")
         return 1
     except BrokenPipeError:  # whoever read has enough
         _let_go()

@@ -41,7 +41,7 @@ FOR_OUT = {
 }
 """Options that need an output."""
 FAST_COVERAGE = 0.1
-"""Share of each file with --fast: of songs of some minutes, what `benchmarks/coverage.py` recommends."""
+"""Share of each file with --fast: of songs of some minutes, what `benchmarks/excerpts.py` recommends."""
 LOWEST = 0.1
 """Score below which a tagger without thresholds is taken to know nothing."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
-    from .card import with_citation
+    from .card import card_opening, with_citation
     from .catalogue import (
         CHECKPOINTS,
         DEFAULT,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         list_models,
         locate,
         matching,
+        offers_graph,
         packaged,
         read_tagger,
         releases,
@@ -42,6 +43,7 @@ __all__ = [
     "Release",
     "Repository",
     "cache_folder",
+    "card_opening",
     "cheapest",
     "check_publishable",
     "costs_of",
@@ -54,6 +56,7 @@ __all__ = [
     "list_models",
     "locate",
     "matching",
+    "offers_graph",
     "packaged",
     "planned",
     "public_file",
@@ -76,8 +79,8 @@ __getattr__, __dir__ = lazily(
         **dict.fromkeys(
             ("fetch", "cheapest", "find", "graph_of", "list_models", "matching", "packaged"), "catalogue"
         ),
-        **dict.fromkeys(("read_tagger", "releases", "results", "unknown"), "catalogue"),
-        "with_citation": "card",
+        **dict.fromkeys(("offers_graph", "read_tagger", "releases", "results", "unknown"), "catalogue"),
+        **dict.fromkeys(("card_opening", "with_citation"), "card"),
         **dict.fromkeys(("cache_folder", "repositories_folder"), "client"),
         "costs_of": "costs",
         **dict.fromkeys(("fetch_public", "public_file"), "download"),

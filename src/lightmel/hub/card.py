@@ -102,6 +102,19 @@ def make_card(
     return with_citation("\n".join(["---", *_yaml(front), "---", "", text]))
 
 
+def card_opening(d: Description, architecture: str, parameters: int | None = None) -> list[str]:
+    """Return the first lines of a page about a tagger: what it is, its license, its network and input."""
+    size = "" if parameters is None else f", {parameters:,} parameters"
+    return [
+        f"# {d.name}",
+        "",
+        "A music tagger: it gives each of its tags a score for a piece of sound.",
+        "",
+        f"- Version {d.version}. License of the weights: **{d.license}**.",
+        f"- Network: {architecture}{size}; input `{d.config.slug}`, segments of {d.segment_seconds:.4g} s.",
+    ]
+
+
 def with_citation(page: str) -> str:
     """Return a page in Markdown that ends in how to cite lightmel and the paper; it may do so already."""
     if f"\n{_CITATION}\n" in page:
@@ -244,16 +257,8 @@ def _made_body(
 ) -> str:
     tags = ", ".join(d.tags[:12]) + (f" and {len(d.tags) - 12} more" if len(d.tags) > 12 else "")
     lines = [
-        f"# {d.name}",
-        "",
-        "A music tagger: it gives each of its tags a score for a piece of sound.",
-        "",
-        f"- Version {d.version}. License of the weights: **{d.license}**.",
-        f"- Network: {network['architecture']}; input `{d.config.slug}`, "
-        f"segments of {d.segment_seconds:.4g} s.",
+        *card_opening(d, str(network["architecture"])),
         f"- {len(d.tags)} tags: {tags}.",
-    ]
-    lines += [
         *_history(d.provenance),
         "",
         "```python",

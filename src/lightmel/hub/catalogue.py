@@ -24,7 +24,16 @@ from ..errors import ConfigError, UnknownModelError, nearest
 from . import pons2019, public, schmid2023, won2020
 from .download import fetch_public
 from .public import PublicCheckpoint
-from .repositories import WEIGHTS, Repository, at_revision, fetch_repository, planned, published, repository
+from .repositories import (
+    GRAPH,
+    WEIGHTS,
+    Repository,
+    at_revision,
+    fetch_repository,
+    planned,
+    published,
+    repository,
+)
 
 if TYPE_CHECKING:
     from ..models import TaggingNetwork
@@ -228,17 +237,25 @@ def graph_of(path: Path) -> Path | None:
     return graph if path in _packaged().values() and graph.is_file() else None
 
 
+def offers_graph(found: Path | PublicCheckpoint | Repository) -> bool:
+    """Return whether there may be a graph beside the weights: in a repository, or in this release folder."""
+    if isinstance(found, Path):
+        return found.name == WEIGHTS and is_file(found.with_name(GRAPH))
+    return isinstance(found, Repository)
+
+
 def locate(name: str) -> Path | PublicCheckpoint | Repository | None:
     """Return the file that a name stands for, or what is to be fetched for it; None where there is neither.
 
-    A folder stands for the tagger that `Tagger.save_pretrained` wrote to it. What is on this machine comes
-    before what is elsewhere. An empty name stands for nothing, and not for the working folder.
+    A folder stands for the tagger that `Tagger.save_pretrained` wrote to it, or for its graph alone. What is
+    on this machine comes before what is elsewhere. An empty name stands for nothing, and not for the working
+    folder.
     """
     if not name.strip():
         return None
     if record := CHECKPOINTS.get(name):
         return record
-    for path in (packaged(name) or Path(name), Path(name) / WEIGHTS):
+    for path in (packaged(name) or Path(name), Path(name) / WEIGHTS, Path(name) / GRAPH):
         if is_file(path):
             return path.resolve()
     return None if is_folder(name) else repository(name)
@@ -275,7 +292,9 @@ def unknown(name: str) -> UnknownModelError:
             f"python family/train.py --work WORK --only {name}"
         )
     known = ["default", *_packaged(), *CHECKPOINTS, *published(), *planned()]
-    missing = f"it is a folder without a {WEIGHTS}" if is_folder(name) else "and no file of that name"
+    missing = (
+        f"it is a folder without a {WEIGHTS} or {GRAPH}" if is_folder(name) else "and no file of that name"
+    )
     return UnknownModelError(
         f"There is no tagger {name!r}, {missing}.{nearest(name, known)} `lightmel models` lists them all."
     )
@@ -284,11 +303,21 @@ def unknown(name: str) -> UnknownModelError:
 def fetch(
     found: Path | PublicCheckpoint | Repository,
     *,
+    graph: bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     token: str | bool | None = None,
     local_files_only: bool = False,
 ) -> Path:
     """Return the file of what `locate` found, fetched if it is not on this machine.
+
+    Parameters
+    ----------
+    found
+        Which one.
+    graph
+        Of a repository or a release folder, whether its graph is wanted; as in `fetch_repository`.
+    cache_dir, token, local_files_only
+        As in `fetch_repository`.
 
     Raises
     ------
@@ -296,10 +325,12 @@ def fetch(
         As `fetch_public` and `fetch_repository`.
     """
     if isinstance(found, Path):
-        return found
+        return found.with_name(GRAPH) if graph and offers_graph(found) else found
     if isinstance(found, PublicCheckpoint):
         return fetch_public(found, cache_dir=cache_dir, local_files_only=local_files_only)
-    return fetch_repository(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
+    return fetch_repository(
+        found, graph=graph, cache_dir=cache_dir, token=token, local_files_only=local_files_only
+    )
 
 
 def read_tagger(path: Path) -> tuple[TaggingNetwork, Description]:

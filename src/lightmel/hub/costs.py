@@ -76,7 +76,7 @@ def _tagger(name: str) -> tuple[Description, dict[str, Any]] | None:
     """Return description and network of a tagger, or None where nothing is called that."""
     found = catalogue.locate(name)
     if isinstance(found, Repository):  # its header is in the file
-        found = fetch_repository(found)
+        found = fetch_repository(found, graph=False)
     if isinstance(found, Path):
         if not found.name.endswith(PUBLISHED_SUFFIXES):
             return read_description(found), read_network(found)

@@ -17,7 +17,7 @@ from ..errors import HubError, WeightsError
 from .card import is_stated, make_card, needs_notices, results_of_evaluation, results_of_family, with_place
 from .catalogue import CHECKPOINTS, graph_of, packaged, results
 from .client import LIBRARY, api, endpoint, is_offline, translated
-from .repositories import CONFIG, WEIGHTS
+from .repositories import CONFIG, GRAPH, WEIGHTS
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -28,8 +28,6 @@ CARD = "README.md"
 """The card in a release folder, as the Hub shows it."""
 NOTICE = "NOTICE"
 """The licenses of the teachers there, which want to be passed on with what learned from them."""
-GRAPH = "model.onnx"
-"""The tagger as a complete ONNX graph, from features to logits, for those who have no torch."""
 OPTIONAL = (NOTICE, GRAPH)
 """What only some releases have."""
 

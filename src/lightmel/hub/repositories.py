@@ -7,11 +7,13 @@ import json
 import logging
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from .._lazy import is_installed
 from ..checkpoint import PUBLISHED_SUFFIXES
 from ..errors import ConfigError, HubError
 from .client import LIBRARY, endpoint, repositories_folder, translated, version
@@ -20,6 +22,8 @@ log = logging.getLogger("lightmel")
 
 WEIGHTS = "model.safetensors"
 """The tagger's file in a repository or a release folder."""
+GRAPH = "model.onnx"
+"""The tagger as a complete ONNX graph there, from features to logits, for those who have no torch."""
 CONFIG = "config.json"
 """Its description as plain JSON there, which the Hub counts downloads by."""
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -36,13 +40,14 @@ class Repository:
         ``owner/name``.
     revision
         A branch, a tag or a commit; None is the main branch.
-    sha256
-        Of its weights, where they are pinned; else empty.
+    sha256, graph_sha256
+        Of its weights and of its graph, where they are pinned; else empty.
     """
 
     id: str
     revision: str | None = None
     sha256: str = ""
+    graph_sha256: str = ""
 
     def __str__(self) -> str:
         return self.id if self.revision is None else f"{self.id}@{self.revision}"
@@ -53,10 +58,13 @@ def published() -> dict[str, Repository]:
     """Return the repositories of taggers that lightmel has published, by the taggers' names.
 
     They stand in ``published.json`` beside this module: ``name``, ``repository``, ``revision`` (a commit),
-    ``sha256`` (of the weights).
+    ``sha256`` (of the weights), and ``graph_sha256`` where they have a graph.
     """
     text = resources.files(__package__).joinpath("published.json").read_text(encoding="utf-8")
-    return {e["name"]: Repository(e["repository"], e["revision"], e["sha256"]) for e in json.loads(text)}
+    return {
+        e["name"]: Repository(e["repository"], e["revision"], e["sha256"], e.get("graph_sha256", ""))
+        for e in json.loads(text)
+    }
 
 
 @cache
@@ -91,12 +99,13 @@ def at_revision(found: Repository, revision: str | None) -> Repository:
         return found
     if found.revision is not None and not found.sha256:
         raise ConfigError(f"{found} names a revision already: leave out revision={revision!r}.")
-    return replace(found, revision=revision, sha256="")
+    return replace(found, revision=revision, sha256="", graph_sha256="")
 
 
 def fetch_repository(
     found: Repository,
     *,
+    graph: bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     token: str | bool | None = None,
     local_files_only: bool = False,
@@ -111,6 +120,9 @@ def fetch_repository(
     ----------
     found
         Which one.
+    graph
+        Whether `GRAPH` is wanted and not `WEIGHTS`. Where nothing is said, it is what runs here: without
+        torch the graph, else the weights, or the graph where there is nothing else.
     cache_dir
         A folder in place of the client's cache.
     token
@@ -147,10 +159,40 @@ def fetch_repository(
         log.info("fetching %s", found)
         config = get(CONFIG, found.revision)  # what the Hub counts; and cheap to see what it is
         _check_config(config, found)
+        if graph is None and not is_installed("torch"):
+            graph = True
         # The folder of a snapshot is called by its commit: both files are of the same one.
-        weights = get(WEIGHTS, config.parent.name)
-        _check_hash(weights, found)
-    return weights
+        file = _get_one(lambda name: get(name, config.parent.name), found, graph=graph)
+        _check_hash(file, found)
+    return file
+
+
+def _get_one(get: Callable[[str], Path], found: Repository, *, graph: bool | None) -> Path:
+    """Return the graph or the weights; where it is not said which, the graph if there is nothing else."""
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return get(GRAPH if graph else WEIGHTS)
+    except LocalEntryNotFoundError as error:  # it may be there, but nobody can ask
+        if graph is not None:
+            raise
+        missing: EntryNotFoundError = error
+    except EntryNotFoundError as error:
+        if graph is not None:
+            raise HubError(_lacking(found, graph=graph)) from None
+        missing = error
+    try:
+        return get(GRAPH)
+    except EntryNotFoundError:
+        raise missing from None
+
+
+def _lacking(found: Repository, *, graph: bool) -> str:
+    if not graph:
+        return f"{found} has no {WEIGHTS}, which PyTorch runs: leave out runtime='torch' for its graph."
+    if is_installed("torch"):
+        return f"{found} has no {GRAPH}, which ONNX Runtime runs: leave out runtime='onnx' for its weights."
+    return f"{found} has no {GRAPH}, which is what runs without PyTorch: pip install torch for its weights."
 
 
 def _check_config(path: Path, found: Repository) -> None:
@@ -164,7 +206,8 @@ def _check_config(path: Path, found: Repository) -> None:
 
 def _check_hash(path: Path, found: Repository) -> None:
     blob = path.resolve()
-    wanted = found.sha256 or (blob.name if _SHA256.fullmatch(blob.name) else "")
+    pinned = found.graph_sha256 if path.name == GRAPH else found.sha256
+    wanted = pinned or (blob.name if _SHA256.fullmatch(blob.name) else "")
     if not wanted:
         return  # see `fetch_repository`: a file system without links
     with path.open("rb") as file:

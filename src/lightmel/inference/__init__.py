@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         TorchRuntime,
         available_devices,
         check_precision,
+        is_accelerator,
         resolve_device,
     )
     from .segments import Segment, cut
@@ -46,6 +47,7 @@ __all__ = [
     "check_precision",
     "cut",
     "export",
+    "is_accelerator",
     "load",
     "neighbours",
     "resolve_device",
@@ -68,6 +70,7 @@ __getattr__, __dir__ = lazily(
                 "TorchRuntime",
                 "available_devices",
                 "check_precision",
+                "is_accelerator",
                 "resolve_device",
             ),
             "runtimes",

@@ -59,7 +59,9 @@ def load(
         where the device computes in it.
     runtime
         ``"auto"``: ONNX Runtime on a processor for what has a graph, as the taggers in the package do, which
-        takes half of torch's time and does not load it; else torch. ``"onnx"``, ``"torch"``: that one.
+        takes half of torch's time and does not load it; else torch. ``"onnx"``, ``"torch"``: that one. Of a
+        repository and of a folder, whose graph has no network to train, the graph is taken where it is asked
+        for, where torch is not installed, and where there is nothing else.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def load(
     with own:  # one place is read once; nobody waits for another's download
         held = _loaded.get(key)
         if held is None or held[0] != stamp:
-            held = _loaded[key] = stamp, Tagger(*opened(hub.fetch(found), where, precision, onnx=onnx))
+            held = _loaded[key] = stamp, Tagger(*opened(found, device, precision, runtime))
         return held[1]
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from .. import checkpoint, hub
+from .._lazy import is_installed
 from ..checkpoint import Description
-from ..errors import ConfigError, MissingExtraError
+from ..errors import NO_TORCH, ConfigError, MissingExtraError
 from .runtimes import OnnxRuntime, Runtime, wants_onnx
 
+Found: TypeAlias = Path | hub.PublicCheckpoint | hub.Repository
 
-def choose(found: object, device: str, precision: str, runtime: str) -> tuple[str, bool]:
+
+def choose(found: Found, device: str, precision: str, runtime: str) -> tuple[str, bool]:
     """Return where what `lightmel.hub.locate` found is to run, and whether ONNX Runtime is to run it.
+
+    Of a repository or a release folder it runs the graph where that is asked for, or torch is not installed.
 
     Raises
     ------
@@ -26,12 +32,41 @@ def choose(found: object, device: str, precision: str, runtime: str) -> tuple[st
             f"{graph} is an ONNX graph, which torch does not run: load the tagger's .safetensors file, or "
             "leave runtime out."
         )
-    onnx = wants_onnx(runtime, device, precision, graph=graph is not None)
+    there = graph is not None or (
+        hub.offers_graph(found) and (runtime == "onnx" or not is_installed("torch"))
+    )
+    onnx = wants_onnx(runtime, device, precision, graph=there)
     return ("cpu" if onnx else _torch_device(device, precision)), onnx
 
 
-def opened(path: Path, device: str, precision: str, *, onnx: bool) -> tuple[Runtime, Description]:
-    """Return the tagger in a file, ready to run by ONNX Runtime or by PyTorch, and its description."""
+def opened(
+    found: Found, device: str, precision: str, runtime: str, **fetching: Any
+) -> tuple[Runtime, Description]:
+    """Return the tagger that `lightmel.hub.locate` found, ready to run, and its description.
+
+    Parameters
+    ----------
+    found
+        Which one; it is fetched if it is not on this machine.
+    device, precision, runtime
+        As in `load`.
+    **fetching
+        As `lightmel.hub.fetch` takes them.
+
+    Raises
+    ------
+    LightmelError
+        As `load`.
+    """
+    where, onnx = choose(found, device, precision, runtime)  # before anything is fetched
+    wanted = True if onnx else (False if runtime == "torch" else None)
+    path = hub.fetch(found, graph=wanted, **fetching)
+    if path != found and hub.graph_of(path) == path:  # it may be all that the repository has
+        where, onnx = choose(path, device, precision, runtime)
+    return _opened(path, where, precision, onnx=onnx)
+
+
+def _opened(path: Path, device: str, precision: str, *, onnx: bool) -> tuple[Runtime, Description]:
     graph = hub.graph_of(path) if onnx else None
     if graph is None:
         try:
@@ -54,8 +89,8 @@ def without_torch(error: ModuleNotFoundError) -> ModuleNotFoundError | MissingEx
     if error.name != "torch":
         return error
     return MissingExtraError(
-        "This takes PyTorch, which is not installed: pip install torch. Without it there are the taggers in "
-        "the package, and graphs that `lightmel export` has written elsewhere, on a processor."
+        f"{NO_TORCH} Without it there are the taggers in the package, and graphs that `lightmel export` has "
+        "written elsewhere, on a processor."
     )
 
 

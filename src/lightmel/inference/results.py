@@ -38,7 +38,8 @@ class Tagging:
         The tagger, and the license of its weights.
     notes
         What a reader should know before trusting the scores; usually empty. The first one is `sound` where
-        that is no music; what was left out of a damaged file follows, and there is one for each of `parts`.
+        that is no music; what was left out of a damaged file follows, how much was analysed where that is
+        not all of it (``coverage``), and there is one for each of `parts`.
     thresholds
         A threshold for each of `tags`, where the model has fitted ones.
     sound

@@ -23,8 +23,6 @@ Source: TypeAlias = "audio.Source | NDArray[Any] | torch.Tensor | Sequence[float
 """A path, the bytes of a file, an open binary file, or a wave ``(samples,)`` or ``(channels, samples)`` whose
 rate is given beside it."""
 _BLOCK_SECONDS = 10.0
-_LONGEST = 4096
-"""Characters of a path, from which on it is none."""
 
 
 class Share(float):
@@ -153,8 +151,7 @@ class Sound:
 def named(source: Source) -> str:
     """Return what messages call a source."""
     if isinstance(source, (str, os.PathLike)):
-        text = printable(str(Path(source)))
-        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        return printable(str(Path(source)))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return "A file's bytes"
     return "An open file" if hasattr(source, "read") else "A wave"

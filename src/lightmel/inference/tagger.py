@@ -166,12 +166,11 @@ class Tagger:
             If there is no such device or precision, or what the name stands for has no revisions.
         """
         from .. import hub
-        from .opening import choose, opened
+        from .opening import opened
 
         found = hub.find(os.fspath(repo_or_name), revision)
-        where, onnx = choose(found, device, precision, runtime)  # before anything is fetched
-        path = hub.fetch(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
-        return cls(*opened(path, where, precision, onnx=onnx))
+        fetching = {"cache_dir": cache_dir, "token": token, "local_files_only": local_files_only}
+        return cls(*opened(found, device, precision, runtime, **fetching))
 
     @property
     def name(self) -> str:
@@ -388,6 +387,7 @@ class Tagger:
         coverage
             In place of `segments`: the share of the sound, above 0 to 1, that segments cover, each in the
             middle of its part of the sound. What is between them is not decoded, where a decoder can seek.
+            A note of the tagging says how much that was.
 
         Returns
         -------
@@ -436,7 +436,7 @@ class Tagger:
         notes: list[str] = []
         sound = Sound(source, sr, self.config.sr, notes)
         mean = SoundingMean(len(self.tags))
-        count, shortest = 0, self.segment_samples
+        count, shortest, analysed = 0, self.segment_samples, 0
         adjoin = segments == "all"
         apart = max(self.segment_seconds, SHORTEST)  # others count each for itself, not with its neighbors
         finder = PartFinder(self.tags, self.description.thresholds, self.segment_seconds if adjoin else apart)
@@ -451,8 +451,12 @@ class Tagger:
                 finder.add(start, start + seconds, s.peak, output.scores[i])
             count += len(batch)
             shortest = min(shortest, batch[0].sounding)
+            analysed += sum(s.sounding for s in batch)
         kind, parts = finder.finish()
         padded = shortest < self.segment_samples
+        if isinstance(segments, Share) and analysed < sound.samples:
+            share, of = analysed / sound.samples, f"its {sound.samples / self.config.sr:.0f} s"
+            notes.append(f"{'less than 1%' if share < 0.01 else f'{share:.0%}'} of {of} were analysed")
         if mean.silent > MOSTLY:
             notes.append(f"{mean.silent:.0%} of it is silence, which the scores leave out")
         return self._tagging(mean.value(), sound, notes, padded, kind, parts if adjoin else ())
@@ -498,6 +502,8 @@ class Tagger:
         ------
         ConfigError
             If `errors` is neither of these, or `sources` is one file and not several.
+        ShapeError
+            If `sources` yields nothing to tag.
         """
         if errors not in ("raise", "return"):
             raise ConfigError(f"errors is 'raise' or 'return', not {errors!r}.")
@@ -505,6 +511,10 @@ class Tagger:
             raise ConfigError(f"tag_many takes several sources, not one path: tag({os.fspath(sources)!r}).")
         if isinstance(sources, (bytes, bytearray, memoryview)) or hasattr(sources, "read"):
             raise ConfigError("tag_many takes several sources, not one file: tag(...) takes that.")
+        if not isinstance(sources, Iterable):
+            raise ShapeError(
+                f"A {type(sources).__name__} is not several sources: give a list, or what yields them."
+            )
         _chosen(segments, coverage)  # at the call, and not with the first file
         options = {"segments": segments, "coverage": coverage}
         return self._tag_each(sources, sr, options, errors == "raise")

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
+from ..audio import id3_size
 from ..errors import MissingExtraError
 from . import ape, id3
 from .id3 import UnreadableError
@@ -144,12 +145,12 @@ class Mpeg(_Id3):
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(id3.HEADER)
-            size = id3.tag_size(start)
+            size = id3_size(start)
             rest = file.read(max(0, size - id3.HEADER))
             super().__init__(path, id3.Tag.parse(start + rest) if size else id3.Tag())
             self.length = file.seek(0, 2)
             file.seek(size)
-            second = id3.tag_size(file.read(id3.HEADER))
+            second = id3_size(file.read(id3.HEADER))
             self.ape = ape.Tag.find(file)
             file.seek(max(0, self.length - 128))
             self.v1 = id3.v1_fields(file.read(128))
@@ -230,7 +231,7 @@ class Chunks(_Id3):
                     )
                 if head[:4].lower() == b"id3 " and self.at is None:
                     data = file.read(size)
-                    if not id3.tag_size(data):
+                    if not id3_size(data):
                         raise UnreadableError("its ID3 chunk holds no ID3 tag")
                     tag = id3.Tag.parse(data)
                     self.at = place, min(after, self.length)
@@ -278,7 +279,7 @@ class Dsf(_Id3):
             self.start = pointer or self.length
             file.seek(self.start)
             data = file.read()
-        if data and not id3.tag_size(data):
+        if data and not id3_size(data):
             raise UnreadableError("its header points to an ID3 tag where there is none")
         super().__init__(path, id3.Tag.parse(data) if data else id3.Tag())
         if not data:
@@ -477,7 +478,7 @@ def open_fields(path: Path) -> Fields:
 
     with path.open("rb") as file:
         start = file.read(64)
-        size = id3.tag_size(start)
+        size = id3_size(start)
         file.seek(size)
         behind = file.read(64) if size else start
     if behind[:4] == b"fLaC":

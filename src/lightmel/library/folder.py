@@ -16,6 +16,7 @@ from .. import audio, checkpoint, hub
 from .._files import at_home, check_target, claimed, replacing
 from ..checkpoint import Description
 from ..errors import AudioError, ConfigError, DataError, UnexpectedError, nearest
+from ..inference import is_accelerator
 from ..workers import LATE, Done, Pool, Work, cores
 from .albums import By, albums
 from .ledger import Known, Ledger, key_of
@@ -128,8 +129,9 @@ def tag_folder(
     coverage
         The share of each file that counts, in evenly spread parts, as in `lightmel.tag`.
     jobs
-        Processes, of one thread each; by default one for each core. 0: this process, where a file that
-        crashes or hangs is not held apart.
+        Processes, of one thread each; by default one for each core, and one where the device is no
+        processor: each has a tagger on it, and a context of CUDA. 0: this process, where a file that crashes
+        or hangs is not held apart.
     exclude
         Patterns of the shell for what is left out: of names, or with a slash of paths below a folder.
     sha256
@@ -203,7 +205,7 @@ def tag_folder(
             vectors = stack.enter_context(Vectors(where))
         run = _Run(ledger, digest, vectors, None if taggram is None else at_home(taggram))
         todo = run.plan(places, exclude, sha256=sha256, retry_failed=retry_failed, on_file=on_file)
-        count = min(cores() if jobs is None else jobs, len(todo))
+        count = min(_processes(device) if jobs is None else jobs, len(todo))
         settings = {
             "model": name,
             "device": device,
@@ -228,6 +230,11 @@ def tag_folder(
         if target != state and (todo or gone or not _is_newer(target, state)):
             write_table(target, ledger.lines(), _tags(ledger, description, digest))
         return replace(run.counts, pruned=len(gone))
+
+
+def _processes(device: str) -> int:
+    """Return how many processes there are unless somebody says."""
+    return 1 if is_accelerator(device) else cores()
 
 
 def _state_of(target: Path) -> Path:

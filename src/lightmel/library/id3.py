@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..audio import id3_size
 from ..errors import DataError
 
 HEADER = 10
@@ -64,7 +65,7 @@ class Tag:
     @classmethod
     def parse(cls, data: bytes) -> Tag:
         """Read the tag at the start of `data`; `UnreadableError` where that cannot be followed."""
-        size = tag_size(data)
+        size = id3_size(data)
         version, flags = data[3], data[5]
         if version not in (2, 3, 4):
             raise UnreadableError(f"its ID3 tag is of version 2.{version}, which nobody has described")
@@ -182,14 +183,6 @@ class Tag:
             else:
                 body = b"\1" + b"\0\0".join(b"\xff\xfe" + text.encode("utf-16-le") for text in texts)
         return Frame(_SHORT[kind] if self.version == 2 else kind, b"\0\0", body)
-
-
-def tag_size(start: bytes) -> int:
-    """Return how many bytes the ID3v2 tag takes that begins with `start`; 0 where there is none."""
-    if len(start) < HEADER or start[:3] != b"ID3" or any(byte & 0x80 for byte in start[6:HEADER]):
-        return 0
-    footer = HEADER if start[3] == 4 and start[5] & _FOOTER else 0
-    return HEADER + _number(start[6:HEADER], 7) + footer
 
 
 def v1_fields(last: bytes) -> dict[str, tuple[str, ...]]:

@@ -28,11 +28,16 @@ _START = b'{"journal": '
 
 @dataclass(frozen=True)
 class Entry:
-    """One change of one file: texts of fields, by the names that the format of the file has for them."""
+    """One change of one file: texts of fields, by the names that the format of the file has for them.
+
+    `record` is where a run has noted what the file is like: the output, and the file's path there; None where
+    it has not.
+    """
 
     path: str
     before: Values
     after: Values
+    record: tuple[str, str] | None = None
 
 
 class Journal:
@@ -73,7 +78,8 @@ class Journal:
     def add(self, entry: Entry) -> None:
         """Add a change that is about to be made; it is on the disk when this returns."""
         try:
-            self._line({"path": entry.path, "before": entry.before, "after": entry.after})
+            noted = {} if entry.record is None else {"record": entry.record}
+            self._line({"path": entry.path, "before": entry.before, "after": entry.after, **noted})
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
@@ -117,7 +123,9 @@ def _parse(text: bytes, path: Path) -> list[Entry]:
                     raise ValueError(f"its format is {document['journal']!r}, not {FORMAT!r}")
                 continue
             before, after = _values(document["before"]), _values(document["after"])
-            entries.append(Entry(str(document["path"]), before, after))
+            output, named = map(str, document.get("record", ("", "")))
+            record = (output, named) if output else None
+            entries.append(Entry(str(document["path"]), before, after, record))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(
                 f"{path} is no journal of `lightmel write`: line {number} cannot be read "

@@ -97,7 +97,7 @@ class Ledger:
         try:
             self._file: BinaryIO = self.path.open("ab+", buffering=0)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
         try:
             self._read()
         except OSError as error:
@@ -195,7 +195,7 @@ class Ledger:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def lines(self) -> Iterator[bytes]:
         """Yield the line that counts of each file, in the order of the output."""
@@ -247,12 +247,6 @@ class Ledger:
             f"something has spoiled it. {_NEW}"
         )
 
-    def _unwritable(self, error: OSError) -> DataError:
-        return DataError(
-            f"{self.path} cannot be written: {error.strerror or error}. What is in it is kept: run the same "
-            "again to go on."
-        )
-
     def __enter__(self) -> Self:
         return self
 
@@ -262,17 +256,28 @@ class Ledger:
         self._file.close()
 
 
-def note_anew(path: str | os.PathLike[str], files: Mapping[str, os.stat_result]) -> None:
+def unwritable(path: Path, error: OSError) -> DataError:
+    """Return the error for a file of a run that cannot be written any more."""
+    return DataError(
+        f"{path} cannot be written: {error.strerror or error}. What is in it is kept: run the same again to "
+        "go on."
+    )
+
+
+def note_anew(
+    path: str | os.PathLike[str], files: Mapping[str, tuple[os.stat_result, os.stat_result]]
+) -> None:
     """Let the lines of an output say what files are like now, whose fields have been written since.
 
-    Without it they would be tagged again, though their sound is the same.
+    Without it they would be tagged again, though their sound is the same. A file that was another than its
+    line says, before, is to be tagged again, and its line stays.
 
     Parameters
     ----------
     path
         Of the output.
     files
-        What they are like, by their paths as the lines have them.
+        What they were like before, and are like now, by their paths as the lines have them.
 
     Raises
     ------
@@ -284,15 +289,20 @@ def note_anew(path: str | os.PathLike[str], files: Mapping[str, os.stat_result])
             new.write(_noted_anew(line, files))
 
 
-def _noted_anew(line: bytes, files: Mapping[str, os.stat_result]) -> bytes:
+def _noted_anew(line: bytes, files: Mapping[str, tuple[os.stat_result, os.stat_result]]) -> bytes:
     head, rest, tail = line.partition(_REST)
     found = json.loads(head + b"}") if rest and head.startswith(b'{"path": ') else {}
-    status = files.get(found.get("path", ""))
-    if status is None or "file" not in found:
+    before, now = files.get(found.get("path", ""), (None, None))
+    own = dict(found.get("file", {}))
+    if before is None or now is None or (own.get("size"), own.get("mtime_ns")) != _of(before):
         return line
-    own = {**found["file"], "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    own["size"], own["mtime_ns"] = _of(now)
     own.pop("sha256", None)
     return to_line({**found, "file": own}).removesuffix(b"}\n") + rest + tail
+
+
+def _of(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def key_of(path: str | os.PathLike[str]) -> str:

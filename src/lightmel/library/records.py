@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from ..errors import ConfigError, DataError
 from ..inference import Tagging
+from ..vocabularies import is_known
 from . import mapping as mappings
 from .config import WriteConfig
 from .fields import GENRE, MOOD, Values
@@ -33,15 +34,18 @@ class Wanted:
         Name and version of the tagger.
     why_not
         Why there is nothing to write: ``"speech"``, say; else empty.
+    unplaced
+        Tags that hold, and of which nobody says whether they are a genre or a mood.
     noted
-        Size and time of the file when it was tagged, where the record says so.
+        Whether the record says what the file was like when it was tagged.
     """
 
     fields: Values
     scores: Values
     model: str
     why_not: str = ""
-    noted: tuple[int, int] | None = None
+    unplaced: tuple[str, ...] = ()
+    noted: bool = False
 
 
 def read_records(
@@ -70,18 +74,12 @@ def read_records(
             continue
         try:
             wanted[path] = replace(
-                _wanted(Tagging.from_dict(record), config, mapping), noted=_noted(record.get("file"))
+                _wanted(Tagging.from_dict(record), config, mapping),
+                noted=isinstance(record.get("file"), dict),
             )
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
     return wanted
-
-
-def _noted(file: Any) -> tuple[int, int] | None:
-    try:
-        return file["size"], file["mtime_ns"]
-    except (TypeError, KeyError):
-        return None
 
 
 def _wanted(tagging: Tagging, config: WriteConfig, mapping: mappings.Mapping) -> Wanted:
@@ -94,12 +92,20 @@ def _wanted(tagging: Tagging, config: WriteConfig, mapping: mappings.Mapping) ->
             "score on, with --above 0.3 for example."
         )
     found = tagging.by_category(len(tagging.tags), None if tagging.thresholds else config.above)
+    others = {
+        tag: score for tag, score in found.get("other", ()) if score >= config.above and not is_known(tag)
+    }
+    unplaced = tuple(tag for tag in others if not mapping.mentions(tag))
     fields: Values = {}
     scores: Values = {}
     for what, most in ((GENRE, config.genres), (MOOD, config.moods)):
         names: dict[str, None] = {}
         own = []
-        for tag, score in found.get(what, ()):
+        placed = [(tag, score) for tag, score in others.items() if what in mapping.places(tag)]
+        ranked = found.get(what, ())
+        if placed:
+            ranked = tuple(sorted([*ranked, *placed], key=lambda pair: -pair[1]))
+        for tag, score in ranked:
             new = [name for name in mapping(what, tag) if name not in names][: most - len(names)]
             if new and score >= config.above:
                 names.update(dict.fromkeys(new))
@@ -109,13 +115,13 @@ def _wanted(tagging: Tagging, config: WriteConfig, mapping: mappings.Mapping) ->
             scores[what] = tuple(own)
     why = ""
     if not fields:
-        any_holds = found.get(GENRE) or found.get(MOOD)
-        why = (
-            "the mapping or the limits leave nothing"
-            if any_holds
-            else "no genre and no mood reaches its threshold"
-        )
-    return Wanted(fields, scores, model, why)
+        if found.get(GENRE) or found.get(MOOD) or len(unplaced) < len(others):
+            why = "the mapping or the limits leave nothing"
+        elif unplaced:
+            why = "of its tags nobody says whether they are genres or moods"
+        else:
+            why = "no genre and no mood reaches its threshold"
+    return Wanted(fields, scores, model, why, unplaced)
 
 
 def read_lines(records: Records) -> Iterator[tuple[str, Mapping[str, Any]]]:

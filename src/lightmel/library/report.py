@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib import resources
@@ -31,6 +31,10 @@ _BARS = 15
 """Of a section, before the others are folded away."""
 _UNCERTAIN = 25
 _FAILURES = 200
+_ALBUMS = 100
+"""In sight; the others are folded away."""
+_WORDS = 3
+"""Of a category, for an album."""
 _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 """What must not stand in a script of a page as it is."""
 
@@ -46,18 +50,28 @@ class _Row(NamedTuple):
     error: str
 
 
+class _Album(NamedTuple):
+    """What the page has of an album."""
+
+    name: str
+    artist: str
+    folder: str
+    files: int
+    row: _Row
+
+
 def write_report(records: Records, html: str | os.PathLike[str], *, title: str = "") -> int:
     """Write one page of HTML about the records of a library, and return of how many files it tells.
 
     It needs nothing beside it and no network. A file counts for each concept that its record has in a
     category; for the best one alone, where its tagger has no thresholds. The least certain files are the
-    music whose best genre has the lowest score.
+    music whose best genre has the lowest score. Albums, where the records have any, are a table.
 
     Parameters
     ----------
     records
         Lines of ``lightmel tag``: a file of them, or as dictionaries. Of several for one file the last one
-        counts, and those of albums are left out.
+        counts.
     html
         The page to write.
     title
@@ -74,13 +88,17 @@ def write_report(records: Records, html: str | os.PathLike[str], *, title: str =
     if is_file and target.exists() and Path(records).exists() and target.samefile(records):  # type: ignore[arg-type]
         raise DataError(f"{target} holds the records: name another file for the page.")
     rows: dict[str, _Row] = {}
+    albums: list[_Album] = []
     taggers: Counter[str] = Counter()
     for where, record in read_lines(records):
         path = record.get("path")
-        if path is None and "album" in record:
-            continue
         try:
-            rows[str(path)] = row = _row(record)
+            if path is None and "album" in record:
+                albums.append(_album(record))
+                continue
+            if not isinstance(path, str):
+                raise TypeError(f"path is a text, not {path!r}")
+            rows[path] = row = _row(record)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise DataError(
                 f"{where} is no line of `lightmel tag` ({type(error).__name__}: {error})."
@@ -88,14 +106,22 @@ def write_report(records: Records, html: str | os.PathLike[str], *, title: str =
         if not row.error:
             taggers[f"{record['model']} {record['version']}".strip()] += 1
     name = title or (Path(records).name if is_file else "A library")  # type: ignore[arg-type]
-    page = _page(name, rows, taggers)
+    page = _page(name, rows, albums, taggers)
     write_whole(target, page.encode("utf-8", "backslashreplace"), DataError)
     return len(rows)
 
 
+def _album(record: Mapping[str, Any]) -> _Album:
+    return _Album(
+        str(record["album"]),
+        str(record.get("album_artist", "")),
+        str(record["folder"]),
+        int(record["files"]),
+        _row(record),
+    )
+
+
 def _row(record: Mapping[str, Any]) -> _Row:
-    if not isinstance(record["path"], str):
-        raise TypeError(f"path is a text, not {record['path']!r}")
     if "error" in record:
         return _Row(0.0, "", {}, "", 0.0, str(record["error"]["message"]))
     few = None if record["thresholds"] else 1
@@ -118,7 +144,7 @@ def _about(tag: str) -> tuple[str, str]:
     return category(tag), concept(tag)
 
 
-def _page(name: str, rows: Mapping[str, _Row], taggers: Counter[str]) -> str:
+def _page(name: str, rows: Mapping[str, _Row], albums: Sequence[_Album], taggers: Counter[str]) -> str:
     tagged = {path: row for path, row in rows.items() if not row.error}
     seconds = sum(row.seconds for row in tagged.values())
     failures = {path: row.error for path, row in rows.items() if row.error}
@@ -132,6 +158,7 @@ def _page(name: str, rows: Mapping[str, _Row], taggers: Counter[str]) -> str:
         sections="\n".join(
             [_section(title, what, tagged) for what, title in SECTIONS.items()] + [_sounds(tagged)]
         ),
+        albums=_albums(albums),
         uncertain=_uncertain(tagged),
         failures=_failures(failures),
         data=_data(rows),
@@ -179,6 +206,33 @@ def _bar(word: str, files: int, seconds: float, most: int) -> str:
         f"<button class='bar' type='button' data-word=\"{text}\"><span class='word'>{text}</span>"
         f"<span class='track'><span class='fill' style='width:{100 * files / most:.2f}%'></span></span>"
         f"<span class='count'>{files:,}</span><span class='hours'>{seconds / 3600:,.1f} h</span></button>"
+    )
+
+
+def _albums(albums: Sequence[_Album]) -> str:
+    """Return a section of the albums, if there are any, by folder."""
+    if not albums:
+        return ""
+    head = (
+        "<table><thead><tr><th>Album</th><th>Genres</th><th>Moods</th><th class='number'>Files</th>"
+        "<th class='number'>Minutes</th></tr></thead><tbody>"
+    )
+    rows = [_album_row(album) for album in sorted(albums, key=lambda album: (album.folder, album.name))]
+    first, rest = "".join(rows[:_ALBUMS]), "".join(rows[_ALBUMS:])
+    more = f"<details><summary>{len(rows) - _ALBUMS:,} more</summary>{head}{rest}</tbody></table></details>"
+    title = f"<h2>Albums</h2><p class='note'>{len(rows):,}; the means of their files.</p>"
+    return f"<section class='wide'>{title}{head}{first}</tbody></table>{more if rest else ''}</section>"
+
+
+def _album_row(album: _Album) -> str:
+    by = f" <span class='note'>{escape(album.artist)}</span>" if album.artist else ""
+    genres, moods = (
+        escape(", ".join(album.row.best.get(what, ())[:_WORDS])) or "<span class='note'>unknown</span>"
+        for what in (_GENRE, "mood")
+    )
+    return (
+        f"<tr><td>{escape(album.name)}{by}</td><td>{genres}</td><td>{moods}</td>"
+        f"<td class='number'>{album.files:,}</td><td class='number'>{album.row.seconds / 60:,.0f}</td></tr>"
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._files import replacing
 from ..errors import DataError
-from .ledger import key_of
+from .ledger import key_of, unwritable
 
 _HEADER = 128
 """Bytes before the first row, whatever the number of rows is."""
@@ -54,7 +54,7 @@ class Vectors:
                 self._read()
                 stack.pop_all()  # they stay open
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def _read(self) -> None:
         size = self._array.seek(0, os.SEEK_END)
@@ -120,7 +120,7 @@ class Vectors:
                 self._rows[key] = own
                 self._count += 1
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def drop(self, keys: Iterable[str]) -> None:
         """Let rows go that are of no file any more: they are zero, and their lines null."""
@@ -137,7 +137,7 @@ class Vectors:
                 self._array.seek(self._at(row))
                 _write(self._array, bytes(4 * self._dim))
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def save(self) -> None:
         """Let the array say how many rows it has, and put all of it on the disk."""
@@ -147,7 +147,7 @@ class Vectors:
             os.fsync(self._array.fileno())
             os.fsync(self._paths.fileno())
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise unwritable(self.path, error) from error
 
     def _write_header(self) -> None:
         text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({self._count}, {self._dim}), }}"
@@ -155,12 +155,6 @@ class Vectors:
         length = _HEADER - len(magic) - 2
         self._array.seek(0)
         _write(self._array, magic + length.to_bytes(2, "little") + text.ljust(length - 1).encode() + b"\n")
-
-    def _unwritable(self, error: OSError) -> DataError:
-        return DataError(
-            f"{self.path} cannot be written: {error.strerror or error}. What is in it is kept: run the same "
-            "again to go on."
-        )
 
     def __enter__(self) -> Self:
         return self

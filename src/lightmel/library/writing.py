@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from .._files import claim
 from ..errors import ConfigError, DataError
@@ -120,7 +120,8 @@ def write_tags(
     journal
         A file to which each change is added before it is made, for `undo`; needed to `apply`.
     mapping
-        Names for our tags (`load_mapping`).
+        Names for our tags (`load_mapping`), and what others are about: those of which nobody says it are left
+        out, and a warning names them.
     root
         A folder in which relative paths of the records are looked up; else the current one.
     on_change
@@ -138,25 +139,63 @@ def write_tags(
     require_mutagen()
     config = config or WriteConfig()
     wanted = read_records(records, config, mapping)
+    if unplaced := dict.fromkeys(tag for own in wanted.values() for tag in own.unplaced):
+        log.warning(
+            "Left out, for nobody says whether they are genres or moods: %s. A mapping does, in its tables "
+            '[own.genre] and [own.mood]; with a name of "" there, one is left out in silence.',
+            ", ".join(unplaced),
+        )
     if not apply:
         return [_told(_planned(path, own, config, Path(root)), on_change) for path, own in wanted.items()]
     if journal is None:
         raise ConfigError("What is written is kept in a journal, so that it can be undone: name one.")
     changes: list[Change] = []
-    ours: dict[str, os.stat_result] = {}
-    try:
-        with Journal(journal) as kept:
-            for path, own in wanted.items():
-                before = _status(Path(root) / path)
-                change = _written(path, own, config, Path(root), kept)
-                changes.append(_told(change, on_change))
-                after = _status(Path(root) / path) if change.changes and not change.error else None
-                if before and after and own.noted == (before.st_size, before.st_mtime_ns):
-                    ours[path] = after
-    finally:  # stopped in the middle, too
-        if ours and isinstance(records, (str, os.PathLike)):
-            _note_anew(records, ours)
+    output = str(Path(records).absolute()) if isinstance(records, (str, os.PathLike)) else ""
+    with Journal(journal) as kept, _Noting() as noting:
+        for path, own in wanted.items():
+            record = (output, path) if output and own.noted else None
+            with noting(record, Path(root) / path):
+                change = _written(path, own, config, Path(root), kept, record)
+            changes.append(_told(change, on_change))
     return changes
+
+
+class _Noting:
+    """Notes in outputs what files are like that were changed, at the end, or where that is stopped."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, dict[str, tuple[os.stat_result, os.stat_result]]] = {}
+
+    @contextmanager
+    def __call__(self, record: tuple[str, str] | None, path: Path) -> Iterator[None]:
+        """Look at a file before and after it is changed, and where it is noted."""
+        before = _status(path)
+        yield
+        after = _status(path)
+        if (
+            record
+            and before
+            and after
+            and (after.st_ino, after.st_size, after.st_mtime_ns)
+            != (
+                before.st_ino,
+                before.st_size,
+                before.st_mtime_ns,
+            )
+        ):
+            self._files.setdefault(record[0], {})[record[1]] = before, after
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for output, files in self._files.items():
+            if not Path(output).exists():
+                continue
+            try:
+                note_anew(output, files)
+            except DataError as error:
+                log.warning("%s The %d files that were written will be tagged again.", error, len(files))
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -164,13 +203,6 @@ def _status(path: Path) -> os.stat_result | None:
         return path.stat()
     except (OSError, ValueError):
         return None
-
-
-def _note_anew(records: str | os.PathLike[str], files: dict[str, os.stat_result]) -> None:
-    try:
-        note_anew(records, files)
-    except DataError as error:
-        log.warning("%s The %d files that were written will be tagged again.", error, len(files))
 
 
 def undo(
@@ -184,6 +216,8 @@ def undo(
 
     A field that did not exist is removed. One that someone has changed since is left, and an `error` of its
     `Change`; so is a file that is no longer there. It may be run again, after an interruption too.
+    An output of `tag_folder` from which they were written is told what the files are like, so that they are
+    not tagged again.
 
     Parameters
     ----------
@@ -207,9 +241,13 @@ def undo(
     entries: dict[str, list[Entry]] = {}
     for entry in read_journal(journal):
         entries.setdefault(entry.path, []).append(entry)
-    return [
-        _told(_undone(path, own, overwrite, keep_times), on_change) for path, own in reversed(entries.items())
-    ]
+    changes = []
+    with _Noting() as noting:
+        for path, own in reversed(entries.items()):
+            with noting(own[-1].record, Path(path)):
+                change = _undone(path, own, overwrite, keep_times)
+            changes.append(_told(change, on_change))
+    return changes
 
 
 def _told(change: Change, on_change: OnChange | None) -> Change:
@@ -227,7 +265,14 @@ def _planned(path: str, wanted: Wanted, config: WriteConfig, root: Path) -> Chan
     return Change(path, error=failed[0])
 
 
-def _written(path: str, wanted: Wanted, config: WriteConfig, root: Path, journal: Journal) -> Change:
+def _written(
+    path: str,
+    wanted: Wanted,
+    config: WriteConfig,
+    root: Path,
+    journal: Journal,
+    record: tuple[str, str] | None,
+) -> Change:
     change = _planned(path, wanted, config, root)
     if not change.changes:
         return change
@@ -242,7 +287,7 @@ def _written(path: str, wanted: Wanted, config: WriteConfig, root: Path, journal
                     after |= file.spread(field.name, field.new)
             after |= {name: own for name, own in file.companions().items() if name not in after}
             before = {name: file.get(name) for name in after}
-            journal.add(Entry(str(target), before, after))
+            journal.add(Entry(str(target), before, after, record))
             _replace(file, after, state, config.keep_times)
         return change
     return Change(path, change.kind, error=failed[0])

@@ -91,7 +91,11 @@ class _TimbreFilters(nn.Module):
             return peak.squeeze(2) if self.relu_first else F.relu(peak.squeeze(2))
         one = torch.ones_like(self.bn.weight)
         sign = torch.where(self.bn.weight < 0, -one, one)
-        peak = self.conv(x, sign).amax(dim=2, keepdim=True) * sign[:, None, None]
+        y = self.conv(x, sign)
+        # ONNX Runtime pools in the layout of its convolutions, and copies twice for a maximum along an axis;
+        # torch pools four times as slowly.
+        peak = F.max_pool2d(y, (y.shape[2], 1)) if torch.onnx.is_in_onnx_export() else y.amax(2, keepdim=True)
+        peak = peak * sign[:, None, None]
         out: torch.Tensor = self.bn(F.relu(peak) if self.relu_first else peak).squeeze(2)
         return out if self.relu_first else F.relu(out)
 

@@ -34,7 +34,8 @@ WIDTHS: dict[str, tuple[int, ...]] = {
 class _Block(nn.Module):
     """3x3 convolution that keeps the size, batch normalisation, ELU, maximum pooling (frequency, time).
 
-    Or ReLU before the normalisation, in place of ELU after it.
+    Or ReLU before the normalisation, in place of ELU after it. ELU is monotone, so that the pool comes before
+    it: the same numbers, and ELU, a third of the time of a small network, has fewer to do.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class _Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.conv(x)
-        y = self.bn(F.relu(y)) if self.relu_first else F.elu(self.bn(y))
-        return F.max_pool2d(y, self.pool, self.stride)
+        if self.relu_first:
+            return F.max_pool2d(self.bn(F.relu(y)), self.pool, self.stride)
+        return F.elu(F.max_pool2d(self.bn(y), self.pool, self.stride))
 
     def rearranged(self, dtype: torch.dtype) -> Layer:
         activation = None if self.relu_first else F.elu

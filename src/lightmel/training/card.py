@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..evaluation import Evaluation, markdown
-from ..hub import with_citation
+from ..hub import card_opening, with_citation
 from ..inference import Tagger
 from .folds import Folds
 
@@ -16,13 +16,7 @@ def card_of(tagger: Tagger, summary: str, evaluation: Evaluation | None, folds: 
     d, network = tagger.description, tagger.network
     parameters = sum(p.numel() for p in network.parameters())
     lines = [
-        f"# {d.name}",
-        "",
-        "A music tagger: it gives each of its tags a score for a piece of sound.",
-        "",
-        f"- Version {d.version}. License of the weights: **{d.license}**.",
-        f"- Network: {network.architecture}, {parameters:,} parameters; input `{d.config.slug}`, segments of "
-        f"{tagger.segment_seconds:g} s.",
+        *card_opening(d, network.architecture, parameters),
         f"- {len(d.tags)} tags" + (", one of them for each piece of sound." if d.exclusive else "."),
         *_origin(d.provenance),
         *(f"- {line}" for line in summary.splitlines()),

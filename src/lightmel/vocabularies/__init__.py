@@ -32,6 +32,7 @@ __all__ = [
     "category",
     "concept",
     "folded",
+    "is_known",
     "known_as",
     "read",
     "same",
@@ -91,6 +92,11 @@ def concept(tag: str) -> str:
     Case, hyphens and underscores do not matter.
     """
     return _table().get(folded(tag), ("other", tag))[1]
+
+
+def is_known(tag: str) -> bool:
+    """Return whether `tag` is one of ours, or the word of a concept: else nobody knows what it is about."""
+    return folded(tag) in _table()
 
 
 def same(tag: str, other: str) -> bool:

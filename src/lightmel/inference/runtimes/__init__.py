@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..._lazy import lazily
 from .base import Output, Runtime
-from .choice import RuntimeName, has_cuda, wants_onnx
+from .choice import RuntimeName, is_accelerator, wants_onnx
 
 if TYPE_CHECKING:
     from .devices import available_devices, check_precision, native_precisions, resolve_device
@@ -21,7 +21,7 @@ __all__ = [
     "TorchRuntime",
     "available_devices",
     "check_precision",
-    "has_cuda",
+    "is_accelerator",
     "native_precisions",
     "resolve_device",
     "wants_onnx",

@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from typing import Literal, get_args
 
+from ..._lazy import is_installed
 from ...errors import ConfigError, nearest
 
 RuntimeName = Literal["auto", "onnx", "torch"]
@@ -40,7 +41,7 @@ def wants_onnx(runtime: str, device: str, precision: str, *, graph: bool) -> boo
         )
     if runtime == "torch":
         return False
-    fits = precision == "float32" and (device == "cpu" or (device == "auto" and not has_cuda()))
+    fits = precision == "float32" and device in ("cpu", "auto") and not is_accelerator(device)
     if runtime == "auto":
         return graph and fits
     if not graph:
@@ -55,12 +56,19 @@ def wants_onnx(runtime: str, device: str, precision: str, *, graph: bool) -> boo
     return True
 
 
+def is_accelerator(device: str) -> bool:
+    """Return whether a name of a device, as `lightmel.load` takes it, stands here for no processor."""
+    return has_cuda() if device == "auto" else device.partition(":")[0] != "cpu"
+
+
 def has_cuda() -> bool:
     """Return whether there is a CUDA device that torch, if it is installed, may use."""
     torch = sys.modules.get("torch")
     if torch is not None:
         return bool(torch.cuda.is_available())
-    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and _devices() > 0
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not is_installed("torch"):
+        return False
+    return _devices() > 0
 
 
 @cache

@@ -1,6 +1,6 @@
 """What tagging a part of each file saves, and what it costs in truth.
 
-    python benchmarks/coverage.py MUSIC [--model default] [--rounds 7]
+    python benchmarks/excerpts.py MUSIC [--model default] [--rounds 7]
 
 MUSIC holds ``human_tags.csv``, whose clips the scores are compared with, and whole tracks in ``full``, which
 show the speed and how far scores move. Times are those of the processor, ratios are medians over the rounds.
