@@ -225,7 +225,7 @@ def test_the_reservoir_is_what_frames_hold_behind_their_headers(checksum: bool) 
     silent = mp3.parse_frame(found.data[:4])
     assert silent is not None
     first = data.index(found.data[silent.length :]) // frame.length
-    assert first == 100 - 2
+    assert first == 100 - 1
     assert found.data[: silent.length].endswith(b"".join(mains[:first])[-511:])
 
 
@@ -293,3 +293,10 @@ def test_a_last_frame_that_is_cut_off_is_no_part_of_it(tone: Tone) -> None:
     assert found.samples == len(whole)
     for start, wave in zip((0, len(whole) - 8_000), found.waves, strict=True):
         np.testing.assert_allclose(wave, whole[start:][:8_000], rtol=0, atol=1e-6)
+
+
+def test_excerpts_that_are_decoded_together_lie_behind_one_another(tone: Tone) -> None:
+    data = encode(tone(5.0), 44_100)
+    waves = list(audio.placed(data, 16_000, 8_000, lambda _: [5_000, 20_000, 60_000]).waves)
+    places = [wave.__array_interface__["data"][0] for wave in waves]
+    assert places == [places[0] + i * 8_000 * 4 for i in range(3)]

@@ -29,8 +29,8 @@ from ._notes import Notes
 from ._pieces import PiecesFile
 from ._waves import CELL, Mixer, Wave, part_of, resampled
 
-_BLOCK = 327_680
-"""Samples, all channels together, that are decoded at a time: ten cells of stereo, around three seconds."""
+_BLOCK = 10 * CELL
+"""Samples that are decoded at a time; fewer of more than two channels."""
 _LONGEST_NAME = 4_096
 _MPEG1_SR = 32_000
 _FLAC_BLOCK = 4_096
@@ -237,7 +237,7 @@ class SndfileDecoder:
         self.format = f"{self._file.format} {self._file.subtype}"
         # libsndfile's largest number stands for "not known".
         self.claimed: int | None = None if self._file.frames >= 1 << 60 else self._file.frames
-        size = max(1, _BLOCK // self.channels // CELL) * CELL
+        size = max(1, 2 * _BLOCK // max(2, self.channels) // CELL) * CELL
         self._buffer: Wave = np.empty((size, self.channels), np.float32)
         # Only where both read the header alike is a sample where it is in a whole decode.
         known = part.frames is not None and part.frames.claimed == self.claimed

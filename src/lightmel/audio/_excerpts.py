@@ -20,6 +20,8 @@ from ._waves import Wave, resampled
 _WARM_UP = 256
 """Samples, at the lower of both rates, after which what came before the excerpt has no effect in soxr HQ."""
 _BLOCK_SECONDS = 10
+_ROWS_SECONDS = 24
+"""Excerpts that are decoded together lie behind one another in memory up to this length of all of them."""
 _SHORT_SECONDS = 60
 """Excerpts up to this length are decoded several at a time, where a decoder does that."""
 
@@ -164,7 +166,29 @@ def _cuts_together(
             # Of silence, as behind the end of the sound, where this is.
             yield np.zeros((size + margin) * period - len(wave), np.float32)
 
-    return slices(resampled(blocks(), decoder.sr, sr), length, places)
+    return _rows(resampled(blocks(), decoder.sr, sr), length, places, max(1, _ROWS_SECONDS * sr // length))
+
+
+def _rows(blocks: Iterable[Wave], length: int, starts: Sequence[int], most: int) -> Iterator[Wave]:
+    """Yield `length` samples from each of `starts`, which do not overlap, of sound that comes in blocks.
+
+    Up to `most` of them lie behind one another in memory, so that a batch of them is no copy.
+    """
+    rows = np.empty((0, length), np.float32)
+    number = row = base = 0
+    for block in blocks:
+        while number < len(starts):
+            if row == len(rows):
+                rows, row = np.empty((min(most, len(starts) - number), length), np.float32), 0
+            start = starts[number]
+            begin, end = max(start, base), min(start + length, base + len(block))
+            if begin < end:
+                rows[row, begin - start : end - start] = block[begin - base : end - base]
+            if end < start + length:
+                break
+            yield rows[row]
+            number, row = number + 1, row + 1
+        base += len(block)
 
 
 def slices(blocks: Iterable[Wave], length: int, starts: Sequence[int]) -> Iterator[Wave]:

@@ -27,9 +27,8 @@ DELAY = 529
 """Samples that a decoder drops at the beginning of a file whose header counts its frames: its own delay."""
 _MPEG1_SAMPLES = 1_152
 _RESERVOIR, _RESERVOIR_MPEG2 = 511, 255
-_BEFORE, _BEFORE_MPEG2 = 2, 3
-"""Frames that are decoded before the first that counts: one more than it takes, since of one that is broken
-the state before it is left."""
+_BEFORE, _BEFORE_MPEG2 = 1, 2
+"""Frames that are decoded before the first that counts: two granules."""
 _HEADER = 4
 _LARGEST = 14
 """Index of the highest bit rate: its frames have room for the reservoir at every sample rate."""

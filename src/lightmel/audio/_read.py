@@ -22,6 +22,8 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | B
 
 LARGEST = 1e35
 """What follows, from resampling on, would overflow for larger samples."""
+_ROOM = 1 << 20
+"""Samples of a block for which there is room before they come."""
 MIN_SOURCE_SR, MAX_SOURCE_SR = 1_000, 768_000
 """Rates in Hz outside of which a rate is taken for a mistake (kHz for Hz, say)."""
 
@@ -107,19 +109,21 @@ def load(path: Source, sr: int, *, notes: list[str] | None = None) -> Wave:
 def blocks_of(path: Source, sr: int, size: int, notes: Notes) -> Iterator[Wave]:
     """Cut what decodes into blocks of `size` samples."""
     with contextlib.closing(open_decoder(path, notes)) as decoder:
-        held: list[Wave] = []
+        held = np.empty(min(size, _ROOM), np.float32)
         count = 0
         some = False
         for part in decoded(decoder, sr, 0):
-            while count + len(part) >= size:
-                taken = size - count
-                yield np.concatenate([*held, part[:taken]])
-                held, count, part, some = [], 0, part[taken:], True
-            if len(part):
-                held.append(part)
-                count += len(part)
-        if held:
-            yield np.concatenate(held)
+            while len(part):
+                taken = min(len(part), size - count)
+                if count + taken > len(held):  # a long block: twice the room
+                    held = np.concatenate([held, np.empty(max(taken, len(held)), np.float32)])[:size]
+                held[count : count + taken] = part[:taken]
+                count, part = count + taken, part[taken:]
+                if count == size:
+                    yield held
+                    held, count, some = np.empty(min(size, _ROOM), np.float32), 0, True
+        if count:
+            yield held[:count]
         elif not some:
             raise AudioError(too_short(decoder.label, decoder.position, decoder.sr, sr))
 

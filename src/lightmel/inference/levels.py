@@ -25,7 +25,7 @@ _NOTHING = 10**-7.8
 none has less than -74 dB above 4.2 kHz; sound that was at 8 kHz has less than -83, in 16 bits too."""
 _LENGTH = 1_024
 """Samples of each look at the spectrum, one a second."""
-_TOGETHER = 64
+_TOGETHER = 16
 """Looks that are kept, to be transformed at once."""
 _MOST = 1_000
 """Looks at one block, which may be hours where an array was given."""

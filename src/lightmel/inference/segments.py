@@ -44,7 +44,7 @@ def cut(blocks: Iterable[Waves], length: int, hop: int) -> Iterator[Segment]:
             yield Segment(start, length, buffer[start - base : start - base + length])
             done, start = start + length, start + hop
         used = min(start - base, len(buffer))
-        before = _last(length, before, buffer[:used])
+        before = _last(length, before, buffer[:used]).copy()  # and let go of the block
         buffer, base = buffer[used:], base + used
     end = base + len(buffer)
     if done == 0 and end > 0:
