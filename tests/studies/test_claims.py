@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -104,25 +105,25 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (mine, other) == (True, False)
 
 
-def take(folder: str, start: float, won: multiprocessing.Queue[int]) -> None:
-    while time.time() < start:
-        pass
+def take(folder: str, together: Barrier, won: multiprocessing.Queue[int]) -> None:
+    together.wait(60)
     with claimed(Path(folder), "a") as mine:
         if mine:
             won.put(1)
-            time.sleep(0.5)
+        together.wait(60)  # nobody lets go before all have tried
 
 
 def test_of_several_that_see_a_dead_owner_one_follows(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     won: multiprocessing.Queue[int] = context.Queue()
+    together = context.Barrier(4)
     (tmp_path / "a.claim-0").write_text(json.dumps(claims._self() | {"pid": 2**22 + 1}))
-    start = time.time() + 5
-    every = [context.Process(target=take, args=(str(tmp_path), start, won)) for _ in range(4)]
+    every = [context.Process(target=take, args=(str(tmp_path), together, won)) for _ in range(4)]
     for one in every:
         one.start()
     for one in every:
         one.join()
+    assert [one.exitcode for one in every] == [0] * 4
     assert won.get(timeout=5) == 1
     assert won.empty()
 
