@@ -38,9 +38,7 @@ WAVE = np.sin(np.arange(16_000) * 0.05).astype(np.float32) * 0.3
 SCORES = {"voice": 0.9999999916642914, "strings": 0.0036097882397940566, "drums": 0.999852553368765}
 WEIGHTS = "7d6593ab01825db89ff465be1cc8c3186504306e1989088f4edb454d0ad4f9f7"
 
-UNKNOWN_KIND = (
-    r"no front end 'chroma' here; there are mel\b.*frontends\.register; a newer lightmel may have it"
-)
+UNKNOWN_KIND = r"no front end 'bark' here; there are mel\b.*frontends\.register; a newer lightmel may have it"
 
 
 @pytest.fixture
@@ -154,7 +152,7 @@ def test_a_file_of_format_1_is_saved_in_format_2_and_stays_the_same_tagger(
 
 OLDER: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "unknown front end": (
-        lambda d: d["config"].update(kind="chroma"),
+        lambda d: d["config"].update(kind="bark"),
         UNKNOWN_KIND,
     ),
     "unknown field": (
@@ -227,7 +225,7 @@ DOCUMENTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "segment_samples is a whole number from 1 on, not -8000",
     ),
     "unknown front end": (
-        lambda d: d["frontend"].update(kind="chroma"),
+        lambda d: d["frontend"].update(kind="bark"),
         UNKNOWN_KIND,
     ),
     "front end of no kind": (lambda d: d["frontend"].pop("kind"), "no front end None here"),
