@@ -38,7 +38,9 @@ WAVE = np.sin(np.arange(16_000) * 0.05).astype(np.float32) * 0.3
 SCORES = {"voice": 0.9999999916642914, "strings": 0.0036097882397940566, "drums": 0.999852553368765}
 WEIGHTS = "7d6593ab01825db89ff465be1cc8c3186504306e1989088f4edb454d0ad4f9f7"
 
-UNKNOWN_KIND = r"no front end 'chroma' here; there are mel\b.*frontends\.register; a newer lightmel may have it"
+UNKNOWN_KIND = (
+    r"no front end 'chroma' here; there are mel\b.*frontends\.register; a newer lightmel may have it"
+)
 
 
 @pytest.fixture
