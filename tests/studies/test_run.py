@@ -198,7 +198,7 @@ def test_a_further_test_has_a_name_of_its_own(
 
 
 def test_features_are_thinned_from_the_most_frames_of_the_same_storage() -> None:
-    networks = {"vgg": {}}
+    networks: dict[str, dict[str, str]] = {"vgg": {}}
     points = [
         {"networks": ["vgg"], "inputs": ["16k-mel{96,48}-x{1,2,4}-db"]},
         {"networks": ["vgg"], "inputs": ["16k-mel96-x{2,4}-db"], "storage": "uint8"},
