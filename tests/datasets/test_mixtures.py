@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,21 @@ def test_another_seed_makes_others(notes: Path, mixtures: Path, tmp_path: Path) 
     assert not np.array_equal(wave, first[: len(wave)])
 
 
+def test_clips_of_something_else_are_not_kept(notes: Path, tmp_path: Path) -> None:
+    few = MixtureConfig(train=2, valid=1, test=1, seconds=2.0)
+    table = make_mixtures(notes, tmp_path, few)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    for other in (replace(few, seed=1), replace(few, seconds=1.0)):
+        with pytest.raises(DataError, match="holds mixtures of other notes"):
+            make_mixtures(notes, tmp_path, other)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+    make_mixtures(notes, tmp_path, replace(few, train=3))
+    assert len(table.read_text().splitlines()) == 6
+    (tmp_path / "mixtures.json").write_text("{")
+    with pytest.raises(DataError, match="is damaged"):
+        make_mixtures(notes, tmp_path, few)
+
+
 def test_what_cannot_be_mixed(notes: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="train, valid and test are at least 1"):
         MixtureConfig(train=0)
@@ -96,6 +112,8 @@ def test_what_cannot_be_mixed(notes: Path, tmp_path: Path) -> None:
     wrong.write_text("\n".join(line for line in lines if "bell" not in line) + "\n")
     with pytest.raises(DataError, match="train has notes of 3 instruments"):
         make_mixtures(wrong, tmp_path, FEW)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "train").write_text("")
     with pytest.raises(DataError, match="cannot be made"):
-        make_mixtures(notes, tmp_path / "file", FEW)
+        make_mixtures(notes, tmp_path, FEW)
+    with pytest.raises(DataError, match="cannot be written"):
+        make_mixtures(notes, tmp_path / "train", FEW)

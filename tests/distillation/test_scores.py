@@ -128,7 +128,9 @@ def test_a_clip_whose_features_are_not_there_is_left_out(scores: TeacherScores) 
         StoredExamples(MemoryFeatures(config, none), scores, scores.targets(), 16, 1.0, 0.0)
 
 
-def test_splits_of_a_table_and_of_a_folder(ramps: list[Track], music: Path, tmp_path: Path) -> None:
+def test_splits_of_a_table_and_of_a_folder(
+    ramps: list[Track], music: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     table = tmp_path / "music.csv"
     lines = [
         f"{t.path},{t.group},{s}" for t, s in zip(ramps, ("train", "test", "train", "test"), strict=True)
@@ -137,6 +139,11 @@ def test_splits_of_a_table_and_of_a_folder(ramps: list[Track], music: Path, tmp_
     tracks, splits = split_music(table)
     assert splits == ["train", "test", "train", "test"]
     assert [t.group for t in tracks] == ["0", "1", "2", "3"]
+    assert not caplog.messages
+    divided = tmp_path / "divided.csv"
+    divided.write_text(table.read_text().replace(",1,test", ",0,test"))
+    assert split_music(divided)[1] == splits
+    assert "1 groups, '0' among them, have clips in train and in test" in caplog.text
     table.write_text(table.read_text().replace(",test", ",valid", 1))
     with pytest.raises(DataError, match=r"line 3: split is train or test, not 'valid'"):
         split_music(table)

@@ -96,6 +96,27 @@ def test_who_was_taken_for_dead_leaves_the_claim_of_the_next(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["a.claim-1"]
 
 
+def test_who_was_taken_for_dead_leaves_the_same_number_of_another(tmp_path: Path) -> None:
+    theirs = json.dumps(claims._self() | {"pid": 1})
+    with claimed(tmp_path, "a") as mine:
+        assert mine
+        (tmp_path / "a.claim-0").write_text(theirs)  # it was taken over, given back and taken again
+    assert (tmp_path / "a.claim-0").read_text() == theirs
+
+
+def test_who_looked_too_early_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def slow(source: str, target: Path) -> None:
+        (tmp_path / "a.claim-1").write_text(json.dumps(claims._self()))  # of one who took over the first
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", slow)
+    with claimed(tmp_path, "a") as mine:
+        assert not mine
+    assert [p.name for p in tmp_path.iterdir()] == ["a.claim-1"]
+
+
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError("no links here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from lightmel.evaluation import Intervals, bootstrap, compare_runs
 from lightmel.studies import open_data, read_results
 from lightmel.studies.answers import CLAIMS, answers
 from lightmel.studies.contrasts import HELD_OUT, Contrasts, pairs, reference
+from lightmel.studies.rows import measured
 
 TAGS = ("rock", "guitar", "voice", "female voice")
 
@@ -99,6 +101,18 @@ def test_what_points_are_compared_with(written: Written) -> None:
         ("16k-mel96-x1-db", "16k-mel96-x10-db"),
         ("16k-mel48-x1-db", "16k-mel48-x10-db"),
     ]
+
+
+def test_points_that_were_trained_otherwise_make_no_pair(written: Written) -> None:
+    points = read_results(written(worse_in_time)).points
+    (before, after), *rest = pairs(points, CLAIMS[2].change)
+    run = after.runs[0]
+    longer = replace(run.cell, training=replace(run.cell.training, epochs=99))
+    other = replace(after, runs=(replace(run, cell=longer),))
+    points = tuple(other if point is after else point for point in points)
+    assert pairs(points, CLAIMS[2].change) == rest
+    assert reference(other, points) is not reference(after, points)
+    assert before in points
 
 
 def test_claims_are_answered(written: Written) -> None:
@@ -202,6 +216,12 @@ def test_groups_of_a_test_are_drawn_whole(scored_study: Path, scores: Path) -> N
         resamples=50,
     )
     assert with_groups.between(one, other, "human", "roc_auc").interval == pytest.approx(expected)
+    # What is recommended from has the report's intervals.
+    rows = measured(scored_study, "human", Intervals(resamples=50))
+    best = next(p for p, row in zip(results.points, rows, strict=True) if row.loss_interval is None)
+    for point, row in zip(results.points, rows, strict=True):
+        if point is not best:
+            assert row.loss_interval == with_groups.between(best, point, "human", "roc_auc").interval
 
 
 def test_other_data_are_refused(labelled_study: Path, scores: Path, clips: Path) -> None:

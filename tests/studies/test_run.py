@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from lightmel.errors import ConfigError, DataError
 from lightmel.evaluation import Evaluation
 from lightmel.studies import Outcome, grid_of, read_grid, run_study
 from lightmel.studies.cell import SECONDS
+from lightmel.studies.run import _origins
 
 RUN = """
 import sys
@@ -184,6 +186,35 @@ def test_a_further_test_is_measured(clips: Path, grid_file: Path, tmp_path: Path
     assert own["roc_auc"] == pytest.approx(more["roc_auc"])
     with np.load(out / "runs" / "vgg-16k-mel8-x1-db-seed0" / "more.npz") as scores:
         assert scores["truth"].shape == (8, 2)
+
+
+@pytest.mark.parametrize("name", ["test", "agreement", "a/b", "held-out", ""])
+def test_a_further_test_has_a_name_of_its_own(
+    name: str, clips: Path, grid_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="A test is called by a word"):
+        run_study(read_grid(grid_file), clips, tmp_path / "out", tests={name: clips}, jobs=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_features_are_thinned_from_the_most_frames_of_the_same_storage() -> None:
+    networks: dict[str, dict[str, str]] = {"vgg": {}}
+    points = [
+        {"networks": ["vgg"], "inputs": ["16k-mel{96,48}-x{1,2,4}-db"]},
+        {"networks": ["vgg"], "inputs": ["16k-mel96-x{2,4}-db"], "storage": "uint8"},
+    ]
+    grid = grid_of({"seeds": [0, 1], "networks": networks, "points": points})
+    found = _origins(grid.shard(2, 2).cells, grid, SimpleNamespace(excerpt_seconds=None))  # type: ignore[arg-type]
+    assert found == {
+        "vgg-16k-mel96-x1-db-seed1": None,
+        "vgg-16k-mel96-x2-db-seed1": "16k-mel96-x1-db",
+        "vgg-16k-mel96-x4-db-seed1": "16k-mel96-x1-db",
+        "vgg-16k-mel48-x1-db-seed1": None,
+        "vgg-16k-mel48-x2-db-seed1": "16k-mel48-x1-db",
+        "vgg-16k-mel48-x4-db-seed1": "16k-mel48-x1-db",
+        "vgg-16k-mel96-x2-db-uint8-seed1": None,
+        "vgg-16k-mel96-x4-db-uint8-seed1": "16k-mel96-x2-db",
+    }
 
 
 def test_progress_is_of_the_whole_grid(clips: Path, grid_file: Path, tmp_path: Path) -> None:

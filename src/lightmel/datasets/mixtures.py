@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +21,7 @@ from .rows import Rows, csv_text, unique_paths
 Notes: TypeAlias = dict[str, list[NDArray[np.float32]]]
 """Waves by instrument."""
 
-TABLE = "clips.csv"
+TABLE, MADE_OF = "clips.csv", "mixtures.json"
 SR = 16_000
 """Rate of the clips in Hz."""
 NOTES = (2, 3, 4)
@@ -44,7 +46,8 @@ def make_mixtures(
     Its columns are path, tags (the instruments) and split, as `load_table` reads them. Notes of one split
     never come into another, and each clip has a peak of about 0.7. Training notes are transposed by up to
     three semitones, as a tape plays them faster or slower, because they are few; the others are as they were
-    recorded. The same notes and settings give the same bytes, and clips that are there are kept.
+    recorded. The same notes and settings give the same bytes, and clips that are there are kept. More clips
+    of the same may be made in the same folder.
 
     Parameters
     ----------
@@ -60,13 +63,15 @@ def make_mixtures(
     Raises
     ------
     DataError
-        If the table is none of notes, a split has too few instruments, or the folder cannot be written.
+        If the table is none of notes, a split has too few instruments, or the folder cannot be written or
+        holds clips of other notes or settings.
     AudioError
         If a note cannot be read.
     """
     config, place = config or MixtureConfig(), Path(folder)
     wanted = {"train": config.train, "valid": config.valid, "test": config.test}
-    splits = _read(notes, config)
+    splits, digest = _read(notes, config)
+    _check_folder(place, {"notes": digest, "seconds": config.seconds, "seed": config.seed})
     rows = [("path", "tags", "split")]
     total, done = sum(wanted.values()), 0
     for number, (split, count) in enumerate(wanted.items()):
@@ -89,9 +94,26 @@ def make_mixtures(
     return place / TABLE
 
 
-def _read(table: str | os.PathLike[str], config: MixtureConfig) -> dict[str, Notes]:
-    """Return the notes of each split, as mono at `SR`."""
-    rows = Rows(table)
+def _check_folder(folder: Path, made_of: Mapping[str, str | float]) -> None:
+    """Write what the clips of a folder are made of, or refuse those of something else: they would be kept."""
+    file = folder / MADE_OF
+    if file.exists():
+        try:
+            there = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            there = None
+        if there != made_of:
+            raise DataError(
+                f"{folder} holds mixtures of other notes, of another length or seed, or {MADE_OF} in it is "
+                "damaged: name another folder; nothing in this one was touched."
+            )
+        return
+    write_whole(file, (json.dumps(made_of, indent=1) + "\n").encode(), DataError)
+
+
+def _read(table: str | os.PathLike[str], config: MixtureConfig) -> tuple[dict[str, Notes], str]:
+    """Return the notes of each split, as mono at `SR`, and a SHA-256 of them."""
+    rows, digest = Rows(table), hashlib.sha256()
     found: dict[str, Notes] = {"train": {}, "valid": {}, "test": {}}
     cells = zip(
         unique_paths(rows, rows.file.parent),
@@ -106,6 +128,7 @@ def _read(table: str | os.PathLike[str], config: MixtureConfig) -> dict[str, Not
                 f"{rows.file}, line {line}: {config.split_column} is train, valid or test, not {split!r}."
             )
         wave = audio.load(rows.file.parent / path, SR)
+        digest.update(repr((split, instrument)).encode("utf-8", "surrogateescape") + wave.tobytes())
         found[split].setdefault(instrument, []).append(wave)
     for split, notes in found.items():
         if len(notes) < max(NOTES):
@@ -113,7 +136,7 @@ def _read(table: str | os.PathLike[str], config: MixtureConfig) -> dict[str, Not
                 f"{rows.file}: {split} has notes of {len(notes)} instruments; a mixture wants up to "
                 f"{max(NOTES)}."
             )
-    return found
+    return found, digest.hexdigest()
 
 
 def _mixed(

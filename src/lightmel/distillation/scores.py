@@ -256,7 +256,8 @@ def split_music(
 ) -> tuple[list[Track], list[str]]:
     """Return the tracks of a folder or a table of path and group, and ``train`` or ``test`` for each.
 
-    A table's column ``split`` says it; elsewhere groups are held out.
+    A table's column ``split`` says it, and a group that is on both sides is logged; elsewhere groups are held
+    out.
 
     Raises
     ------
@@ -273,6 +274,18 @@ def split_music(
             for line, split in zip(rows.lines, splits, strict=True):
                 if split not in ("train", "test"):
                     raise DataError(f"{rows.file}, line {line}: split is train or test, not {split!r}.")
+            sides = {
+                name: {track.group for track, split in zip(tracks, splits, strict=True) if split == name}
+                for name in ("train", "test")
+            }
+            if both := sides["train"] & sides["test"]:
+                log.warning(
+                    "%s: %d groups, %r among them, have clips in train and in test: what is measured will be "
+                    "too good.",
+                    rows.file,
+                    len(both),
+                    min(both),
+                )
             return tracks, splits
     _, held = hold_out_tracks(tracks, config.holdout, config.split_seed)
     names = {track.path for track in held}

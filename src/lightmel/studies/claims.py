@@ -46,10 +46,12 @@ def claimed(folder: Path, name: str) -> Iterator[bool]:
     finally:
         done.set()
         touching.join()
-        for own in reversed(_claims(folder, name)):
-            if _number(own) <= _number(mine):  # a later one is of somebody who took this process for dead
-                with suppress(OSError):
-                    own.unlink()
+        # Somebody who took this process for dead may have a later one, or this one's number by now.
+        if _read(mine) == _self():
+            for own in reversed(_claims(folder, name)):
+                if _number(own) <= _number(mine):
+                    with suppress(OSError):
+                        own.unlink()
 
 
 def owner(folder: Path, name: str) -> str | None:
@@ -89,6 +91,9 @@ def _create(folder: Path, name: str) -> Path | None:
                     return None
         finally:
             Path(temporary).unlink()
+        if _claims(folder, name)[-1] != mine:  # two came and one went since this one looked
+            mine.unlink()
+            return None
     except OSError as error:
         raise TrainingError(
             f"Nothing can be claimed in {folder}: {error.strerror or error}. Make room or mend it, and run "

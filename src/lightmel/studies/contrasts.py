@@ -7,9 +7,10 @@ then is compared resample by resample.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, stdev, variance
 from typing import Literal
@@ -18,14 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._steady import steady
-from ..errors import DataError
+from ..datasets import DataConfig
+from ..errors import DataError, LightmelError
 from ..evaluation import Intervals, resampled
 from ..frontends import MelConfig
 from ..vocabularies import CATEGORIES, MUSIC, category
 from .cell import OWN_TEST
-from .data import LabelledData, ScoredData, StudyData
+from .data import LabelledData, ScoredData, StudyData, open_data
 from .results import Interval, Point, StudyResults
+from .run import read_study
 from .significance import Change, Difference, Sample, difference
+
+log = logging.getLogger("lightmel")
 
 Floats = NDArray[np.float64]
 Measured = Literal["roc_auc", "pr_auc", "agreement"]
@@ -365,13 +370,19 @@ def _row_means(values: Floats) -> Floats:
     return found
 
 
+def _beside_input(point: Point) -> Hashable:
+    """Return all that a point is but its input and its seeds."""
+    cell = point.cell
+    return point.network, cell.dtype, cell.learning, replace(cell.training, seed=0)
+
+
 def family(point: Point) -> Hashable | None:
     """Return what points share that differ in bands and hop alone; None for what is no mel-spectrogram."""
     config = point.cell.config
     if not isinstance(config, MelConfig):
         return None
     rest = {name: v for name, v in config.to_dict().items() if name not in ("n_mels", "hop_factor")}
-    return point.network, point.cell.dtype, *sorted(rest.items())
+    return _beside_input(point), *sorted(rest.items())
 
 
 def reference(point: Point, points: Sequence[Point]) -> Point | None:
@@ -390,12 +401,30 @@ def reference(point: Point, points: Sequence[Point]) -> Point | None:
 
 def pairs(points: Sequence[Point], change: Change) -> list[tuple[Point, Point]]:
     """Return the point before a change of the input and that after it, for all that differ in it alone."""
-    by = {(own.network, own.cell.dtype, own.cell.config): own for own in points}
+    by = {(_beside_input(own), own.cell.config): own for own in points}
     found = []
     for own in points:
         config = own.cell.config
         if isinstance(config, MelConfig) and getattr(config, change.name) == change.before:
             other = config.replace(**{change.name: change.after})
-            if (after := by.get((own.network, own.cell.dtype, other))) is not None:
+            if (after := by.get((_beside_input(own), other))) is not None:
                 found.append((own, after))
     return found
+
+
+def learnt_from(results: StudyResults) -> StudyData | None:
+    """Return what a study has learnt from, or None where it is not there any more, or has changed."""
+    plain = read_study(results.folder)
+    try:
+        found = open_data(results.folder / plain["source"], DataConfig(**plain["reading"]))
+        why = "" if found.digest == results.runs[0].made_of.get("data") else "it has changed since"
+    except LightmelError as error:
+        why = str(error)
+    if not why:
+        return found
+    log.warning(
+        "What %s has learnt from is not at hand (%s): for intervals clips are drawn, and not groups of them.",
+        results.folder,
+        why,
+    )
+    return None

@@ -60,7 +60,7 @@ class LabelledTest:
         """What counts as true, for the record."""
         return f"shares of at least {TRUE_SHARE:g}, tags with {MIN_POSITIVES} or more true clips"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of labels, files and their sizes."""
         return _digest(

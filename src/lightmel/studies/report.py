@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import textwrap
 from functools import cached_property
 
-from ..datasets import DataConfig
-from ..errors import LightmelError
 from ..evaluation import Intervals
-from .contrasts import Contrasts
-from .data import StudyData, open_data
+from .contrasts import Contrasts, learnt_from
+from .data import open_data
 from .lines import written
 from .page import page
-from .results import StudyResults, read_results
-from .run import read_study
+from .results import read_results
 from .sections import Sections
 from .view import Section
-
-log = logging.getLogger("lightmel")
 
 _WIDTH = 80
 """Columns of the summary."""
@@ -133,23 +127,5 @@ def report_study(
         If there is no study, none of it is done, its results are of two protocols, or `data` are not its own.
     """
     results = read_results(folder, script=script)
-    opened = _learnt_from(results) if data is None else open_data(data)
+    opened = learnt_from(results) if data is None else open_data(data)
     return StudyReport(Contrasts(results, intervals, opened))
-
-
-def _learnt_from(results: StudyResults) -> StudyData | None:
-    """Return what a study has learnt from, or None where it is not there any more, or has changed."""
-    plain = read_study(results.folder)
-    try:
-        found = open_data(results.folder / plain["source"], DataConfig(**plain["reading"]))
-        why = "" if found.digest == results.runs[0].made_of.get("data") else "it has changed since"
-    except LightmelError as error:
-        why = str(error)
-    if not why:
-        return found
-    log.warning(
-        "What %s has learnt from is not at hand (%s): for intervals clips are drawn, and not groups of them.",
-        results.folder,
-        why,
-    )
-    return None

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from ..errors import DataError
 from ..evaluation import Intervals
-from .contrasts import Contrasts
+from .contrasts import Contrasts, learnt_from
 from .results import MINUTE, Interval, read_results
 
 
@@ -41,7 +41,7 @@ def measured(
     """Return the points of a study as rows to recommend from.
 
     Where features are stored as something else than float32, that stands in the name of the network:
-    ``vgg-uint8``.
+    ``vgg-uint8``. Intervals are those of the study's report: they draw groups of clips where these are known.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def measured(
     test = test or results.tests[0]
     points = [point for point in results.points if point.evaluations(test)]
     best = max(points, key=lambda point: fmean(point.values(test, "roc_auc")))
-    contrasts = Contrasts(results, intervals)
+    contrasts = Contrasts(results, intervals, learnt_from(results))
     shared = results.evaluation(test)
     rows = []
     for point in points:

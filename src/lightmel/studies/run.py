@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,9 +21,9 @@ from typing import Any
 from .._files import at_home, relative, write_whole
 from ..datasets import DataConfig
 from ..errors import ConfigError, DataError, TrainingError
-from ..frontends import known_kinds
+from ..frontends import FrontendConfig, StorageType, known_kinds
 from ..workers import Done, Pool, Work
-from .cell import changes, made_of, read_result
+from .cell import AGREEMENT, OWN_TEST, changes, made_of, read_result
 from .claims import owner
 from .data import StudyData, open_data, reopening
 from .grid import Cell, Grid
@@ -103,7 +104,7 @@ def run_study(
     Raises
     ------
     ConfigError
-        If a network refuses its input, or there is no such shard.
+        If a network refuses its input, there is no such shard, or a test cannot be called so.
     DataError
         If the data cannot be read, or `out` holds another study.
     TrainingError
@@ -112,6 +113,7 @@ def run_study(
     if jobs < 0:
         raise ConfigError(f"jobs={jobs}: 0, for this process, is the least.", names=("jobs",))
     whole, out, told = grid, Path(out), on_cell or (lambda name, what: None)
+    _check_names(tests or {})
     grid = grid.shard(*shard)
     opened = open_data(data, data_config, tests)
     whole.check(len(opened.tags))
@@ -139,11 +141,12 @@ def run_study(
     done: list[str] = []
     said: set[str] = set()
     work = Work("lightmel.studies.worker:serve", settings, TrainingError)
+    origins = _origins(todo, whole, opened)
     with _watched(out, grid, opened, kept, on_progress), Pool(work, min(jobs, len(todo))) as pool:
         while todo:
             again: list[Cell] = []
             cells = {cell.name: cell for cell in todo}
-            tasks = [{**cell.to_dict(), "origin": _origin(cell, whole, opened)} for cell in todo]
+            tasks = [{**cell.to_dict(), "origin": origins[cell.name]} for cell in todo]
             for task, answer in pool.each(tasks):
                 cell = cells[task["name"]]
                 for level, note in answer.notes:
@@ -163,6 +166,17 @@ def run_study(
                 time.sleep(_LOOK_SECONDS)
             todo = again
     return Outcome(tuple(done), tuple(kept), failed)
+
+
+def _check_names(tests: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for a test whose file of scores would be another one of a cell's."""
+    own = [Path(name).stem for name in (f"{OWN_TEST}.npz", AGREEMENT)]
+    for name in tests:
+        if name in own or not re.fullmatch(r"\w+", name):
+            raise ConfigError(
+                f"A test is called by a word of letters and digits, and neither {' nor '.join(own)}, which "
+                f"a study has itself; not {name!r}."
+            )
 
 
 def why_not_done(out: Path, cell: Cell, data: StudyData, *, any_version: bool = False) -> str | None:
@@ -236,19 +250,26 @@ def read_study(out: Path) -> dict[str, Any]:
     return found
 
 
-def _origin(cell: Cell, grid: Grid, data: StudyData) -> str | None:
-    """Return the slug of the front end whose stored frames those of a cell are every second, third, or so.
+def _origins(cells: Sequence[Cell], grid: Grid, data: StudyData) -> dict[str, str | None]:
+    """Return for each cell the slug of the front end of whose stored frames its own are every second or so.
 
-    It is the one of the grid that has most frames, whichever shard is run.
+    It is the one of the grid that has most frames, whichever shard is run; None where there is none.
     """
-    seconds = excerpt_seconds(cell, data)
-    found = {
-        every: other.config.slug
-        for other in grid.cells
-        if (other.dtype, excerpt_seconds(other, data)) == (cell.dtype, seconds)
-        and (every := other.config.thinning(cell.config)) is not None
-    }
-    return found[max(found)] if found else None
+
+    def stored(cell: Cell) -> tuple[FrontendConfig, StorageType, float | None]:
+        return cell.config, cell.dtype, excerpt_seconds(cell, data)
+
+    # A grid has far fewer stores than cells, and each is compared with every other one.
+    stores = list(dict.fromkeys(map(stored, grid.cells)))
+    origins: dict[tuple[FrontendConfig, StorageType, float | None], str | None] = {}
+    for own in dict.fromkeys(map(stored, cells)):
+        found = {
+            every: config.slug
+            for config, *how in stores
+            if how == [*own[1:]] and (every := config.thinning(own[0])) is not None
+        }
+        origins[own] = found[max(found)] if found else None
+    return {cell.name: origins[stored(cell)] for cell in cells}
 
 
 def excerpt_seconds(cell: Cell, data: StudyData) -> float | None:
@@ -271,9 +292,11 @@ def _watched(
         return
     from ..models import network_cost
 
-    weights = {
-        cell.name: network_cost(cell.spec(len(data.tags))).macs * cell.training.epochs for cell in grid.cells
-    }
+    macs: dict[str, int] = {}
+    for cell in grid.cells:
+        if cell.point not in macs:  # seeds cost the same
+            macs[cell.point] = network_cost(cell.spec(len(data.tags))).macs
+    weights = {cell.name: macs[cell.point] * cell.training.epochs for cell in grid.cells}
     total, ended = sum(weights.values()), threading.Event()
     began = time.time()
 
