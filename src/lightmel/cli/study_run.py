@@ -98,7 +98,7 @@ def run(
 
 def _named_table(text: str) -> tuple[str, str]:
     name, found, table = text.partition("=")
-    if not found or not re.fullmatch(r"\w+", name) or not table:
+    if not (name and found and table):
         raise ConfigError(f"--test {text}: it is a name and a table, as in human=human.csv.")
     return name, table
 

@@ -284,13 +284,17 @@ class _Bests:
     def choice(self, own: Candidate) -> Choice:
         if own.roc_auc is None:
             return Choice(own, None, None)
-        return Choice(
-            own, _loss(own, self._of_all, own.loss_interval), _loss(own, self._of[own.network], None)
-        )
+        return Choice(own, self._loss(own, self._of_all), self._loss(own, self._of[own.network]))
+
+    def _loss(self, own: Candidate, best: Candidate) -> Loss:
+        """Return a loss with the interval over the same clips, if there is one, or else over the runs."""
+        if best is self._of_all:
+            return _loss(own, best, own.loss_interval)
+        return _loss(own, best, None)
 
 
 def _loss(own: Candidate, best: Candidate, paired: Interval | None) -> Loss:
-    """Return a loss with the interval over the same clips, if there is one, or else that over the runs."""
+    """Return a loss with the interval that is given, or else that over the runs."""
     assert own.roc_auc is not None
     assert best.roc_auc is not None
     interval: Interval | None = None
@@ -301,7 +305,12 @@ def _loss(own: Candidate, best: Candidate, paired: Interval | None) -> Loss:
     elif paired is not None:
         interval, source = paired, "paired bootstrap over the same test clips"
     else:
-        source = f"not known ({_runs(best)} and {_runs(own)}, no scores of the same clips)"
+        why = (
+            "no scores of the same clips"
+            if own.loss_interval is None
+            else "paired with the best of all alone"
+        )
+        source = f"not known ({_runs(best)} and {_runs(own)}, {why})"
         samples = [Sample(c.roc_auc or 0, c.roc_auc_deviation, c.runs or 1) for c in (best, own)]
         if (found := difference(*samples)) is not None:
             interval, source = found.interval, f"Welch, {best.runs} and {own.runs} runs"
