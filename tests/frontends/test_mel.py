@@ -255,7 +255,8 @@ def test_bytes_of_a_clip() -> None:
     assert config.clip_bytes() == 96 * 1366 * 4
     assert config.clip_bytes("float16") == 96 * 1366 * 2
     assert config.clip_bytes("uint8", seconds=1) == 96 * config.n_frames(12_000)
-    with pytest.raises(ConfigError, match="float32, float16, uint8, not 'int8'"):
+    assert config.clip_bytes("uint4", seconds=1) == 48 * config.n_frames(12_000)
+    with pytest.raises(ConfigError, match="float32, float16, uint8, uint4, not 'int8'"):
         config.clip_bytes("int8")  # type: ignore[arg-type]
 
 
