@@ -230,6 +230,8 @@ def read_study(out: Path) -> dict[str, Any]:
             raise DataError(f"{out} holds a study of format {plain['format']}; this lightmel reads {FORMAT}.")
         keys = ("grid", "title", "data", "kind", "tags", "tests", "cells", "source", "reading")
         found: dict[str, Any] = {key: plain[key] for key in keys}
+        if not (isinstance(found["title"], str) and isinstance(found["tags"], list)):
+            raise TypeError("its title is no text, or its tags are no list")
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DataError(f"{out} holds no study ({why}).") from error
