@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lightmel.errors import ConfigError, DataError
 from lightmel.frontends import PAPER_CONFIGS
-from lightmel.studies import Cell, grid_of, names_of_grids, read_grid
+from lightmel.studies import Cell, Grid, grid_of, names_of_grids, read_grid
 from lightmel.studies.grid import spelled_out
 from lightmel.training import recipe
 
@@ -160,3 +162,30 @@ def test_a_grid_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("a = \n")
     with pytest.raises(DataError, match="cannot be read as TOML"):
         read_grid(tmp_path / "x.toml")
+
+
+def test_cells_of_one_name_or_a_name_of_no_folder() -> None:
+    grid = grid_of(PLAIN)
+    with pytest.raises(ConfigError, match="Two cells are called vgg-16k-mel16-x1-db-seed0"):
+        Grid("two", grid.cells + grid.cells)
+    outside = replace(grid.cells[0], network=replace(grid.cells[0].network, name="../../out"))
+    with pytest.raises(ConfigError, match="a name is letters"):
+        Grid("outside", (outside,))
+    with pytest.raises(ConfigError, match="no cells"):
+        Grid("empty", ()).check(2)
+
+
+def test_seeds_and_values_that_nothing_takes() -> None:
+    with pytest.raises(ConfigError, match=r"below 2\*\*64"):
+        grid_of(PLAIN | {"seeds": [2**64]})
+    with pytest.raises(ConfigError, match=r"networks\.vgg: .* take numbers"):
+        grid_of(PLAIN | {"networks": {"vgg": {"widths": np.ones(4)}}})
+
+
+def test_files_that_end_the_process_or_are_too_deep(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(DataError, match="ends the process"):
+        read_grid(tmp_path / "ends.py")
+    (tmp_path / "deep.toml").write_text("a=" + "[" * 5000 + "]" * 5000)
+    with pytest.raises(DataError, match="cannot be read as TOML"):
+        read_grid(tmp_path / "deep.toml")

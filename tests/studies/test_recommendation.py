@@ -347,9 +347,9 @@ def test_a_folder_is_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_storage_counts() -> None:
     sizes = [
         recommend_from(STUDY, storage=storage).choices[0].candidate.kb_per_minute  # type: ignore[arg-type]
-        for storage in ("float32", "float16", "uint8")
+        for storage in ("float32", "float16", "uint8", "uint4")
     ]
-    assert sizes[0] == 2 * sizes[1] == 4 * sizes[2]  # type: ignore[operator]
+    assert sizes[0] == 2 * sizes[1] == 4 * sizes[2] == 8 * sizes[3]  # type: ignore[operator]
     quantised = recommend_from([replace(STUDY[0], kb_per_minute=10.0)]).choices[0].candidate
     assert quantised.kb_per_minute == 10.0
     assert quantised.kb_per_clip == pytest.approx(4.85, abs=0.01)

@@ -17,8 +17,9 @@ import pytest
 
 from lightmel.errors import ConfigError, DataError
 from lightmel.evaluation import Evaluation
-from lightmel.studies import Outcome, grid_of, read_grid, run_study
-from lightmel.studies.cell import SECONDS
+from lightmel.studies import Outcome, grid_of, read_grid, read_results, run_study
+from lightmel.studies.cell import SECONDS, read_result
+from lightmel.studies.data import open_data
 from lightmel.studies.run import _origins
 
 RUN = """
@@ -262,3 +263,32 @@ def test_wrong_numbers(clips: Path, grid_file: Path, tmp_path: Path) -> None:
         run_study(read_grid(grid_file), clips, tmp_path / "out", jobs=-1)
     with pytest.raises(ConfigError, match="no shard 3 of 2"):
         run_study(read_grid(grid_file), clips, tmp_path / "out", shard=(3, 2))
+
+
+def test_a_further_test_of_training_clips_or_of_a_name_that_is_taken(clips: Path) -> None:
+    with pytest.raises(ConfigError, match="12 clips that are trained on"):
+        open_data(clips, tests={"more": clips})
+    with pytest.raises(ConfigError, match="neither test nor agreement.*not 'test'"):
+        open_data(clips, tests={"test": clips})
+
+
+@pytest.mark.parametrize("damage", ["made_of", "evaluations", "nan"])
+def test_a_damaged_result_is_no_result(undisturbed: Path, tmp_path: Path, damage: str) -> None:
+    folder = next((undisturbed / "runs").iterdir())
+    plain = read_result(folder)
+    assert plain is not None
+    if damage == "nan":
+        tags = plain["evaluations"]["test"]["roc_auc"]
+        tags |= dict.fromkeys(tags, float("nan"))
+    else:
+        plain[damage] = [1]
+    (tmp_path / "result.json").write_text(json.dumps(plain))
+    assert read_result(tmp_path) is None
+
+
+@pytest.mark.parametrize(("key", "value"), [("cells", [{}]), ("cells", None), ("tags", None), ("title", 5)])
+def test_a_damaged_description_is_said(undisturbed: Path, tmp_path: Path, key: str, value: object) -> None:
+    plain = json.loads((undisturbed / "study.json").read_text())
+    (tmp_path / "study.json").write_text(json.dumps(plain | {key: value}))
+    with pytest.raises(DataError, match=r"damaged|holds no study"):
+        read_results(tmp_path)

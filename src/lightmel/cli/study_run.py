@@ -64,7 +64,11 @@ def run(
     from ..studies import busy, read_grid, run_study
 
     with at_work("study run", out) as work:
-        tests = dict(_named_table(text) for text in test or ())
+        tests: dict[str, str] = {}
+        for name, table in map(_named_table, test or ()):
+            if name in tests:
+                raise ConfigError(f"--test {name}: there are two of this name. Give each its own.")
+            tests[name] = table
         found = read_grid(grid)
         part = _part(shard)
 

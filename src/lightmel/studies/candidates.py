@@ -21,7 +21,7 @@ from .paper import NETWORKS, published_of, published_on
 NOT_KNOWN = "not known"
 COMPUTED = "computed from the network"
 _MINUTE = 60.0
-_VALUE_BYTES: dict[StorageType, int] = {"float32": 4, "float16": 2, "uint8": 1}
+_VALUE_BYTES: dict[StorageType, float] = {"float32": 4, "float16": 2, "uint8": 1, "uint4": 0.5}
 _FLOAT_BYTES = 4
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -58,9 +59,13 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """Return the result in a cell's folder, or None where there is none, or no whole one."""
     try:
         plain = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if plain["format"] != FORMAT or not isinstance(plain["made_of"], dict):
+            return None
+        found = [Evaluation.from_dict(own) for own in plain["evaluations"].values()]
+        whole = all(math.isfinite(own.macro_roc_auc) and math.isfinite(own.macro_pr_auc) for own in found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, DataError):
         return None
-    return plain if isinstance(plain, dict) and plain.get("format") == FORMAT else None
+    return plain if whole else None
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +30,8 @@ from ..errors import ConfigError, DataError
 
 MIN_POSITIVES = 3
 """True clips that a tag of a further test has at least; others are left out."""
+_TAKEN = ("test", "agreement")
+"""The data set's own test, and the agreement with teachers: files of these names lie beside each result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +76,16 @@ def read_test(name: str, table: str | os.PathLike[str], tags: Sequence[str], roo
 
     Raises
     ------
+    ConfigError
+        If its name is no word, or that of files that a study has already.
     DataError
         If it cannot be read, or knows none of the tags.
     """
+    if name in _TAKEN or not re.fullmatch(r"\w+", name):
+        raise ConfigError(
+            f"A test is called by a word of letters and digits, and neither {' nor '.join(_TAKEN)}, which a "
+            f"study has itself; not {name!r}."
+        )
     annotations = read_human_annotations(at_home(table))
     paths = tuple(annotations)
     shares = shares_of(annotations, paths, tags)
@@ -90,6 +100,16 @@ def read_test(name: str, table: str | os.PathLike[str], tags: Sequence[str], roo
         )
     keys = tuple(relative(path, root) for path in paths)
     return LabelledTest(name, paths, keys, tuple(tags[i] for i in chosen), truth[:, chosen])
+
+
+def _check_held_out(tests: Sequence[LabelledTest], taught: set[Path]) -> None:
+    """Raise `ConfigError` if a further test has clips that are trained on."""
+    for test in tests:
+        if seen := [path for path in test.paths if path in taught]:
+            raise ConfigError(
+                f"The test {test.name!r} has {len(seen)} clips that are trained on, {seen[0].name} among "
+                "them: its figures would say nothing. Hold their groups out."
+            )
 
 
 class StudyData(ABC):
@@ -173,6 +193,10 @@ class LabelledData(StudyData):
                     "measured."
                 )
         dataset.require_sound()
+        taught = set(dataset.split("train").paths)
+        _check_held_out(
+            self.tests, {whole_path(path) for key, path in dataset.sources().items() if key in taught}
+        )
 
     @property
     def label(self) -> str:
@@ -207,12 +231,7 @@ class ScoredData(StudyData):
         self.scores = scores
         self.tests = tuple(read_test(n, t, scores.tags, scores.folder) for n, t in (tests or {}).items())
         taught = {whole_path(path) for key, path in scores.sources().items() if key in self._of("train")}
-        for test in self.tests:
-            if seen := [path for path in test.paths if path in taught]:
-                raise ConfigError(
-                    f"The test {test.name!r} has {len(seen)} clips that are trained on, {seen[0].name} among "
-                    "them: its figures would say nothing. Hold their groups out."
-                )
+        _check_held_out(self.tests, taught)
         if not self._of("test"):
             raise DataError(f"{scores.folder} holds no music that is held out: score it with some.")
 

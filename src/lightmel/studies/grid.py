@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import runpy
@@ -198,6 +199,24 @@ class Grid:
     cells: tuple[Cell, ...]
     title: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what would not have a folder of its own.
+
+        Raises
+        ------
+        ConfigError
+            If two cells have one name, or a network's name is none of a folder.
+        """
+        there: set[str] = set()
+        for cell in self.cells:
+            if not _NAME.fullmatch(cell.network.name):
+                raise ConfigError(
+                    f"The network {cell.network.name!r}: a name is letters, digits, dots and underscores."
+                )
+            if cell.name in there:
+                raise ConfigError(f"Two cells are called {cell.name}: give their networks two names.")
+            there.add(cell.name)
+
     def shard(self, number: int, of: int) -> Grid:
         """Return every `of`-th of the cells, from the `number`-th on, counted from 1.
 
@@ -220,8 +239,10 @@ class Grid:
         Raises
         ------
         ConfigError
-            If a network refuses its input; the message names all such points.
+            If there is no cell, or a network refuses its input; the message names all such points.
         """
+        if not self.cells:
+            raise ConfigError(f"The grid {self.name!r} has no cells: there is nothing to train.")
         import torch
 
         from ..models import build
@@ -267,7 +288,10 @@ def read_grid(source: str | os.PathLike[str]) -> Grid:
             f"{nearest(str(source), known)}"
         )
     if path.suffix == ".py":
-        ran = attempt(path, runpy.run_path, str(path))
+        try:
+            ran = attempt(path, runpy.run_path, str(path))
+        except SystemExit as error:  # else it would end this process, as if all were done
+            raise DataError(f"{path} ends the process that reads it (SystemExit: {error}).") from error
         if isinstance(ran, UnexpectedError):  # a mistake in the file, and none of ours
             why = ran.__cause__
             raise DataError(f"{path} cannot be run ({type(why).__name__}: {why}).") from why
@@ -282,7 +306,7 @@ def read_grid(source: str | os.PathLike[str]) -> Grid:
     else:
         try:
             plain = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             why = getattr(error, "strerror", None) or error
             raise DataError(f"{path} cannot be read as TOML: {why}.") from error
     try:
@@ -388,6 +412,10 @@ def _network(name: str, described: Mapping[str, Any]) -> tuple[Network, Mapping[
         )
     own = [a for a in arguments(architecture) if a not in ("input_shape", "n_tags")]
     _known(spec, ("architecture", *own), f"networks.{name}")
+    try:
+        json.dumps(spec)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"networks.{name}: {error}; take numbers, words and lists of them.") from error
     return (
         Network(name, {**spec, "architecture": architecture}),
         _table(described.get("training", {}), f"networks.{name}.training"),
@@ -436,6 +464,8 @@ def _seeds(found: Any, where: str) -> Iterator[int]:
     wanted = found if isinstance(found, Sequence) and not isinstance(found, str) else [found]
     if not wanted or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in wanted):
         raise ConfigError(f"{where}: seeds are whole numbers from 0 on, not {found!r}.")
+    if max(wanted) >= 2**64:
+        raise ConfigError(f"{where}: seeds are below 2**64, as torch takes them, not {max(wanted)}.")
     return iter(wanted)
 
 

@@ -133,7 +133,7 @@ def recommend(
     also
         Slugs of more inputs than the paper's 88; not with the family, whose taggers are what they are.
     storage
-        What features are stored as: ``"float32"``, ``"float16"`` or ``"uint8"``.
+        What features are stored as: ``"float32"``, ``"float16"``, ``"uint8"`` or ``"uint4"``.
     measure
         Whether the best few are timed on this machine, which takes seconds each. Without it, only a study has
         speeds.

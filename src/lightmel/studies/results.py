@@ -25,7 +25,7 @@ from ..features import Layout
 from ..frontends import CLIP_SECONDS
 from .cell import AGREEMENT, OWN_TEST, SECONDS, TAGGER, changes, read_result
 from .grid import Cell, Grid
-from .run import RUNS, read_study
+from .run import RUNS, STUDY, read_study
 
 Interval = tuple[float, float]
 TIMES = "times.json"
@@ -294,7 +294,13 @@ def read_results(
     if script is not None:
         runpy.run_path(os.fspath(script))
     plain = read_study(place)
-    cells = tuple(Cell.from_dict(own) for own in plain["cells"])
+    try:
+        cells = tuple(Cell.from_dict(own) for own in plain["cells"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{place}: the cells in its {STUDY} are damaged ({type(error).__name__}: {error}). The same "
+            "`lightmel study run` again writes it anew."
+        ) from error
     runs: dict[str, list[Run]] = {}
     missing: list[str] = []
     half: list[str] = []

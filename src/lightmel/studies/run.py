@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from ..datasets import DataConfig
 from ..errors import ConfigError, DataError, TrainingError
 from ..frontends import FrontendConfig, StorageType, known_kinds
 from ..workers import Done, Pool, Work
-from .cell import AGREEMENT, OWN_TEST, changes, made_of, read_result
+from .cell import changes, made_of, read_result
 from .claims import owner
 from .data import StudyData, open_data, reopening
 from .grid import Cell, Grid
@@ -113,7 +112,6 @@ def run_study(
     if jobs < 0:
         raise ConfigError(f"jobs={jobs}: 0, for this process, is the least.", names=("jobs",))
     whole, out, told = grid, Path(out), on_cell or (lambda name, what: None)
-    _check_names(tests or {})
     grid = grid.shard(*shard)
     opened = open_data(data, data_config, tests)
     whole.check(len(opened.tags))
@@ -166,17 +164,6 @@ def run_study(
                 time.sleep(_LOOK_SECONDS)
             todo = again
     return Outcome(tuple(done), tuple(kept), failed)
-
-
-def _check_names(tests: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for a test whose file of scores would be another one of a cell's."""
-    own = [Path(name).stem for name in (f"{OWN_TEST}.npz", AGREEMENT)]
-    for name in tests:
-        if name in own or not re.fullmatch(r"\w+", name):
-            raise ConfigError(
-                f"A test is called by a word of letters and digits, and neither {' nor '.join(own)}, which "
-                f"a study has itself; not {name!r}."
-            )
 
 
 def why_not_done(out: Path, cell: Cell, data: StudyData, *, any_version: bool = False) -> str | None:
@@ -244,6 +231,8 @@ def read_study(out: Path) -> dict[str, Any]:
             raise DataError(f"{out} holds a study of format {plain['format']}; this lightmel reads {FORMAT}.")
         keys = ("grid", "title", "data", "kind", "tags", "tests", "cells", "source", "reading")
         found: dict[str, Any] = {key: plain[key] for key in keys}
+        if not (isinstance(found["title"], str) and isinstance(found["tags"], list)):
+            raise TypeError("its title is no text, or its tags are no list")
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise DataError(f"{out} holds no study ({why}).") from error
