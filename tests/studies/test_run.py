@@ -268,7 +268,7 @@ def test_wrong_numbers(clips: Path, grid_file: Path, tmp_path: Path) -> None:
 def test_a_further_test_of_training_clips_or_of_a_name_that_is_taken(clips: Path) -> None:
     with pytest.raises(ConfigError, match="12 clips that are trained on"):
         open_data(clips, tests={"more": clips})
-    with pytest.raises(ConfigError, match="neither test nor agreement.*not 'test'"):
+    with pytest.raises(ConfigError, match=r"neither test nor agreement.*not 'test'"):
         open_data(clips, tests={"test": clips})
 
 
