@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any, NamedTuple
 
 from .._files import at_home, check_target, write_whole
+from .._pages import filled
 from ..errors import DataError
 from ..vocabularies import MUSIC, category, concept
 from .records import Records, read_lines
@@ -148,8 +147,9 @@ def _page(name: str, rows: Mapping[str, _Row], albums: Sequence[_Album], taggers
     tagged = {path: row for path, row in rows.items() if not row.error}
     seconds = sum(row.seconds for row in tagged.values())
     failures = {path: row.error for path, row in rows.items() if row.error}
-    template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
-    return template.substitute(
+    return filled(
+        __package__,
+        "report.html",
         title=escape(name),
         files=f"{len(rows):,}",
         hours=f"{seconds / 3600:,.1f}",

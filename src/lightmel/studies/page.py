@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
-from importlib import resources
-from string import Template
 
+from .._pages import filled
 from .tabular import Table
 from .view import Section
 
 
 def page(title: str, facts: Iterable[str], sections: Iterable[Section]) -> str:
     """Return a page that needs nothing beside it and no network."""
-    template = Template(resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
-    return template.substitute(
+    return filled(
+        __package__,
+        "report.html",
         title=escape(title),
         facts="".join(f"<span>{escape(fact)}</span>" for fact in facts),
         sections="\n".join(map(_section, sections)),
