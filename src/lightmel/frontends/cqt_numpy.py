@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .base import check_samples
 from .cqt import CqtConfig
 from .mel import BASE_HOP
-from .spectra import ONE_THREAD, Waves
+from .spectra import ONE_THREAD, Waves, compress_
 
 Span = tuple[int, int]
 """From one sample up to, not with, another."""
@@ -180,14 +180,7 @@ class NumpyCqt:
                 for first in range(0, out.shape[2], step):
                     stop = min(first + step, out.shape[2])
                     self._power(wave, first, stop, frames[:, first:stop])
-            if config.log == "db":
-                np.maximum(out, np.float32(1e-10), out=out)
-                np.log(out, out=out)  # log10 takes longer
-                out *= np.float32(10 / math.log(10))
-            else:
-                out *= np.float32(10_000)
-                out += np.float32(1)
-                np.log10(out, out=out)
+            compress_(out, config.log)
         return out
 
     def _power(self, wave: Waves, first: int, stop: int, out: Waves) -> None:

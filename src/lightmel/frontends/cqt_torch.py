@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import cast
 
@@ -14,6 +13,7 @@ from . import cqt_numpy
 from .base import check_samples
 from .cqt import CqtConfig
 from .cqt_numpy import CHUNK, OUTPUTS, REACH, Span
+from .mel_torch import compress_
 from .module import Framewise, check_wave, no_autocast
 
 
@@ -85,9 +85,7 @@ class CqtFrontend(Framewise):
                 for some in torch.split(sound, rows_at_once)
             ]
             power = torch.cat(found) if found else sound.new_empty(0, self.config.n_bins, stop - first)
-            if self.config.log == "db":
-                return power.clamp_min(1e-10).log() * (10 / math.log(10))
-            return (10_000 * power + 1).log10()
+            return compress_(power, self.config.log)
 
     def _power(self, sound: Tensor, offset: int, first: int, stop: int) -> Tensor:
         """Return the squared magnitudes of the frames `first` to `stop`, ``(rows, n_bins, stop - first)``."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from .base import check_samples
 from .mel import N_FFT, MelConfig
-from .spectra import Bands, Waves, hann, spectra
+from .spectra import Bands, Waves, compress_, hann, spectra
 
 _HALF = N_FFT // 2
 
@@ -53,14 +51,7 @@ class NumpyMel:
             else:
                 padded = np.pad(waves, ((0, 0), (_HALF, behind)), mode="reflect")
             spectra(padded, self._window, config.hop_length, N_FFT, self._bands, out)
-            if config.log == "db":
-                np.maximum(out, np.float32(1e-10), out=out)
-                np.log(out, out=out)  # log10 takes longer
-                out *= np.float32(10 / math.log(10))
-            else:
-                out *= np.float32(10_000)
-                out += np.float32(1)
-                np.log10(out, out=out)
+            compress_(out, config.log)
         return out
 
 

@@ -189,11 +189,11 @@ class _LogMel(nn.Module):
         blocks = [
             torch.mm(getattr(self, f"bands{i}"), power[low:high]) for i, (low, high) in enumerate(self._rows)
         ]
-        return _compress_(torch.cat(blocks), self.config.log)
+        return compress_(torch.cat(blocks), self.config.log)
 
 
-def _compress_(mel: Tensor, log: Log) -> Tensor:
-    """Take the logarithm of a mel power spectrum, in place."""
+def compress_(mel: Tensor, log: Log) -> Tensor:
+    """Take the logarithm of a power spectrum, in place."""
     if log == "db":
         return mel.clamp_min_(1e-10).log_().mul_(10 / math.log(10))  # log10_ takes longer
     return mel.mul_(10_000).add_(1).log10_()
@@ -205,4 +205,4 @@ def rescaled(mel: Tensor, power: Tensor, log: Log) -> Tensor:
     Power below the floor of ``"db"`` is lost, as it is in the front end itself.
     """
     linear = torch.pow(10.0, mel / 10) if log == "db" else (torch.pow(10.0, mel) - 1) / 10_000
-    return _compress_(linear * power, log)
+    return compress_(linear * power, log)
