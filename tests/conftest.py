@@ -194,3 +194,22 @@ def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = folder / "clips.csv"
     table.write_text("\n".join(["path,tags,split", *rows]) + "\n")
     return table
+
+
+@pytest.fixture(scope="session")
+def make_notes() -> Callable[[Path, dict[str, float], str], Path]:
+    """Make a table of pure notes: one pitch an instrument, other lengths in each split; return its file."""
+
+    def make(folder: Path, pitches: dict[str, float], split_column: str) -> Path:
+        lines = [f"path,instrument,{split_column}"]
+        for instrument, pitch in pitches.items():
+            for split, seconds in (("train", 0.5), ("train", 0.6), ("valid", 0.7), ("test", 0.8)):
+                path = f"{instrument}-{seconds}.flac"
+                time = np.arange(round(16_000 * seconds)) / 16_000
+                soundfile.write(folder / path, 0.7 * np.sin(2 * np.pi * pitch * time), 16_000)
+                lines.append(f"{path},{instrument},{split}")
+        table = folder / "notes.csv"
+        table.write_text("\n".join(lines) + "\n")
+        return table
+
+    return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,8 @@ import soundfile
 from lightmel.datasets import MixtureConfig, make_mixtures
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-INSTRUMENTS = {"bell": 2_000, "drone": 90, "flute": 700, "organ": 330}
+MakeNotes = Callable[[Path, dict[str, float], str], Path]
+INSTRUMENTS = {"bell": 2_000.0, "drone": 90.0, "flute": 700.0, "organ": 330.0}
 """Hz, more than three semitones apart either way."""
 
 
@@ -28,20 +30,8 @@ def example(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of pure notes: one pitch an instrument, other lengths in each part."""
-    folder = tmp_path_factory.mktemp("notes")
-    rows = [("path", "instrument", "split_mixed")]
-    for instrument, pitch in INSTRUMENTS.items():
-        for part, seconds in (("train", 0.5), ("train", 0.6), ("valid", 0.7), ("test", 0.8)):
-            path = f"{instrument}-{seconds}.flac"
-            time = np.arange(round(16_000 * seconds)) / 16_000
-            soundfile.write(folder / path, 0.7 * np.sin(2 * np.pi * pitch * time), 16_000)
-            rows.append((path, instrument, part))
-    table = folder / "notes.csv"
-    with table.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return table
+def notes(make_notes: MakeNotes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_notes(tmp_path_factory.mktemp("notes"), INSTRUMENTS, "split_mixed")
 
 
 @pytest.fixture(scope="module")

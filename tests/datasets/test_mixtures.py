@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,25 +15,14 @@ import soundfile
 from lightmel.datasets import MixtureConfig, load_table, make_mixtures
 from lightmel.errors import ConfigError, DataError
 
+MakeNotes = Callable[[Path, dict[str, float], str], Path]
 INSTRUMENTS = {"bass": 110.0, "horn": 440.0, "flute": 1_760.0, "bell": 5_000.0}
 FEW = MixtureConfig(train=24, valid=4, test=8)
 
 
 @pytest.fixture(scope="module")
-def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of pure notes: one pitch an instrument, other lengths in each split."""
-    folder = tmp_path_factory.mktemp("notes")
-    rows = [("path", "instrument", "split")]
-    for instrument, pitch in INSTRUMENTS.items():
-        for split, seconds in (("train", 0.5), ("train", 0.6), ("valid", 0.7), ("test", 0.8)):
-            path = f"{instrument}-{seconds}.flac"
-            time = np.arange(round(16_000 * seconds)) / 16_000
-            soundfile.write(folder / path, 0.7 * np.sin(2 * np.pi * pitch * time), 16_000)
-            rows.append((path, instrument, split))
-    table = folder / "notes.csv"
-    with table.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return table
+def notes(make_notes: MakeNotes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_notes(tmp_path_factory.mktemp("notes"), INSTRUMENTS, "split")
 
 
 @pytest.fixture(scope="module")
