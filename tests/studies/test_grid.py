@@ -32,6 +32,11 @@ def test_alternatives_are_spelled_out() -> None:
     assert spelled_out("16k-wave") == ["16k-wave"]
 
 
+def test_too_many_alternatives_are_refused_before_they_are_spelled_out() -> None:
+    with pytest.raises(ConfigError, match="387420489 inputs: 10000 are the most"):
+        spelled_out("-".join(["{1,2,3,4,5,6,7,8,9}"] * 9))
+
+
 def test_cells_and_their_names(grid_file: Path) -> None:
     grid = read_grid(grid_file)
     assert grid.name == "tiny"

@@ -118,6 +118,22 @@ def test_a_half_written_folder_is_run_again(
     assert everything(out) == everything(undisturbed)
 
 
+def test_scores_that_are_gone_are_made_again_and_a_tagger_may_go(
+    undisturbed: Path, grid_file: Path, clips: Path, tmp_path: Path
+) -> None:
+    out, said = tmp_path / "out", []
+    shutil.copytree(undisturbed, out)
+    first, second = sorted((out / "runs").iterdir())[:2]
+    (first / "test.npz").unlink()
+    (second / "tagger.safetensors").unlink()
+    done = run_study(
+        read_grid(grid_file), clips, out, jobs=0, on_cell=lambda *words: said.append(" ".join(words))
+    )
+    assert names(done) == (1, 3, 0)
+    assert said[0] == f"{first.name} is run again: test.npz is gone"
+    assert (first / "test.npz").read_bytes() == (undisturbed / "runs" / first.name / "test.npz").read_bytes()
+
+
 def test_what_has_changed_is_run_again_and_says_why(
     undisturbed: Path, grid_file: Path, clips: Path, tmp_path: Path
 ) -> None:

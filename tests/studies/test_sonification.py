@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import lightmel
@@ -362,6 +363,15 @@ def test_what_cannot_be_made_audible(
     with pytest.raises(error, match=why):
         sonify_file(sample.path(), out, config, **options)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("slug", ["16k-mel48-x10-db", "16k-mel48-x1-log"])
+def test_sound_that_is_too_large_becomes_no_silence(tmp_path: Path, slug: str) -> None:
+    song, out = tmp_path / "song.wav", tmp_path / "out.wav"
+    soundfile.write(song, np.full(48_000, 1e30, np.float32), 16_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match="scale them to ±1"):
+        sonify_file(song, out, slug)
+    assert not out.exists()
 
 
 def test_files_that_cannot_be(tmp_path: Path) -> None:

@@ -68,6 +68,14 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return plain if whole else None
 
 
+def gone(folder: Path, result: Mapping[str, Any]) -> list[str]:
+    """Return the names of the files of scores that a result's figures rest on and that are not there."""
+    names = [f"{name}.npz" for name in result["evaluations"]]
+    if result.get("agreement") is not None:
+        names.append(AGREEMENT)
+    return [name for name in names if not (folder / name).is_file()]
+
+
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return in words what differs between two things that `made_of` returned."""
     found = []

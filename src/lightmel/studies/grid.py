@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import re
 import runpy
@@ -23,6 +24,8 @@ from ..training import TrainConfig
 GRIDS = Path(__file__).parent / "grids"
 """The grids of the package."""
 _RUN_OUT = re.compile(r"\{([^{}]*)\}")
+_MOST = 10_000
+"""Inputs that one text may stand for."""
 _NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
@@ -386,11 +389,19 @@ def grid_of(plain: Mapping[str, Any], name: str = "grid") -> Grid:
 def spelled_out(text: str) -> list[str]:
     """Return the words that a text with alternatives stands for, as a shell does with ``{96,48}``.
 
+    Raises
+    ------
+    ConfigError
+        If it stands for too many.
+
     Examples
     --------
     >>> spelled_out("16k-mel{96,48}-x1-db")
     ['16k-mel96-x1-db', '16k-mel48-x1-db']
     """
+    many = math.prod(len(part.split(",")) for part in _RUN_OUT.findall(text))
+    if many > _MOST:
+        raise ConfigError(f"{text!r} stands for {many} inputs: {_MOST} are the most.")
     found = _RUN_OUT.search(text)
     if found is None:
         return [text]

@@ -150,10 +150,6 @@ class Point:
         """Return the mean over tags of each run: ``roc_auc`` or ``pr_auc`` on a test."""
         return tuple(getattr(own, f"macro_{measure}") for own in self.evaluations(test))
 
-    def agreements(self) -> tuple[float, ...]:
-        """Return the mean agreement with the teachers of each run that has one."""
-        return tuple(value for run in self.runs if (value := run.mean_agreement) is not None)
-
     @cached_property
     def _cost(self) -> tuple[int, int]:
         from ..models import network_cost

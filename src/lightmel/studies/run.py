@@ -22,7 +22,7 @@ from ..datasets import DataConfig
 from ..errors import ConfigError, DataError, TrainingError
 from ..frontends import FrontendConfig, StorageType, known_kinds
 from ..workers import Done, Pool, Work
-from .cell import changes, made_of, read_result
+from .cell import changes, gone, made_of, read_result
 from .claims import owner
 from .data import StudyData, open_data, reopening
 from .grid import Cell, Grid
@@ -171,6 +171,8 @@ def why_not_done(out: Path, cell: Cell, data: StudyData, *, any_version: bool = 
     result = read_result(out / RUNS / cell.name)
     if result is None:
         return ""
+    if lost := gone(out / RUNS / cell.name, result):
+        return f"{', '.join(lost)} is gone"
     before, now = result["made_of"], json.loads(json.dumps(made_of(cell, data)))
     if any_version:
         before, now = ({k: v for k, v in made.items() if k != "versions"} for made in (before, now))

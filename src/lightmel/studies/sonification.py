@@ -331,10 +331,16 @@ def _mels(waves: Iterable[Wave], config: MelConfig) -> Iterator[Tensor]:
     for wave in waves:
         mel = stream.push(torch.from_numpy(np.ascontiguousarray(wave)))
         if mel.shape[1]:
-            yield mel
+            yield _finite(mel)
     last = stream.flush()
     if last.shape[1]:
         yield last
+
+
+def _finite(mel: Tensor) -> Tensor:
+    if not bool(mel.isfinite().all()):
+        raise AudioError("Its samples are so large that its mel-spectrogram is not finite: scale them to ±1.")
+    return mel
 
 
 def mel_power(mel: Tensor, config: MelConfig) -> Tensor:
