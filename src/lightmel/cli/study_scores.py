@@ -50,5 +50,5 @@ def scores(
     held = sum(clip.split == "test" for clip in made.clips)
     typer.echo(
         f"{out}: {made.n_windows:,} windows of {len(made.clips):,} clips, {held:,} of them held out, by "
-        f"{len(made.teachers)} teachers; {len(made.tags)} tags"
+        f"{len(made.teachers)} teacher{'s' if len(made.teachers) > 1 else ''}; {len(made.tags)} tags"
     )
