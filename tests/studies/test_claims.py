@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
 import time
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -126,27 +124,41 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (mine, other) == (True, False)
 
 
-def take(folder: str, together: Barrier, won: multiprocessing.Queue[int]) -> None:
-    together.wait(60)
-    with claimed(Path(folder), "a") as mine:
-        if mine:
-            won.put(1)
-        together.wait(60)  # nobody lets go before all have tried
+TAKE = """
+import sys
+from pathlib import Path
+from lightmel.studies.claims import claimed
+print("ready", flush=True)
+sys.stdin.readline()
+with claimed(Path(sys.argv[1]), "a") as mine:
+    print(mine, flush=True)
+    sys.stdin.readline()
+"""
 
 
 def test_of_several_that_see_a_dead_owner_one_follows(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    won: multiprocessing.Queue[int] = context.Queue()
-    together = context.Barrier(4)
     (tmp_path / "a.claim-0").write_text(json.dumps(claims._self() | {"pid": 2**22 + 1}))
-    every = [context.Process(target=take, args=(str(tmp_path), together, won)) for _ in range(4)]
+    command = [sys.executable, "-c", TAKE, str(tmp_path)]
+    every = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        for _ in range(4)
+    ]
+
+    def heard() -> list[str]:
+        return [one.stdout.readline().strip() for one in every if one.stdout is not None]
+
+    def go() -> None:
+        for one in every:
+            assert one.stdin is not None
+            one.stdin.write("\n")
+
+    assert heard() == ["ready"] * 4
+    go()
+    assert sorted(heard()) == ["False"] * 3 + ["True"]
+    go()  # nobody has let go before all have tried
     for one in every:
-        one.start()
-    for one in every:
-        one.join()
-    assert [one.exitcode for one in every] == [0] * 4
-    assert won.get(timeout=5) == 1
-    assert won.empty()
+        one.communicate(timeout=60)
+    assert [one.returncode for one in every] == [0] * 4
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_scores_that_are_gone_are_made_again_and_a_tagger_may_go(
     (first / "test.npz").unlink()
     (second / "tagger.safetensors").unlink()
     done = run_study(
-        read_grid(grid_file), clips, out, jobs=0, on_cell=lambda *words: said.append(" ".join(words))
+        read_grid(grid_file), clips, out, jobs=1, on_cell=lambda *words: said.append(" ".join(words))
     )
     assert names(done) == (1, 3, 0)
     assert said[0] == f"{first.name} is run again: test.npz is gone"

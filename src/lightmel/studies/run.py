@@ -88,7 +88,8 @@ def run_study(
     shard
         Which part of the cells: ``(1, 4)`` is every fourth, from the first one on.
     jobs
-        Processes, of one thread each. 0: this process, with its threads.
+        Processes, of one thread each. 0: this process, with its threads; results differ in their last digits
+        with the number of threads.
     any_version
         Whether cells stay that were done by other versions of lightmel, torch or NumPy.
     script
