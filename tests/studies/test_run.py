@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -116,6 +117,37 @@ def test_a_half_written_folder_is_run_again(
     (second / "result.json").unlink()
     assert names(run_study(read_grid(grid_file), clips, out, jobs=1)) == (2, 2, 0)
     assert everything(out) == everything(undisturbed)
+
+
+def test_what_was_half_done_is_done_anew_where_the_sound_has_another_date(
+    undisturbed: Path, grid_file: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, out, said = tmp_path / "clips", tmp_path / "out", []
+    shutil.copytree(clips.parent, own)
+    grid, table = read_grid(grid_file).shard(1, 4), own / clips.name
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(teller: object, done: int, total: int) -> None:
+        if done == total // 2:
+            raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lightmel.studies.worker._SAVE_SECONDS", 1e-6)
+        patch.setattr("lightmel.studies.worker._Teller.__call__", stop)
+        with pytest.raises(Stopped):
+            run_study(grid, table, out, jobs=0)
+    folder = out / "runs" / grid.cells[0].name
+    assert len(list(folder.glob("work-*/*"))) > 0
+    for file in own.glob("*.wav"):
+        os.utime(file, (1e9, 1e9))
+    done = run_study(grid, table, out, jobs=1, on_cell=lambda name, what: said.append(what))
+    assert names(done) == (1, 0, 0)
+    assert (folder / "test.npz").read_bytes() == (
+        undisturbed / "runs" / folder.name / "test.npz"
+    ).read_bytes()
+    assert not list(folder.glob("work-*"))
 
 
 def test_scores_that_are_gone_are_made_again_and_a_tagger_may_go(

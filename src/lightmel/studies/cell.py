@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import shutil
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ from ..models import TaggingNetwork, build
 from ..training import NO_CALLBACKS, Callbacks, Line, Signature, Trainer, fit_resumed, train_network
 from .data import LabelledData, LabelledTest, ScoredData, StudyData
 from .grid import Cell
+
+log = logging.getLogger("lightmel")
 
 RESULT, TAGGER, SECONDS = "result.json", "tagger.safetensors", "seconds.json"
 AGREEMENT = "agreement.npz"
@@ -103,7 +106,8 @@ def run_cell(
 ) -> None:
     """Train a cell and write its tagger, figures and scores into `folder`, the result last.
 
-    A training that was killed goes on from its last checkpoint.
+    A training that was killed goes on from its last checkpoint, if that is of the same settings, features and
+    versions.
 
     Raises
     ------
@@ -113,9 +117,12 @@ def run_cell(
         If it was stopped.
     """
     made = json.loads(json.dumps(made_of(cell, data)))  # as it will be read
-    mark = fingerprint(made)[:16]
+    # Features that were made again may lie elsewhere in their store: a training does not go on with those.
+    whole = {**made, "features": store.fingerprint(np.arange(len(store)))}
+    mark = fingerprint(whole)[:16]
     for old in folder.glob("work-*"):
         if old.name != f"work-{mark}":
+            log.warning("What was half done is done anew: it had other settings, features or versions.")
             shutil.rmtree(old, ignore_errors=True)
     work = folder / f"work-{mark}"
     generator = torch.Generator().manual_seed(cell.seed)
