@@ -250,6 +250,12 @@ def test_rows_and_shape_are_bands_and_frames() -> None:
     assert config.shape(16_000) == (48, config.n_frames(16_000)) == config.input_shape(1.0)
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 86_401.0, 1e30, float("inf"), float("nan")])
+def test_an_input_is_of_no_more_than_a_day(seconds: float) -> None:
+    with pytest.raises(ConfigError, match="no more than a day"):
+        MelConfig().input_shape(seconds)
+
+
 def test_bytes_of_a_clip() -> None:
     config = MelConfig(12_000, 96, 1, "log")
     assert config.clip_bytes() == 96 * 1366 * 4

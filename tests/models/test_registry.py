@@ -157,6 +157,8 @@ def test_a_spec_without_the_essentials_is_refused():
     "spec",
     [
         {"architecture": "vgg", "input_shape": (8, 20), "widths": "wide"},
+        {"architecture": "vgg", "input_shape": (8, 20), "widths": "4488"},
+        {"architecture": "vgg", "input_shape": (8, 20), "relu_first": "no"},
         {"architecture": "vgg", "input_shape": (8, 20), "pools": [1, 1, 1, 1]},
         {"architecture": "vgg", "input_shape": (8, 20), "n_tags": None},
         {"architecture": "vgg", "input_shape": "96x1366"},

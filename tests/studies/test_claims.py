@@ -76,6 +76,18 @@ def test_an_owner_elsewhere_is_dead_when_it_is_silent_for_long(tmp_path: Path) -
         assert (tmp_path / "a.claim-4").exists()
 
 
+def test_who_may_not_write_sees_the_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("read-only")
+
+    claim = tmp_path / "a.claim-0"
+    claim.write_text(json.dumps(claims._self() | {"place": "elsewhere", "host": "other", "pid": 1}))
+    monkeypatch.setattr(claims.tempfile, "NamedTemporaryFile", refuse)
+    assert owner(tmp_path, "a") == "process 1 on other"
+    os.utime(claim, (1, 1))
+    assert owner(tmp_path, "a") is None
+
+
 def test_the_owner_says_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "_TOUCH_SECONDS", 0.02)
     with claimed(tmp_path, "a"):

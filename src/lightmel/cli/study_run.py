@@ -73,10 +73,10 @@ def run(
         part = _part(shard)
 
         def on_progress(share: float) -> None:
-            work.progress(f"{len(found.shard(*part).cells)} cells", round(_STEPS * share), _STEPS)
+            work.progress("trainings", round(_STEPS * share), _STEPS)
 
         if others := busy(out, found):
-            say(f"{len(others)} cells are run by others now, {next(iter(others.values()))} for one")
+            say(f"run by others now: {len(others)}, one by {next(iter(others.values()))}")
         outcome = run_study(
             found,
             data,
@@ -92,8 +92,7 @@ def run(
             on_cell=lambda name, what: say(f"{name} {what}"),
         )
     typer.echo(
-        f"{out}: {len(outcome.done)} cells are done now, {len(outcome.kept)} were before, "
-        f"{len(outcome.failed)} failed"
+        f"{out}: {len(outcome.done)} done now, {len(outcome.kept)} before, {len(outcome.failed)} failed"
     )
     if outcome.failed:
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ from ..errors import ConfigError, ShapeError
 
 StorageType = Literal["float32", "float16", "uint8", "uint4"]
 """Types that features are stored as."""
+_DAY = 86_400
 
 
 class FrontendConfig(ABC):
@@ -65,7 +66,17 @@ class FrontendConfig(ABC):
         return round(seconds * self.sr)
 
     def input_shape(self, seconds: float) -> tuple[int, int]:
-        """``(rows, frames)`` of `seconds` of sound: the input shape of a network for such segments."""
+        """``(rows, frames)`` of `seconds` of sound: the input shape of a network for such segments.
+
+        Raises
+        ------
+        ConfigError
+            If it is longer than a day: no network has seen more at a time.
+        """
+        if not 0 <= seconds <= _DAY:
+            raise ConfigError(
+                f"{seconds:g} s at a time: an input is of no more than a day of sound, {_DAY} s."
+            )
         return self.shape(self.n_samples(seconds))
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 
@@ -115,6 +115,11 @@ def build(spec: Mapping[str, Any], *, generator: torch.Generator | None = None) 
             raise ConfigError(
                 f"{architecture} has no argument {key!r}; it has {_list(known)}.{nearest(str(key), known)}"
             )
+    for key, hint in _hints(builder).items():
+        # Text is a sequence too, of its letters, and true: "4488" would be four widths.
+        # A shape is looked at by the networks themselves.
+        if key != "input_shape" and isinstance(given.get(key), str) and not _takes_text(hint):
+            raise ConfigError(f"{architecture}: {key} is no text, and {given[key]!r} is.")
     if "input_shape" not in given:
         raise ConfigError(
             f"A spec of {architecture} needs an 'input_shape', its front end's; this has {_list(given)}."
@@ -134,6 +139,18 @@ def _builder(architecture: object) -> Callable[..., TaggingNetwork]:
             + nearest(str(architecture), BUILDERS)
         )
     return BUILDERS[architecture]
+
+
+def _hints(builder: Callable[..., TaggingNetwork]) -> dict[str, Any]:
+    """Return the types of a builder's arguments; nothing where they are not said, or cannot be read."""
+    try:
+        return get_type_hints(builder)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _takes_text(hint: Any) -> bool:
+    return hint in (str, Any, object) or isinstance(hint, str) or any(map(_takes_text, get_args(hint)))
 
 
 def _list(words: Mapping[str, Any] | tuple[str, ...]) -> str:

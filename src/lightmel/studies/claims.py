@@ -12,6 +12,7 @@ import os
 import platform
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -148,11 +149,18 @@ def _lives(claim: Path, who: dict[str, Any] | None) -> bool:
     if who is not None and who["place"] == _place() and os.name != "nt":  # there, asking would end it
         return _runs(who["pid"]) and _started(who["pid"]) == who["started"]
     try:
-        # By the clock of whoever keeps the files, which may go otherwise than that of this machine.
-        with tempfile.NamedTemporaryFile(dir=claim.parent, prefix=".now-") as now:
-            return os.fstat(now.fileno()).st_mtime - claim.stat().st_mtime < _SILENT_SECONDS
+        return _now(claim.parent) - claim.stat().st_mtime < _SILENT_SECONDS
     except FileNotFoundError:
         return False
+
+
+def _now(folder: Path) -> float:
+    """Return the time by the clock of whoever keeps the files, which may go otherwise than this machine's."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".now-") as now:
+            return os.fstat(now.fileno()).st_mtime
+    except PermissionError:  # who may not write may look all the same
+        return time.time()
 
 
 def _runs(pid: int) -> bool:

@@ -259,7 +259,7 @@ class Grid:
                 refused[cell.point] = str(error)
         if refused:
             raise ConfigError(
-                f"{len(refused)} points of the grid {self.name!r} cannot be built: "
+                f"Of the grid {self.name!r} cannot be built: "
                 + "; ".join(f"{point}: {why}" for point, why in refused.items())
             )
 

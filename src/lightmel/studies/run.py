@@ -306,9 +306,12 @@ def _watched(
         except OSError:
             return 0.0
 
+    def told() -> None:
+        tell(sum(weight * share(name) for name, weight in weights.items()) / total)
+
     def look() -> None:
         while not ended.wait(_LOOK_SECONDS):
-            tell(sum(weight * share(name) for name, weight in weights.items()) / total)
+            told()
 
     watching = threading.Thread(target=look, name="lightmel-study", daemon=True)
     watching.start()
@@ -317,3 +320,4 @@ def _watched(
     finally:
         ended.set()
         watching.join()
+        told()
