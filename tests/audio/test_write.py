@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,3 +97,17 @@ def test_what_fails_on_the_way_leaves_what_was_there(tmp_path: Path) -> None:
         fail_on_the_way(path)
     assert path.read_bytes() == b"what was there"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("free", "why"), [(0, "No space left on device"), (2**30, "System error")])
+def test_a_full_disk_is_called_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, why: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise soundfile.LibsndfileError(2)  # as libsndfile says it when nothing can be written
+
+    monkeypatch.setattr(soundfile.SoundFile, "write", fail)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    with pytest.raises(AudioError, match=rf"tune\.wav cannot be written: {why}"):
+        written(tmp_path / "tune.wav", tune())
+    assert list(tmp_path.iterdir()) == []

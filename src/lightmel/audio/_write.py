@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +83,9 @@ def writing(path: str | os.PathLike[str], sr: int) -> Iterator[Callable[[Wave], 
                 yield write
                 sound.write(held)
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"{shown} cannot be written: {error.error_string}") from error
+            # The library says "System error" of a full disk.
+            full = shutil.disk_usage(target.parent).free < 2 * _BLOCK
+            why = os.strerror(errno.ENOSPC) + "." if full else error.error_string
+            raise AudioError(f"{shown} cannot be written: {why}") from error
         if container == "OGG":
             renumber(file.name, _SERIAL)
