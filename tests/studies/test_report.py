@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 from lightmel.cli import app
 from lightmel.errors import ConfigError, DataError, MissingExtraError
 from lightmel.evaluation import Intervals
-from lightmel.studies import measure_times, published_of, read_results, report_study
+from lightmel.studies import measure_times, paper_table, published_of, read_results, report_study
 from lightmel.studies.figures import pareto
 
 FEW = Intervals(resamples=30)
@@ -172,7 +173,19 @@ def test_latex_is_whole(labelled_study: Path, scored_study: Path) -> None:
                 assert len(re.findall(r"(?<!\\)&", line)) == columns - 1
         assert text.isascii()
         # Nothing stands for itself that LaTeX takes for something else.
-        assert not re.search(r"(?<!\\)[#_]|(?<!\\)%(?! Tables)", text)
+        assert not re.search(r"(?<!\\)[#_]|(?<!\\)%(?! Tables|$)", text, re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
+def test_latex_compiles(labelled_study: Path, scored_study: Path, tmp_path: Path) -> None:
+    tables = [report_study(study, intervals=FEW).latex() for study in (labelled_study, scored_study)]
+    tables += [own.latex() for own in (paper_table("mtat"), paper_table("msd"))]
+    text = "\n\n".join([r"\documentclass{article}", r"\begin{document}", *tables, r"\end{document}"])
+    (tmp_path / "paper.tex").write_text(text)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
 def test_csv_holds_every_figure(written: Written) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from ..evaluation import markdown
 _TEX: Mapping[str, str] = {
     "\\": r"\textbackslash{}",
     "±": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": "$<$",
@@ -61,14 +63,17 @@ class Table:
             [
                 r"\begin{table}",
                 r"\centering",
+                r"\footnotesize",
+                r"\setlength{\tabcolsep}{3pt}",
                 rf"\caption{{{caption}}}",
+                r"\makebox[\linewidth]{%",  # what is wider stands out on both sides alike
                 rf"\begin{{tabular}}{{l{'r' * (len(self.header) - 1)}}}",
                 r"\hline",
                 _tex_row(self.header),
                 r"\hline",
                 *map(_tex_row, self.rows),
                 r"\hline",
-                r"\end{tabular}",
+                r"\end{tabular}}",
                 r"\end{table}",
             ]
         )
@@ -79,4 +84,5 @@ def _tex_row(cells: tuple[str, ...]) -> str:
 
 
 def _tex(text: str) -> str:
+    text = re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
     return "".join(_TEX.get(c, c) for c in text)
