@@ -14,6 +14,10 @@ from lightmel.inference.levels import Levels, SoundingMean
 from lightmel.inference.segments import Segment
 
 SR = 16_000
+UNSCALED = (
+    ", where full scale is 1, and they were taken as they are: divide them by their full scale (32768 for "
+    "numbers of 16 bits) and tag again"
+)
 
 
 def of(wave: np.ndarray, rate: int = SR) -> Levels:
@@ -74,9 +78,7 @@ def test_a_low_tone_is_no_telephone(hz: float) -> None:
 
 def test_samples_scaled_for_something_else() -> None:
     wave = np.array([0.0, -20_000.0, 3.0], np.float32)
-    assert of(wave).notes(SR) == [
-        "samples up to 20000, where full scale is 1: 16-bit samples are divided by 32768"
-    ]
+    assert of(wave).notes(SR) == [f"samples up to 20000{UNSCALED}"]
 
 
 def test_music_is_not_taken_for_a_telephone(shared: Path) -> None:
@@ -131,7 +133,7 @@ def test_the_mean_over_sounding_segments() -> None:
         (0.0001, 0.0, []),  # silence, which is said elsewhere
         (1.0, 0.2, ["its samples lie 0.20 above zero on average: without that offset it gets other scores"]),
         (1.0, -3.0, ["its samples lie 3.00 below zero on average: without that offset it gets other scores"]),
-        (1.0, 40.0, ["samples up to 40, where full scale is 1: 16-bit samples are divided by 32768"]),
+        (1.0, 40.0, [f"samples up to 40{UNSCALED}"]),
     ],
 )
 def test_quiet_sound_and_a_constant_offset_are_said(gain: float, offset: float, said: list[str]) -> None:

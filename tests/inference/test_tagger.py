@@ -156,7 +156,7 @@ def test_one_segment_exactly_is_not_short(sound: Sound, model: Tagger) -> None:
 
 def test_samples_of_another_scale_are_said(sound: Sound, model: Tagger) -> None:
     (note,) = model.tag(sound(1) / np.abs(sound(1)).max() * 20_000, SR).notes
-    assert note == "samples up to 20000, where full scale is 1: 16-bit samples are divided by 32768"
+    assert note.startswith("samples up to 20000, where full scale is 1, and they were taken as they are:")
 
 
 @pytest.mark.parametrize("method", ["tag", "taggram", "embed", "embed_segments"])

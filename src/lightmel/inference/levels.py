@@ -93,7 +93,8 @@ class Levels:
         notes = []
         if self.peak > FULL_SCALE:
             notes.append(
-                f"samples up to {self.peak:.0f}, where full scale is 1: 16-bit samples are divided by 32768"
+                f"samples up to {self.peak:.0f}, where full scale is 1, and they were taken as they are: "
+                "divide them by their full scale (32768 for numbers of 16 bits) and tag again"
             )
         if QUIETEST <= self.peak < QUIET:
             notes.append(
