@@ -96,6 +96,19 @@ def test_a_folder_that_cannot_be_read_is_said(
     ]
 
 
+def test_a_link_that_leads_nowhere_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "cover.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "two\nlines.wav").symlink_to("nowhere.wav")
+    said = f"{tmp_path}{os.sep}two\\nlines.wav: this link leads nowhere and is left out."
+    for search in (audio.find, lambda place: [path for path, _ in audio.find_all([place])]):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "lightmel"):
+            assert search(tmp_path) == [tmp_path / "a.wav"]
+        assert caplog.messages == [said]
+
+
 def put(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)

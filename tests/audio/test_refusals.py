@@ -156,6 +156,10 @@ def test_a_link_that_leads_nowhere_names_where_to(here: Path) -> None:
     with pytest.raises(AudioError) as caught:
         audio.load(link, 16_000)
     assert "Did you mean" not in str(caught.value)
+    refused(link.with_name("son.mp3"), "son.mp3: no such file.")
+    with pytest.raises(AudioError) as caught:
+        audio.load(link.with_name("son.mp3"), 16_000)
+    assert "song.mp3" not in str(caught.value), "it leads nowhere either"
 
 
 @pytest.mark.parametrize("suffix", ["mp3", "m4a"])

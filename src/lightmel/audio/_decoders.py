@@ -560,7 +560,8 @@ def _missing(path: Path, label: str) -> str:
         return f"{label}: is a link to {printable(str(path.readlink()))}, and there is no such file."
     folder = path.parent
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - names, not paths
+        with os.scandir(folder) as entries:  # a link that leads nowhere is no help
+            names = [entry.name for entry in entries if not entry.is_symlink() or Path(entry).exists()]
     except OSError:
         return f"{label}: no such file, nor a folder {printable(str(folder))}."
     return f"{label}: no such file.{nearest(path.name, names)}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from .._each import printable
 from .._files import at_home, is_folder
 from ..errors import AudioError
 
@@ -48,7 +49,7 @@ def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:
     """Return the sound files below `folder`, at any depth, sorted by their paths.
 
     What `is_left_out` names is left out at any depth; the name of `folder` itself may be any. Of a folder
-    below it that cannot be read, the log has a warning.
+    below it that cannot be read, and of a link that leads nowhere, the log has a warning.
 
     Parameters
     ----------
@@ -69,7 +70,13 @@ def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:
     for place, folders, files in os.walk(root, onerror=_say):
         folders[:] = [name for name in folders if not is_left_out(name)]
         found = (Path(place, name) for name in files if not is_left_out(name))
-        paths += [path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()]
+        for path in found:
+            if path.suffix.lower() not in SUFFIXES:
+                continue
+            if path.is_file():
+                paths.append(path)
+            else:
+                _say_dangling(path)
     paths.sort()
     if not paths and not empty:
         raise AudioError(f"There is no sound below {root}: it looks for {' '.join(SUFFIXES)}.")
@@ -80,13 +87,20 @@ def _say(error: OSError) -> None:
     log.warning("%s: this folder cannot be read (%s) and is left out.", error.filename, error.strerror)
 
 
+def _say_dangling(path: Path) -> None:
+    """Say of a link by a sound's name that it leads nowhere, if it does."""
+    if path.is_symlink() and not path.exists():
+        log.warning("%s: this link leads nowhere and is left out.", printable(str(path)))
+
+
 def find_all(
     places: Iterable[str | os.PathLike[str]], exclude: Sequence[str] = ()
 ) -> Iterator[tuple[Path, OSError | None]]:
     """Yield the sound files among and below `places`, each once, in the order of their paths.
 
     Links are followed: to a file, and to a folder once, wherever it is met; a file that is found without a
-    link goes by that name. What `is_left_out` names is left out, as in `find`.
+    link goes by that name. Of one by a sound's name that leads nowhere the log has a warning. What
+    `is_left_out` names is left out, as in `find`.
 
     Parameters
     ----------
@@ -142,6 +156,8 @@ def _walk(
     if not start.is_dir():
         if start.is_file():  # a link that leads somewhere
             found.setdefault(os.path.realpath(start), start)
+        else:
+            _say_dangling(start)
         return
     waiting = [(start, os.path.realpath(start))]
     while waiting:
