@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 
 from lightmel.errors import DataError
-from lightmel.library import write_report
+from lightmel.library import WriteConfig, write_report
+from lightmel.library.records import read_records
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)> & \"'\u2028.mp3"
 
@@ -192,10 +195,14 @@ def test_a_library_of_failures_and_one_of_nothing_have_a_page() -> None:
     ("text", "message"),
     [
         ("diary\n", "line 1 is no JSON"),
-        ('{"path": "a"}\n', r"line 1 is no line of `lightmel tag` \(KeyError"),
-        ('{"path": 3, "schema": 3}\n', r"line 1 is no line of `lightmel tag` \(TypeError"),
+        ('{"path": "a"}\n', "line 1 is no line of `lightmel tag`: This is no tagging of schema"),
+        ('{"path": 3, "schema": 3}\n', "line 1 is no line of `lightmel tag`: its path is a text, not 3"),
         ('{"schema": 3}\n', "line 1 is no line"),
-        ('{"album": "x", "schema": 3}\n', r"line 1 is no line of `lightmel tag` \(KeyError: 'folder'"),
+        ('{"album": "x", "schema": 3}\n', "line 1 is no line of `lightmel tag`: .*KeyError: 'padded'"),
+        (
+            json.dumps({**record(""), "path": None, "album": "x"}) + "\n",
+            "line 1 is no line of `lightmel tag`: KeyError: 'folder'",
+        ),
     ],
 )
 def test_what_are_no_records_is_said(text: str, message: str) -> None:
@@ -203,6 +210,44 @@ def test_what_are_no_records_is_said(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         write_report("x.jsonl", "page.html")
     assert not Path("page.html").exists()
+
+
+SPOILT = [
+    ({"sound": 3}, "a sound is one of .*, not 3"),
+    ({"seconds": math.inf}, "a number is finite, not inf"),
+    ({"schema": 99}, "of 99: a newer lightmel may read it"),
+    ({"tags": {"piano": math.nan, "jazz": 0.6, "rock": 0.2}}, "a number is finite, not nan"),
+    ({"tags": [1, 2]}, "TypeError"),
+    ({"error": 5}, "its error has a message"),
+]
+
+
+@pytest.mark.parametrize("by_dict", [False, True])
+@pytest.mark.parametrize(("change", "message"), SPOILT)
+def test_what_is_spoilt_is_refused_by_all_who_read_lines(
+    change: dict[str, Any], message: str, by_dict: bool
+) -> None:
+    lines: Any = [record("good.mp3"), record("a.mp3", **change)]
+    if not by_dict:
+        Path("x.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    where = "Record 2" if by_dict else "x.jsonl, line 2"
+    readers: list[Callable[[Any], Any]] = [
+        lambda given: write_report(given, "page.html"),
+        lambda given: read_records(given, WriteConfig()),
+    ]
+    for read in readers:
+        with pytest.raises(DataError, match=f"^{where} is no line of `lightmel tag`: .*{message}"):
+            read(lines if by_dict else "x.jsonl")
+    assert not Path("page.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [(5, "categories are words"), ({"genre": 5}, "a category is scores"), ({"genre": [1]}, "a category is")],
+)
+def test_categories_that_are_spoilt_are_refused(categories: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"^Record 1 is no line of `lightmel tag`: TypeError: {message}"):
+        write_report([record("a.mp3", categories=categories)], "page.html")
 
 
 def test_the_records_are_not_written_over() -> None:

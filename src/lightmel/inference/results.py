@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -240,23 +241,24 @@ class Tagging:
             for kind in (sound, *(part["kind"] for part in parts)):
                 if kind not in SOUNDS:
                     raise ValueError(f"a sound is one of {', '.join(SOUNDS)}, not {kind!r}")
-            tags = sorted(scores, key=lambda tag: -float(scores[tag]))
+            numbers = {tag: _finite(score) for tag, score in scores.items()}
+            tags = sorted(numbers, key=lambda tag: -numbers[tag])
             return cls(
                 tags=tuple(tags),
-                scores=tuple(float(scores[tag]) for tag in tags),
-                seconds=float(plain["seconds"]),
+                scores=tuple(numbers[tag] for tag in tags),
+                seconds=_finite(plain["seconds"]),
                 padded=plain["padded"],
                 model=str(plain["model"]),
                 version=str(plain["version"]),
                 license=str(plain["license"]),
                 notes=tuple(plain["notes"]),
-                thresholds=tuple(float(thresholds[tag]) for tag in tags) if thresholds else (),
+                thresholds=tuple(_finite(thresholds[tag]) for tag in tags) if thresholds else (),
                 sound=sound,
-                parts=tuple(Part(p["kind"], float(p["start"]), float(p["end"])) for p in parts),
+                parts=tuple(Part(p["kind"], _finite(p["start"]), _finite(p["end"])) for p in parts),
                 verified=tuple(bool(verified[tag]) for tag in tags) if verified else (),
                 exclusive=plain.get("exclusive", False) is True,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"This is no tagging: {type(error).__name__}: {error}.") from error
 
     def __str__(self) -> str:
@@ -266,6 +268,13 @@ class Tagging:
         if no_music:
             best = f"{self.sound}: {best}" if best else self.sound
         return f"{best} ({self.seconds:.1f} s, {self.model})"
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"a number is finite, not {number}")
+    return number
 
 
 @dataclass(frozen=True, repr=False)

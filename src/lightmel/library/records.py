@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import ConfigError, DataError
 from ..inference import Tagging
@@ -62,23 +62,16 @@ def read_records(
     """
     mapping = mapping or mappings.Mapping()
     wanted: dict[str, Wanted] = {}
-    for where, record in read_lines(records):
-        path = record.get("path")
-        if path is None and "album" in record:  # the mean of files that have lines of their own
+    for line in read_lines(records):
+        if line.path is None:  # the mean of files that have lines of their own
             continue
-        if not isinstance(path, str) or not path:
-            raise DataError(f"{where} has no path: lines of `lightmel tag --json` are wanted.")
-        wanted.pop(path, None)
-        if "error" in record:
-            wanted[path] = Wanted({}, {}, "", "it could not be tagged")
+        wanted.pop(line.path, None)
+        if line.tagging is None:
+            wanted[line.path] = Wanted({}, {}, "", "it could not be tagged")
             continue
-        try:
-            wanted[path] = replace(
-                _wanted(Tagging.from_dict(record), config, mapping),
-                noted=isinstance(record.get("file"), dict),
-            )
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from None
+        wanted[line.path] = replace(
+            _wanted(line.tagging, config, mapping), noted=isinstance(line.record.get("file"), dict)
+        )
     return wanted
 
 
@@ -124,8 +117,60 @@ def _wanted(tagging: Tagging, config: WriteConfig, mapping: mappings.Mapping) ->
     return Wanted(fields, scores, model, why, unplaced)
 
 
-def read_lines(records: Records) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the records, each with the words for where it is."""
+class Line(NamedTuple):
+    """A line of `lightmel tag`, of which what it says has been looked at.
+
+    Attributes
+    ----------
+    where
+        The words for where it is.
+    path
+        Of its file; None for an album.
+    record
+        The line itself.
+    tagging
+        Its tags; None for a file that could not be tagged.
+    """
+
+    where: str
+    path: str | None
+    record: Mapping[str, Any]
+    tagging: Tagging | None
+
+
+def read_lines(records: Records) -> Iterator[Line]:
+    """Yield the lines of files and albums.
+
+    Raises
+    ------
+    DataError
+        If one is no tagging and no failure; the message names it.
+    """
+    for where, record in _documents(records):
+        path = record.get("path")
+        is_album = path is None and "album" in record
+        if not is_album and (not isinstance(path, str) or not path):
+            raise no_line(where, f"its path is a text, not {path!r}")
+        if not is_album and "error" in record:
+            error = record["error"]
+            if not isinstance(error, Mapping) or not isinstance(error.get("message"), str):
+                raise no_line(where, f"its error has a message, which is a text, not {error!r:.200}")
+            yield Line(where, path, record, None)
+            continue
+        try:
+            tagging = Tagging.from_dict(record)
+        except DataError as error:
+            raise no_line(where, str(error).rstrip(".")) from None
+        yield Line(where, path, record, tagging)
+
+
+def no_line(where: str, why: str) -> DataError:
+    """Return the error for a line that says something else than ours do."""
+    return DataError(f"{where} is no line of `lightmel tag`: {why}.")
+
+
+def _documents(records: Records) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the records as they are, each with the words for where it is."""
     if not isinstance(records, (str, os.PathLike)):
         for number, record in enumerate(records, 1):
             if not isinstance(record, Mapping):

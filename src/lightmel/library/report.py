@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._files import at_home, check_target, write_whole
 from .._pages import filled
 from ..errors import DataError
 from ..vocabularies import MUSIC, category, concept
-from .records import Records, read_lines
+from .records import Line, Records, no_line, read_lines
 
 SECTIONS = {
     "genre": "Genres",
@@ -89,53 +89,54 @@ def write_report(records: Records, html: str | os.PathLike[str], *, title: str =
     rows: dict[str, _Row] = {}
     albums: list[_Album] = []
     taggers: Counter[str] = Counter()
-    for where, record in read_lines(records):
-        path = record.get("path")
+    for line in read_lines(records):
         try:
-            if path is None and "album" in record:
-                albums.append(_album(record))
+            if line.path is None:
+                albums.append(_album(line))
                 continue
-            if not isinstance(path, str):
-                raise TypeError(f"path is a text, not {path!r}")
-            rows[path] = row = _row(record)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise DataError(
-                f"{where} is no line of `lightmel tag` ({type(error).__name__}: {error})."
-            ) from None
-        if not row.error:
-            taggers[f"{record['model']} {record['version']}".strip()] += 1
+            rows[line.path] = _row(line)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise no_line(line.where, f"{type(error).__name__}: {error}") from None
+        if line.tagging is not None:
+            taggers[f"{line.tagging.model} {line.tagging.version}".strip()] += 1
     name = title or (Path(records).name if is_file else "A library")  # type: ignore[arg-type]
     page = _page(name, rows, albums, taggers)
     write_whole(target, page.encode("utf-8", "backslashreplace"), DataError)
     return len(rows)
 
 
-def _album(record: Mapping[str, Any]) -> _Album:
+def _album(line: Line) -> _Album:
+    record = line.record
     return _Album(
         str(record["album"]),
         str(record.get("album_artist", "")),
         str(record["folder"]),
         int(record["files"]),
-        _row(record),
+        _row(line),
     )
 
 
-def _row(record: Mapping[str, Any]) -> _Row:
-    if "error" in record:
-        return _Row(0.0, "", {}, "", 0.0, str(record["error"]["message"]))
-    few = None if record["thresholds"] else 1
+def _row(line: Line) -> _Row:
+    if (tagging := line.tagging) is None:
+        return _Row(0.0, "", {}, "", 0.0, line.record["error"]["message"])
+    few = None if tagging.thresholds else 1
     best: dict[str, tuple[str, ...]] = {}
-    for name, own in record.get("categories", {}).items():
+    categories = line.record.get("categories", {})
+    if not isinstance(categories, Mapping):
+        raise TypeError(f"categories are words and scores by their names, not {categories!r:.200}")
+    for name, own in categories.items():
         if isinstance(own, str):  # "unknown"
             best[name] = ()
             continue
+        if not isinstance(own, Mapping):
+            raise TypeError(f"a category is scores by words, not {own!r:.200}")
         ranked = sorted(own, key=lambda word: -own[word]) if few else own
         best[name] = tuple(ranked)[:few]
     guess, score = "", 0.0
-    for tag, value in record["tags"].items():
+    for tag, value in zip(tagging.tags, tagging.scores, strict=True):
         if value > score and _about(tag)[0] == _GENRE:
-            guess, score = _about(tag)[1], float(value)
-    return _Row(float(record["seconds"]), record.get("sound", "unknown"), best, guess, score, "")
+            guess, score = _about(tag)[1], value
+    return _Row(tagging.seconds, tagging.sound, best, guess, score, "")
 
 
 @cache
