@@ -95,8 +95,8 @@ def test_of_several_lines_for_a_file_the_last_one_counts(song: Song, record: Rec
     [
         ("no json\n", "line 1 is no JSON"),
         ("[1]\n", "line 1 is no JSON object"),
-        ("\n{}\n", "line 2 has no path"),
-        ('{"path": "x"}\n', "line 1: This is no tagging"),
+        ("\n{}\n", "line 2 is no line of `lightmel tag`: its path is a text, not None"),
+        ('{"path": "x"}\n', "line 1 is no line of `lightmel tag`: This is no tagging"),
         ('{"path": "x", "schema": 9}\n', "a newer lightmel"),
     ],
 )
@@ -113,8 +113,19 @@ def test_relative_paths_are_below_the_root(song: Song, record: Record, tmp_path:
     path = song("flac")
     (change,) = write_tags([record(path.name)], root=tmp_path)
     assert change.changes
-    (change,) = write_tags([record(path.name)])
-    assert "no such file" in change.error
+    changes = write_tags([record(path.name), record("gone.flac")], root=tmp_path)
+    assert [change.error for change in changes] == ["", "no such file or directory"]
+
+
+def test_a_root_below_which_nothing_is_there_is_said_once(song: Song, record: Record, tmp_path: Path) -> None:
+    lines = [record("talk.mp3", sound="speech"), record("b/1.flac"), record("b/2.flac")]
+    first = tmp_path / "no" / "b" / "1.flac"
+    with pytest.raises(DataError, match=rf"^All 2 files are missing: there is no {first} .* root=\.\.\.$"):
+        write_tags(lines, root=tmp_path / "no")
+    assert [change.error for change in write_tags(lines[:1], root=tmp_path / "no")] == [""]
+    whole = str(tmp_path / "gone.flac")
+    (change,) = write_tags([record(whole)], root=tmp_path / "no")  # the root has no part in it
+    assert change.error == "no such file or directory"
 
 
 def test_without_mutagen_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

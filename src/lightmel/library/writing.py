@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeAlias
 
+from .._each import printable
 from .._files import claim
 from ..errors import ConfigError, DataError
 from . import mapping as mappings
@@ -132,7 +133,8 @@ def write_tags(
     MissingExtraError
         If mutagen is not installed.
     DataError
-        If the records or the journal cannot be read, or the journal cannot be written.
+        If the records or the journal cannot be read, or the journal cannot be written; if their paths are
+        relative, and none of the files is there.
     ConfigError
         If there is no journal to apply with, or a tagger has no thresholds and the settings none.
     """
@@ -145,6 +147,7 @@ def write_tags(
             '[own.genre] and [own.mood]; with a name of "" there, one is left out in silence.',
             ", ".join(unplaced),
         )
+    _check_root(wanted, Path(root))
     if not apply:
         return [_told(_planned(path, own, config, Path(root)), on_change) for path, own in wanted.items()]
     if journal is None:
@@ -158,6 +161,31 @@ def write_tags(
                 change = _written(path, own, config, Path(root), kept, record)
             changes.append(_told(change, on_change))
     return changes
+
+
+def _check_root(wanted: dict[str, Wanted], root: Path) -> None:
+    """Refuse relative paths of which none leads to a file: another folder is meant than `root`."""
+    paths = [path for path, own in wanted.items() if not own.why_not]
+    if not paths or all(Path(path).is_absolute() for path in paths):
+        return
+    if not all(_is_missing(root / path) for path in paths):
+        return
+    first = os.path.abspath(root / paths[0])  # noqa: PTH100 - follow no links
+    files = "The only file is" if len(paths) == 1 else f"All {len(paths):,} files are"
+    raise DataError(
+        f"{files} missing: there is no {printable(first)}{' and so on' if len(paths) > 1 else ''}. Name the "
+        "folder in which the paths of the records begin, with root=..."
+    )
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # it has a reason of its own
+        return False
+    return False
 
 
 class _Noting:
