@@ -32,6 +32,7 @@ from lightmel.library.ledger import Ledger
 from lightmel.library.records import read_records
 
 HERE = Path(__file__).parent
+OTHER = "lightmel-musicnn-16k-mel48-x2-db"
 signals = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
@@ -163,6 +164,17 @@ def test_failures_are_tried_again_when_their_files_change_or_when_asked_for() ->
     assert "error" not in records()["music/a.mp3"]
 
 
+@pytest.mark.parametrize("change", [{"force": True}, {"top": 1}, {"model": OTHER, "force": True}])
+def test_failures_of_another_tagger_or_other_settings_are_tried_again(change: dict[str, Any]) -> None:
+    put("music/a.mp3", "broken")
+    put("music/b.mp3")
+    run()
+    counts = run(**change)
+    assert (counts.failed, counts.left) == (1, 0)
+    taggers = {record["file"]["tagger"] for record in records().values()}
+    assert len(taggers) == 1
+
+
 def test_one_file_by_two_names_is_one() -> None:
     put("music/a.mp3")
     run()
@@ -220,11 +232,11 @@ def test_another_version_of_the_tagger_or_other_settings_tag_all_again(
     put("music/b.mp3", "broken")
     run()
     with_version(monkeypatch, b"2")
-    assert run() == Counts(tagged=1, left=1)
+    assert run() == Counts(tagged=1, failed=1)
     assert run() == Counts(skipped=1, left=1)
-    assert run(top=2) == Counts(tagged=1, left=1)
+    assert run(top=2) == Counts(tagged=1, failed=1)
     assert list(records()["music/a.mp3"]["tags"]) == ["jazz", "rock"]
-    assert run(above=True) == Counts(tagged=1, left=1)
+    assert run(above=True) == Counts(tagged=1, failed=1)
     assert list(records()["music/a.mp3"]["tags"]) == ["jazz"]
 
 
@@ -232,11 +244,10 @@ def test_an_output_of_another_tagger_is_left_alone_unless_forced() -> None:
     put("music/a.mp3")
     run()
     before = Path("tags.jsonl").read_bytes()
-    other = "lightmel-musicnn-16k-mel48-x2-db"
-    with pytest.raises(DataError, match=rf"holds the tags of {hub.DEFAULT}, not of {other}: .*--force"):
-        run(model=other)
+    with pytest.raises(DataError, match=rf"holds the tags of {hub.DEFAULT}, not of {OTHER}: .*force=True"):
+        run(model=OTHER)
     assert Path("tags.jsonl").read_bytes() == before
-    assert run(model=other, force=True) == Counts(tagged=1)
+    assert run(model=OTHER, force=True) == Counts(tagged=1)
     assert len(records()) == 1
 
 

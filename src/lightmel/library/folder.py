@@ -114,7 +114,8 @@ def tag_folder(
     Tagged are the files that are new, have changed in size or time, or whose record is of another version of
     the tagger or other settings. Records are appended as they come, in no order; killed at any moment and
     called again, it goes on where it was. A file that cannot be tagged gets a record of the error, and is
-    tried again when it has changed. Links are followed, and no file is tagged twice by two of its names.
+    tried again when it has changed, or with another tagger or other settings. Links are followed, and no file
+    is tagged twice by two of its names.
 
     Parameters
     ----------
@@ -142,7 +143,8 @@ def tag_folder(
         Whether the records of files that have gone go too. Of a folder without any sound none does: it may
         be a disk that is not there.
     force
-        Whether an output of another tagger, or a table without its lines, is made anew.
+        Whether an output of another tagger, or a table without its lines, is made anew; those that failed
+        before are tried again then, too.
     by
         ``"album"`` or ``"folder"``: a record for each album too, the mean of its files weighted by their
         lengths. Which album a file is of is read from its fields, where mutagen is installed and the file has
@@ -204,7 +206,8 @@ def tag_folder(
             stack.enter_context(claimed(where, DataError))
             vectors = stack.enter_context(Vectors(where))
         run = _Run(ledger, digest, vectors, None if taggram is None else at_home(taggram))
-        todo = run.plan(places, exclude, sha256=sha256, retry_failed=retry_failed, on_file=on_file)
+        again = retry_failed or force
+        todo = run.plan(places, exclude, sha256=sha256, retry_failed=again, on_file=on_file)
         count = min(_processes(device) if jobs is None else jobs, len(todo))
         settings = {
             "model": name,
@@ -316,7 +319,7 @@ def _check_table_is_ours(target: Path, state: Path, *, force: bool) -> None:
     if target != state and target.exists() and not state.exists() and not force:
         raise DataError(
             f"{target} is there, and {state}, which it is made of, is not: name another file, or let it be "
-            "made anew with force=True (--force)."
+            "made anew with force=True."
         )
 
 
@@ -325,7 +328,7 @@ def _check_tagger(ledger: Ledger, name: str, *, force: bool) -> None:
     if others and name not in others and not force:
         raise DataError(
             f"{ledger.path} holds the tags of {' and '.join(others)}, not of {name}: name another file, or "
-            "let all files be tagged again with force=True (--force)."
+            "let all files be tagged again with force=True."
         )
 
 
@@ -403,11 +406,11 @@ class _Run:
                 same = status.st_size == known.size and digest_of(path) == known.sha256
         except OSError:
             return False
+        same = same and known.tagger == self._digest  # of another one neither scores nor errors count
         if known.failed:
             return same and not again
         return (
             same
-            and known.tagger == self._digest
             and (self._vectors is None or key in self._vectors)
             and (self._taggrams is None or self._taggram(key).exists())
         )
