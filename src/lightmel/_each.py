@@ -48,15 +48,19 @@ def attempt(
         found = AudioError(f"{called}: memory ran out on it. Leave it out, or run fewer things at a time.")
         found.__cause__ = error
     except Exception as error:
-        said = printable(" ".join(str(error).split()))[:200]
-        found = UnexpectedError(
-            f"{called}: lightmel failed on it, which it should not ({type(error).__name__}"
-            f"{': ' if said else ''}{said}). Please report this with the traceback, which `lightmel --debug` "
-            "shows."
-        )
+        found = UnexpectedError(f"{called}: lightmel failed on it, {unexpected(error)}")
         found.__cause__ = error
     log.debug("%s: failed", called, exc_info=found)
     return found
+
+
+def unexpected(error: Exception) -> str:
+    """Return how a sentence goes on about an exception that nobody has thought of."""
+    said = printable(" ".join(str(error).split()))[:200]
+    return (
+        f"which it should not ({type(error).__name__}{': ' if said else ''}{said}). Please report this with "
+        "the traceback, which `lightmel --debug` shows."
+    )
 
 
 def reason(error: Exception, name: str | os.PathLike[str]) -> str:

@@ -84,7 +84,7 @@ def test_of_many_failures_some_are_shown(given: dict[str, Any]) -> None:
     ("error", "code", "said"),
     [
         (DataError("the disk is full."), 1, "lightmel tag: the disk is full."),
-        (ConfigError("top=0: no."), 2, "top=0: no."),
+        (ConfigError("top=0: no."), 2, "--top 0: no."),
         (UnknownModelError("no tagger."), 2, "no tagger."),
         (
             KeyboardInterrupt(),
@@ -98,6 +98,25 @@ def test_how_it_ends(error: BaseException, code: int, said: str, given: dict[str
     done = invoke("tag", "m", "-o", "t.jsonl")
     assert done.exit_code == code
     assert said in " ".join(done.stderr.replace("│", "").split())
+
+
+def test_files_that_failed_before_have_no_tags_either(given: dict[str, Any]) -> None:
+    given["counts"] = Counts(skipped=2, left=1)
+    assert invoke("tag", "m", "-o", "t.jsonl").exit_code == 1
+
+
+def test_an_output_of_any_name_is_one_line(given: dict[str, Any]) -> None:
+    given["counts"] = Counts(tagged=1)
+    said = invoke("tag", "m", "-o", "two\n\x1blines.jsonl").stdout.splitlines()
+    assert said[0] == r"two\n\x1blines.jsonl: 1 tagged."
+    assert len(said) == 2
+
+
+def test_what_is_refused_is_said_in_options(given: dict[str, Any]) -> None:
+    given["error"] = DataError("t.jsonl holds others: tag all again with force=True.")
+    assert invoke("tag", "m", "-o", "t.jsonl").stderr == (
+        "lightmel tag: t.jsonl holds others: tag all again with --force.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +154,7 @@ def test_from_sound_to_a_page(
     ]
     again = invoke("tag", "music", "--out", "tags.jsonl")
     assert (again.exit_code, again.stdout.splitlines()[0]) == (
-        0,
+        1,
         "tags.jsonl: 0 tagged, 1 as before, 1 failed before.",
     )
     page = invoke("report", "tags.jsonl", "--html", "page.html", "--title", "Mine")

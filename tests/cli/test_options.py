@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lightmel._settings import setting
+from lightmel.cli.command import Command
 from lightmel.cli.options import _toml, read_settings, with_options
 from lightmel.datasets import DataConfig
 from lightmel.distillation import DistillConfig, MusicConfig
@@ -62,7 +63,7 @@ class Table:
 def cook(default: Soup, *, told: list[Any]) -> typer.Typer:
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
-    @app.command()
+    @app.command(cls=Command)
     @with_options(soup=default, table=Table())
     def command(
         guest: Annotated[str, typer.Option(help="For whom.")], count: int = 1, *, soup: Any, table: Any
@@ -176,7 +177,7 @@ def test_every_field_of_a_configuration_has_its_help_choices_and_default(
 ) -> None:
     app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-    @app.command()
+    @app.command(cls=Command)
     @with_options(config=kind())
     def command(*, config: Any) -> None:
         pass
@@ -206,7 +207,7 @@ def kitchen(told: list[Any]) -> typer.Typer:
     """Build a command with what commands of lightmel have: an argument, a list, an option of another name."""
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
-    @app.command()
+    @app.command(cls=Command)
     @with_options(soup=Soup(), table=Table())
     def serve(
         music: Annotated[Path, typer.Argument(metavar="MUSIC", help="While they eat.")],
@@ -450,7 +451,7 @@ def test_a_file_that_cannot_be_written_is_a_line(serve: Any, tmp_path: Path) -> 
     (tmp_path / "a.toml").mkdir()
     result = serve(None, "x", "--cook", "Ann", "--out", "a")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"lightmel serve: {tmp_path / 'a.toml'} cannot be written: ")
+    assert result.stderr.startswith(f"lightmel: {tmp_path / 'a.toml'} cannot be written: ")
     assert result.stderr.count("\n") == 1
 
 

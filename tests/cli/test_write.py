@@ -53,6 +53,16 @@ def run(runner: CliRunner, *arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+def test_a_root_below_which_nothing_is_there_is_one_line(desk: Path, runner: CliRunner) -> None:
+    first = desk / "no" / "song.mp3"
+    assert run(runner, "tags.jsonl", "--root", str(desk / "no")) == (
+        1,
+        "",
+        f"lightmel write: All 2 files are missing: there is no {first} and so on. Name the folder in which "
+        "the paths of the records begin, with --root.\n",
+    )
+
+
 def test_a_diff_and_nothing_written(desk: Path, runner: CliRunner) -> None:
     before = Path("song.mp3").read_bytes()
     code, out, errors = run(runner, "tags.jsonl")

@@ -31,6 +31,7 @@ from . import (
     train,
     write,
 )
+from .command import Command
 from .work import log_to_stderr
 
 __all__ = ["app", "main"]
@@ -41,7 +42,7 @@ app = typer.Typer(
     epilog="Try: lightmel tag --sample",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: half the time to wait for it, and it can be piped anywhere
-    pretty_exceptions_enable=False,  # a bug shows Python's own traceback, which a report can quote
+    pretty_exceptions_enable=False,  # of a bug `process` says a line, and --debug Python's own traceback
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("tag", no_args_is_help=True)(tag.tag)
@@ -75,6 +76,8 @@ app.command("sonify", no_args_is_help=True, short_help="Make audible what a netw
     sonify.sonify
 )
 app.command("export", no_args_is_help=True, short_help="Write a tagger as ONNX.")(export.export)
+for registered in (*app.registered_commands, *study.app.registered_commands):
+    registered.cls = Command
 
 
 def _show_version(wanted: bool) -> None:

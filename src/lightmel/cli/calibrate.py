@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..evaluation import CalibrationConfig
+from . import show
 from .options import Device, with_options
 from .overwriting import Force, spare_others
 from .work import at_work
@@ -99,5 +100,6 @@ def calibrate(
         made.save(out)
     typer.echo(made.calibration.summary())
     description = made.tagger.description
-    typer.echo(f"\n{out}: {description.name} {description.version}, license {description.license}")
-    typer.echo(f"Try: lightmel tag song.mp3 --model {out}")
+    typer.echo()
+    show.text(f"{out}: {description.name} {description.version}, license {description.license}")
+    show.text(f"Try: lightmel tag song.mp3 --model {out}")

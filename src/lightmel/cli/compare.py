@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import show
+from .command import failed
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -50,8 +51,7 @@ def compare(
         except DataError as error:
             raise DataError(f"{error} With --anyway they are shown side by side.") from None
     except LightmelError as error:
-        show.failure("lightmel compare", error)
-        raise typer.Exit(1) from None
+        raise failed(error) from None
     if as_json:
         show.json_line(found.to_dict())
     else:

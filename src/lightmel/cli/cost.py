@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import show
+from .command import failed
 
 
 def cost(
@@ -42,8 +43,7 @@ def cost(
 
                 checked = check_claims([row for row, _ in found])
     except LightmelError as error:
-        show.failure("lightmel cost", error)
-        raise typer.Exit(1) from None
+        raise failed(error) from None
     if as_json:
         for row, accuracies in found:
             show.json_line(

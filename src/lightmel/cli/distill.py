@@ -13,6 +13,7 @@ import typer
 from .._files import beside
 from ..distillation import DISTILL_TRAINING, DistillConfig, MusicConfig
 from ..training import Signature
+from . import show
 from .options import Device, with_options
 from .overwriting import Force, same_settings, spare_others
 from .train import WorkFolder
@@ -77,7 +78,7 @@ def distill(
         teachers = [load(t, device=device) for t in teacher]
         _, report = make_student(job, teachers, tell.callbacks(job.training.epochs))
     for key, value in report.to_dict().items():
-        typer.echo(f"{key}: {value}")
+        show.text(f"{key}: {value}")
 
 
 def _made_by(there: Description, job: StudentJob, teachers: list[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import show
+from .command import failed
 from .tag import load_tagger
 
 
@@ -30,10 +31,9 @@ def export(
         with show.busy(f"exporting {tagger.name}"):
             made = write(tagger, out)
     except LightmelError as error:
-        show.failure("lightmel export", error)
-        raise typer.Exit(1) from None
+        raise failed(error) from None
     config, length = tagger.config, f"{tagger.segment_seconds:g} s"
-    typer.echo(f"{made.features}: {config.slug} features of {length} -> logits, embedding")
-    typer.echo(f"{made.wave}: {tagger.segment_samples} samples at {config.sr} Hz -> scores, embedding")
-    typer.echo(f"{made.golden}: what they give; their scores differ by at most {made.difference:.1g}")
-    typer.echo(f"Try: lightmel tag song.mp3 --model {made.features}")
+    show.text(f"{made.features}: {config.slug} features of {length} -> logits, embedding")
+    show.text(f"{made.wave}: {tagger.segment_samples} samples at {config.sr} Hz -> scores, embedding")
+    show.text(f"{made.golden}: what they give; their scores differ by at most {made.difference:.1g}")
+    show.text(f"Try: lightmel tag song.mp3 --model {made.features}")

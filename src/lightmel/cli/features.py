@@ -9,6 +9,7 @@ import typer
 
 from ..datasets import DataConfig
 from ..features import StoreConfig
+from . import show
 from .options import with_options
 from .progress import say
 from .work import at_work
@@ -97,7 +98,7 @@ def features(
         say(f"lightmel features: {key}: {reason}")
     if len(made.failed) > SHOWN_FAILURES:
         say(f"lightmel features: and {len(made.failed) - SHOWN_FAILURES} more")
-    typer.echo(
+    show.text(
         f"{out}: {len(made):,} clips, {made.config.slug} as {made.dtype}, {made.n_bytes / 1e6:,.1f} MB"
         f"; {len(made.failed):,} failed"
     )

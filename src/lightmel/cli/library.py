@@ -10,6 +10,7 @@ import typer
 
 from ..errors import ConfigError, LightmelError, UnknownModelError
 from . import show
+from .command import failed, in_options
 from .progress import progress_bar, say
 from .work import log_to_stderr
 
@@ -25,19 +26,19 @@ def tag(places: list[str], out: Path, **options: Any) -> None:
     from ..library import tag_folder
 
     log_to_stderr()
-    failed = 0
+    failures = 0
     try:
         with progress_bar("files") as tell:
 
             def on_file(file: FileDone) -> None:
-                nonlocal failed
+                nonlocal failures
                 if file.total:
                     tell("tagging", file.done, file.total)
                 if file.error:
-                    failed += 1
-                    if failed <= TOLD:
+                    failures += 1
+                    if failures <= TOLD:
                         show.failure(file.path, file.error)
-                    elif failed == TOLD + 1:
+                    elif failures == TOLD + 1:
                         say(f"More files fail; {out} has them all.")
 
             counts = tag_folder(places, out, on_file=on_file, **options)
@@ -47,18 +48,17 @@ def tag(places: list[str], out: Path, **options: Any) -> None:
     except UnknownModelError as error:
         raise typer.BadParameter(str(error), param_hint="--model") from None
     except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(in_options(error)) from None
     except LightmelError as error:
-        show.failure("lightmel tag", error)
-        raise typer.Exit(1) from None
-    typer.echo(f"{out}: {summary(counts)}")
+        raise failed(error) from None
+    show.text(f"{out}: {summary(counts)}")
     if counts.left:
-        typer.echo("Those that failed before are tried again when they have changed, or with --retry-failed.")
+        show.text("Those that failed before are tried again when they have changed, or with --retry-failed.")
     if counts.tagged:
-        typer.echo(
+        show.text(
             f"To look at it: lightmel report {shlex.quote(str(out.with_suffix('.jsonl')))} --html report.html"
         )
-    if counts.failed:
+    if counts.failed or counts.left:
         raise typer.Exit(1)
 
 

@@ -11,11 +11,9 @@ import functools
 import inspect
 import json
 import os
-import re
 import tomllib
 import types
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -27,14 +25,11 @@ from .._each import printable
 from .._files import at_home, beside, is_file, write_whole
 from .._settings import help_of
 from ..errors import DataError, LightmelError, nearest
-from . import show
+from .command import failed
 
 Device = Annotated[
     str, typer.Option(help="Where networks run: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
 ]
-
-_running: ContextVar[typer.Context | None] = ContextVar("running", default=None)
-"""The command that is running, whose options errors are said in."""
 
 _CONTEXT = "context"
 _ONCE = frozenset(("force",))
@@ -68,9 +63,7 @@ def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
-            read, context = _at_home(values.pop(_CONFIG)), values.pop(_CONTEXT)
-            _running.set(context)
-            values = {name: _at_home(value) for name, value in values.items()}
+            read, context = values.pop(_CONFIG), values.pop(_CONTEXT)
             settings = {key: values[name] for key, name in keys.items() if key not in _ONCE}
             beside_out = None
             if (out := values.get(_OUT)) is not None:
@@ -170,45 +163,6 @@ class _Chosen:
         except LightmelError as error:
             error.names = (*error.names, *self.values)  # what it says of a field, it says of an option
             raise
-
-
-def in_options(error: Exception) -> str:
-    """Return the text of an error with the running command's options in place of Python's parameters.
-
-    ``root=...`` becomes ``--root``, ``augment=False`` ``--no-augment``; names alone are replaced where they
-    have an underscore, or where the error says that they are names.
-    """
-    if (context := _running.get()) is None:
-        return str(error)
-    options = {p.name: p for p in context.command.params if p.name}
-    marked = getattr(error, "names", ())
-    alone = [name for name in options if "_" in name or name in marked]
-
-    def option(match: re.Match[str]) -> str:
-        parameter, value = options[match["name"] or match["alone"]], match["value"]
-        if parameter.param_type_name == "argument":
-            return str(parameter.name).upper()
-        if value == "False" and parameter.secondary_opts:
-            return str(parameter.secondary_opts[0])
-        named: str = max(parameter.opts, key=len)
-        if value in (None, "...", "True"):
-            return f"{named}." if value == "..." and match.end() == len(match.string) else named
-        plain = value.strip("'\"")
-        return f"{named} {plain}"
-
-    names, words = ("|".join(sorted(map(re.escape, own), key=len, reverse=True)) for own in (options, alone))
-    given = rf"(?P<name>{names})=(?P<value>\.\.\.|'[^']*'|\"[^\"]*\"|[\w+-]+(?:\.\d+)?)"
-    mentioned = rf"(?P<alone>{words or '(?!)'})(?![\w=/'\"-]|\.\w)"
-    return re.sub(rf"(?<![\w./'\"-])(?:{given}|{mentioned})", option, str(error))
-
-
-def _at_home(value: Any) -> Any:
-    """Return an argument whose ``~`` is the home folder: shells leave it in ``--root=~/music``, TOML too."""
-    if isinstance(value, list):
-        return [_at_home(item) for item in value]
-    if isinstance(value, (str, Path)) and re.match(r"~[/\\]|~$", str(value)):
-        return type(value)(at_home(value))
-    return value
 
 
 def _parameters(instance: Any) -> list[tuple[str, inspect.Parameter]]:
@@ -338,8 +292,7 @@ def _write_settings(file: Path, command: str, settings: Mapping[str, Any]) -> No
     try:
         write_whole(file, "".join(f"{line}\n" for line in lines).encode(), DataError)
     except DataError as error:
-        show.failure(f"lightmel {command}", error)
-        raise typer.Exit(1) from None
+        raise failed(error) from None
 
 
 def _setting(key: str, value: Any) -> str:

@@ -8,17 +8,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
 
-from ..errors import NO_TORCH
+from .._each import unexpected
+from ..errors import NO_TORCH, LightmelError
 from ..workers import ONE_THREAD, cores
+from .command import called, in_options
 from .progress import say
 
 WORKERS = "lightmel-file"
 """How threads are called that work on files, of which none is waited for after Ctrl-C."""
+log = logging.getLogger("lightmel")
+
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -59,7 +64,7 @@ def _code(app: Callable[[], object]) -> int | str | None:
             return end.code
     except ModuleNotFoundError as error:
         if error.name != "torch":
-            raise
+            return _broken(error)
         say(f"lightmel: {NO_TORCH}")
         return 1
     except BrokenPipeError:  # whoever read has enough
@@ -67,11 +72,26 @@ def _code(app: Callable[[], object]) -> int | str | None:
         return 1
     except OSError as error:
         if error.errno not in _UNWRITABLE or error.filename is not None:
-            raise
+            return _broken(error)
         _let_go()
         say(f"lightmel: the standard output cannot be written: {error.strerror}.")
         return 1
+    except Exception as error:
+        return _broken(error)
     return 0
+
+
+def _broken(error: Exception) -> int:
+    """Say in a line what no command has caught, to the log with its traceback, and return the exit code."""
+    command = called()
+    log.debug("%s: failed", command, exc_info=error)
+    if isinstance(error, LightmelError):
+        say(f"{command}: {in_options(error)}")
+    elif isinstance(error, MemoryError):
+        say(f"{command}: memory ran out. Give it less at a time, or end other programs.")
+    else:
+        say(f"{command}: lightmel failed, {unexpected(error)}")
+    return 1
 
 
 def _let_go() -> None:

@@ -9,7 +9,8 @@ import typer
 from ..frontends import StorageType
 from ..studies import Limits
 from . import show
-from .options import in_options, with_options
+from .command import failed
+from .options import with_options
 
 
 @with_options(limits=Limits())
@@ -51,9 +52,7 @@ def recommend(
         with show.busy("measuring" if measure else "computing"):
             found = recommended(dataset, **vars(limits()), also=also or (), storage=storage, measure=measure)
     except LightmelError as error:
-        error.args = (in_options(error),)
-        show.failure("lightmel recommend", error)
-        raise typer.Exit(1) from None
+        raise failed(error) from None
     if as_json:
         show.json_line(found.to_dict())
     else:

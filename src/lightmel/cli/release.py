@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import show
+from .command import failed
 
 
 def release(
@@ -49,18 +50,17 @@ def release(
         _spare_others(out, file, force)
         repository = None if push is None else f"{push}/{description.name}"
         hub.write_release(file, out, repository=repository)
-        typer.echo(f"{out}: {description.name} {description.version}, license {description.license}")
+        show.text(f"{out}: {description.name} {description.version}, license {description.license}")
         if not (out / "model.onnx").is_file():
             typer.echo('Without model.onnx, for those who have no torch: pip install "lightmel[export]"')
         if repository is None:
-            typer.echo(f"Try: lightmel tag song.mp3 --model {out}")
+            show.text(f"Try: lightmel tag song.mp3 --model {out}")
             return
         with show.busy(f"publishing {repository}"):
             address = hub.push(out, repository, private=private or None)
         typer.echo(f"{address}\nTry: lightmel tag song.mp3 --model {repository}")
     except LightmelError as error:
-        show.failure("lightmel release", error)
-        raise typer.Exit(1) from None
+        raise failed(error) from None
 
 
 def _spare_others(out: Path, file: Path, force: bool) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import LightmelError
 from . import show
+from .command import failed
 
 
 def report(
@@ -30,6 +31,5 @@ def report(
         with show.busy(f"reading {records}"):
             files = write_report(records, html, title=title)
     except LightmelError as error:
-        show.failure("lightmel report", error)
-        raise typer.Exit(1) from None
-    typer.echo(f"{html}: {files:,} files. Open it in a browser.")
+        raise failed(error) from None
+    show.text(f"{html}: {files:,} files. Open it in a browser.")

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -72,6 +73,11 @@ def json_line(record: dict[str, Any]) -> None:
     out.flush()
     binary.write(line)
     binary.flush()  # so that it can be worked with, and a full disk is noticed
+
+
+def text(line: str) -> None:
+    """Write a line on stdout, in which a name from outside may stand."""
+    typer.echo(printable(line))
 
 
 def failure(subject: str, error: Exception | str, *, logged: bool = False) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from .._files import is_folder
 from . import library, process, show
+from .command import failed, in_options
 from .options import Device
 
 if TYPE_CHECKING:
@@ -180,14 +181,19 @@ def tag(
             min=0, metavar="SECONDS", help="That a file may take, and as much again for each 50 MB; 0: any."
         ),
     ] = TIME_LIMIT,
-    force: Annotated[bool, typer.Option("--force", help="Make an output of another tagger anew.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Make an output of another tagger anew, and try those again that failed."
+        ),
+    ] = False,
 ) -> None:
     """Tag sound files.
 
     A folder stands for all the sound below it. With --out it is a library: its records are brought up to
     date, and nothing is shown but how far it is. A file that cannot be tagged is a line on stderr, and the
     rest go on. Of more than five files each has one line, unless a view is asked for. The exit code is 0 if
-    every file was tagged, 1 if any was not, 2 if the command line makes no sense.
+    every file was tagged, 1 if any was not, now or before, 2 if the command line makes no sense.
     """
     from ..errors import LightmelError
 
@@ -248,14 +254,14 @@ def tag(
         )
     from ..library import error_record, tagging_record
 
-    failed = False
+    left_out = False
     files = list(_files(given))
     for path, result, took in _results(tagger, files, titles, coverage):
         if isinstance(result, LightmelError):
             show.failure(path, result, logged=True)
             if as_json:
                 show.json_line(error_record(path, result))
-            failed = True
+            left_out = True
             continue
         tags = result.above() if above else result.top(len(result.tags))
         if as_json:
@@ -269,7 +275,7 @@ def tag(
         else:
             k = top or (len(tags) if above else CATEGORY_TAGS)
             show.categories(titles.get(path, path), result, took, _rows(result, k, everything=all_categories))
-    if failed:
+    if left_out:
         raise typer.Exit(1)
 
 
@@ -375,7 +381,6 @@ def load_tagger(model: str, device: str, precision: str) -> Tagger:
     except UnknownModelError as error:
         raise typer.BadParameter(str(error), param_hint="--model") from None
     except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(in_options(error)) from None
     except LightmelError as error:
-        show.failure("lightmel", error)
-        raise typer.Exit(1) from None
+        raise failed(error) from None

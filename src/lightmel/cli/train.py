@@ -11,6 +11,7 @@ import typer
 from ..datasets import DataConfig
 from ..errors import ConfigError
 from ..training import RECIPES, Recipe, Signature, TaggerConfig, TrainConfig, find_recipe
+from . import show
 from .options import Device, with_options
 from .overwriting import Force, same_settings, spare_others
 from .progress import say
@@ -166,8 +167,8 @@ def report(made: Trained, out: Path) -> None:
         if made.folds is not None:
             typer.echo(f"{made.folds.table()}\n")
         typer.echo(f"{made.summary()}\n")
-        typer.echo(
+        show.text(
             f"{out}: {made.tagger.name}, {len(made.tagger.tags)} tags, "
             f"license {made.tagger.description.license}"
         )
-        typer.echo(f"Try: lightmel tag song.mp3 --model {out}")
+        show.text(f"Try: lightmel tag song.mp3 --model {out}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from ..errors import LightmelError, StoppedError
-from .options import in_options
+from .command import in_options
 from .progress import progress_bar, say, show_epoch, stopping
 
 if TYPE_CHECKING:

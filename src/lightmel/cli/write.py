@@ -11,6 +11,7 @@ import typer
 from ..errors import ConfigError, LightmelError
 from ..library import WriteConfig
 from . import show
+from .command import failed, in_options
 from .options import with_options
 
 if TYPE_CHECKING:
@@ -100,29 +101,28 @@ def write(
             _end(changes, "written" if apply else "to be written")
             changed = any(change.changes and not change.error for change in changes)
             if changed and apply:
-                typer.echo(f"To take it back: lightmel write --undo {shlex.quote(str(kept))}")
+                show.text(f"To take it back: lightmel write --undo {shlex.quote(str(kept))}")
             elif changed:
                 typer.echo("Nothing is written yet: add --apply.")
     except ConfigError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(in_options(error)) from None
     except LightmelError as error:
-        show.failure("lightmel write", error)
-        raise typer.Exit(1) from None
+        raise failed(error) from None
     if any(change.error for change in changes):
         raise typer.Exit(1)
 
 
 def _end(changes: list[Change], done: str) -> None:
     """Say how many files were done, and at the end which could not be."""
-    failed = [change for change in changes if change.error]
+    errors = [change for change in changes if change.error]
     changed = sum(change.changes and not change.error for change in changes)
-    left = len(changes) - len(failed) - changed
+    left = len(changes) - len(errors) - changed
     files = "1 file" if len(changes) == 1 else f"{len(changes)} files"
     parts = [f"{changed} {done}"]
     if left:
         parts.append(f"{left} as {'it is' if left == 1 else 'they are'}")
-    if failed:
-        parts.append(f"{len(failed)} failed")
+    if errors:
+        parts.append(f"{len(errors)} failed")
     typer.echo(f"{files}: {', '.join(parts)}.")
-    for change in failed:
+    for change in errors:
         show.failure(change.path, change.error)
