@@ -250,7 +250,7 @@ def test_a_damaged_model_is_one_line(runner: CliRunner, tmp_path: Path) -> None:
     result = runner.invoke(app, ["tag", "--sample", "--model", str(path)])
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("lightmel: ")
+    assert result.stderr.startswith("lightmel tag: ")
     assert "broken.safetensors" in result.stderr
     assert result.stderr.count("\n") == 1
 
