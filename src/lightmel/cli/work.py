@@ -14,6 +14,7 @@ import typer
 from ..errors import LightmelError, StoppedError
 from .options import in_options
 from .progress import progress_bar, say, show_epoch, stopping
+from .show import without_chatter
 
 if TYPE_CHECKING:
     from ..training import Callbacks
@@ -73,7 +74,7 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
     """
     log_to_stderr()
     try:
-        with progress_bar() as progress, stopping() as on_start:
+        with refusing(command), without_chatter(), progress_bar() as progress, stopping() as on_start:
             yield Work(progress, on_start)
         from ..training import is_first_process
 
@@ -83,6 +84,15 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
         again = f" The same command goes on from {kept}." if kept else ""
         say(f"lightmel {command}: stopped.{again}")
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def refusing(command: str) -> Iterator[None]:
+    """Turn an error of lightmel's into a line on stderr, in the command's options, and the exit code 1."""
+    try:
+        yield
+    except StoppedError:
+        raise
     except LightmelError as error:
         log.debug("lightmel %s: failed", command, exc_info=error)
         say(f"lightmel {command}: {in_options(error)}")

@@ -97,7 +97,7 @@ class TeacherScores:
             self.teachers: tuple[str, ...] = tuple(plain["teachers"])
             self.teacher_tags: tuple[tuple[str, ...], ...] = tuple(map(tuple, plain["teacher_tags"]))
             self.tags: tuple[str, ...] = tuple(plain["tags"])
-            with (self.folder / CLIPS).open(newline="", encoding="utf-8") as file:
+            with (self.folder / CLIPS).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 self.clips = tuple(
                     ScoredClip(row["path"], row["group"], row["split"], int(row["windows"]))
                     for row in csv.DictReader(file)
