@@ -105,7 +105,7 @@ def test_what_cannot_be_mixed(notes: Path, tmp_path: Path) -> None:
     (tmp_path / "train").write_text("")
     with pytest.raises(DataError, match="cannot be made"):
         make_mixtures(notes, tmp_path, FEW)
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(DataError, match="train is a file, and a folder is wanted"):
         make_mixtures(notes, tmp_path / "train", FEW)
 
 

@@ -165,6 +165,9 @@ def test_what_cannot_be_scored(
         score_music([teacher], ramps, ["train"] * 4, tmp_path, ScoresConfig(vocabulary="lightmel"))
     with pytest.raises(AudioError, match="None of the 1 tracks"):
         score_music([teacher], [Track(tmp_path / "no.wav", "a")], ["train"], tmp_path / "out", CONFIG)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file is a file, and a folder is wanted"):
+        score_music([teacher], ramps, ["train"] * 4, tmp_path / "file", CONFIG)
     with pytest.raises(DataError, match=r"holds other scores \(config\)"):
         score_music([teacher], ramps, ["train"] * 4, scores.folder, ScoresConfig(window_seconds=2.0))
 

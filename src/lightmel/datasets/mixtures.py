@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import audio
 from .._each import attempt, printable
-from .._files import write_whole
+from .._files import check_folder, write_whole
 from ..errors import AudioError, DataError, LightmelError
 from .config import MixtureConfig
 from .rows import Rows, csv_text, unique_paths
@@ -103,6 +103,7 @@ def make_mixtures(
 
 def _check_folder(folder: Path, made_of: Mapping[str, str | float]) -> None:
     """Write what the clips of a folder are made of, or refuse those of something else: they would be kept."""
+    check_folder(folder, DataError)
     file = folder / MADE_OF
     if file.exists():
         try:
