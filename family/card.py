@@ -21,6 +21,7 @@ from lightmel import hub
 from lightmel.checkpoint import read_description
 from lightmel.evaluation import markdown
 from lightmel.vocabularies import MUSIC
+from music import NOTES, held_out_not_music, is_held_out
 from train import HISTORY, PACKAGE
 
 NOTICES = {
@@ -29,6 +30,8 @@ NOTICES = {
     "(Google, CC BY 4.0)",
 }
 """What the teachers' licenses want to be named, by the beginning of their names."""
+COMMON = 8
+"""As many licenses of recordings are named; the ledger names them all."""
 
 
 def teachers_table(result: dict[str, Any]) -> str:
@@ -90,8 +93,6 @@ def card(path: Path, result: dict[str, Any]) -> str:
     d = read_description(path)
     provenance = d.provenance
     (row,) = hub.costs_of(str(path))
-    licenses = Counter(r.license for r in read_rows() if r.used == "train")
-    clips = ", ".join(f"{name} ({count})" for name, count in licenses.most_common(8))
     names = [name.split()[0] for name in provenance["teachers"]]
     notices = sorted({text for name in names for start, text in NOTICES.items() if name.startswith(start)})
     start = provenance["distillation"].get("start")
@@ -107,8 +108,7 @@ def card(path: Path, result: dict[str, Any]) -> str:
 {d.segment_seconds:g} s; {len(d.tags)} tags; {gmac:.3g} GMAC a minute of sound.
 - Teachers: {"; ".join(notices)}.{began}
   It was trained on their scores, without labels, and repeats their errors.
-- Music: {provenance["clips"]} clips under licenses that allow commercial use and changes
-  ({clips} and {len(licenses) - 8} more), each named in `family/ledger.csv`.
+{recordings(provenance["clips"])}
 
 ```python
 import lightmel
@@ -149,6 +149,27 @@ countries.
 `python family/train.py` trained it in {minutes:.0f} minutes on one thread (`family/history`), with the \
 settings of `family/students.toml`.
 """
+
+
+def recordings(clips: int) -> str:
+    """Return what a tagger of so many clips was trained on: recordings, phrases of notes, their licenses.
+
+    Counted is what `family/music.py` takes of the ledger: what is held out of it is not.
+    """
+    named = [row for row in read_rows() if row.used == "train"]
+    held = held_out_not_music(named)
+    rows = [row for row in named if not is_held_out(row, held)]
+    notes = sum(row.path.startswith(NOTES) for row in rows)
+    whole = len(rows) - notes
+    licenses = Counter(row.license for row in rows)
+    counts = ", ".join(f"{name} ({count})" for name, count in licenses.most_common(COMMON))
+    return (
+        f"- Music: {clips} clips, {whole} of them recordings as they are, {clips - whole} phrases that were "
+        f"made of {notes} recordings of single notes.\n"
+        f"  Licenses of the {len(rows)} recordings, which allow commercial use and changes: {counts} and "
+        f"{len(licenses) - COMMON} more.\n"
+        "  Each recording is named in `ledger.csv`, in the folder `family` of lightmel's source repository."
+    )
 
 
 def chances(file: Path) -> str:

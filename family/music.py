@@ -14,24 +14,32 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ledger import read_ledger
+from ledger import Row, Track, read_ledger
 from lightmel.datasets import Rows, hold_out
 from lightmel.errors import DataError
 from phrases import write_phrases
 
 PHRASES = 12
 """Of each instrument."""
+NOTES, NOT_MUSIC = "instruments/", "not-music/"
+"""Where in the shared data single notes lie, and what is no music."""
 HELD_OUT = 0.5
 """Share of the groups of what is no music."""
 
 
-def held_out_not_music(groups: list[str]) -> set[str]:
-    """Return the groups of what is no music that nobody is trained on."""
-    return set(hold_out(groups, HELD_OUT, 0))
+def held_out_not_music(tracks: Sequence[Track | Row]) -> set[str]:
+    """Return those groups of what is no music, among clips of the ledger, that nobody is trained on."""
+    return set(hold_out([t.group for t in tracks if t.path.startswith(NOT_MUSIC)], HELD_OUT, 0))
+
+
+def is_held_out(track: Track | Row, held: set[str]) -> bool:
+    """Return whether a clip is of one of these groups."""
+    return track.path.startswith(NOT_MUSIC) and track.group in held
 
 
 def not_free(shared: Path) -> list[tuple[Path, str]]:
@@ -50,16 +58,15 @@ def not_free(shared: Path) -> list[tuple[Path, str]]:
 def collect(shared: Path, work: Path) -> tuple[list[tuple[Path, str]], list[str]]:
     """Return path and group of each clip to train on, phrases included, and the held-out groups."""
     tracks = read_ledger()
-    not_music = [t.group for t in tracks if t.path.startswith("not-music/")]
-    held = held_out_not_music(not_music)
+    held = held_out_not_music(tracks)
     found, notes = [], []
     for track in tracks:
         path = shared / track.path
         if not path.is_file():
             raise DataError(f"The ledger names {track.path}, and there is no such file in {shared}.")
-        if track.path.startswith("instruments/"):
+        if track.path.startswith(NOTES):
             notes.append((path, path.parent.name))
-        elif not (track.path.startswith("not-music/") and track.group in held):
+        elif not is_held_out(track, held):
             found.append((path, track.group))
     found += write_phrases(notes, work / "phrases", PHRASES, np.random.default_rng(0))
     return found, sorted(held)

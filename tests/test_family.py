@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import math
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -17,14 +18,18 @@ import pytest
 import soundfile
 
 from lightmel import hub
+from lightmel.checkpoint import read_description
 from lightmel.errors import ConfigError, DataError
 from lightmel.inference import Tagger
 
 FAMILY = Path(__file__).parents[1] / "family"
 sys.path.insert(0, str(FAMILY))  # its scripts find each other as they do when they are run
 
+import card  # noqa: E402
 import costs  # noqa: E402
 import figure  # noqa: E402
+import ledger  # noqa: E402
+import music as free_music  # noqa: E402
 import quality  # noqa: E402
 
 SR = 16_000
@@ -400,6 +405,36 @@ def test_axes_have_some_round_ticks(low: float, ratio: float) -> None:
     assert all(low <= t <= 1.001 * low * ratio for t in ticks)
     values = figure.value_ticks(0.5, 0.5 + 0.01 * math.log(ratio) * low**0.1)
     assert 1 <= len(values) <= 8
+
+
+def test_the_cards_are_what_the_script_writes() -> None:
+    for path in sorted(card.PACKAGE.glob("lightmel-*.safetensors")):
+        result = json.loads((figure.RESULTS / f"{path.stem}.json").read_text(encoding="utf-8"))
+        written = path.with_suffix(".md").read_text(encoding="utf-8")
+        assert written == card.card(path, result), "run `python family/card.py`"
+
+
+def test_a_card_counts_the_clips_that_were_trained_on() -> None:
+    """What is held out of the ledger is left out, and 12 phrases of an instrument stand for its notes."""
+    rows = [row for row in ledger.read_rows() if row.used == "train"]
+    notes = [row for row in rows if row.path.startswith("instruments/")]
+    phrases = free_music.PHRASES * len({Path(row.path).parent.name for row in notes})
+    groups = free_music.held_out_not_music(rows)
+    held = [row for row in rows if row.path.startswith("not-music/") and row.group in groups]
+    whole = len(rows) - len(notes) - len(held)
+    for path in sorted(card.PACKAGE.glob("lightmel-*.safetensors")):
+        clips = read_description(path).provenance["clips"]
+        assert clips == whole + phrases
+        text = " ".join(path.with_suffix(".md").read_text(encoding="utf-8").split())
+        assert f"Music: {clips} clips, {whole} of them recordings as they are, {phrases} phrases" in text
+        assert f"made of {len(notes)} recordings of single notes" in text
+        found = re.search(r"Licenses of the (\d+) recordings.*?: (.*?) and (\d+) more\.", text)
+        assert found is not None
+        assert int(found[1]) == whole + len(notes)
+        assert "MIT (" in found[2]
+        for name, count in re.findall(r"(\S+) \((\d+)\)", found[2]):
+            assert int(count) == sum(row.license == name for row in rows if row not in held), name
+        assert int(found[3]) + found[2].count("(") == len({row.license for row in rows if row not in held})
 
 
 def test_the_page_is_as_the_results_are() -> None:

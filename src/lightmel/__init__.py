@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .features import FeatureStore
     from .frontends import MelFrontend
     from .hub import list_models
-    from .inference import Tagger, Tagging, Taggram, load, tag
+    from .inference import Tagger, Tagging, Taggram, embed, load, tag
     from .models import build_mobilenet, build_musicnn, build_vgg
     from .studies import recommend, sonify
     from .training import TrainConfig, Trainer, finetune
@@ -50,6 +50,7 @@ __all__ = [
     "build_vgg",
     "calibrate",
     "distill",
+    "embed",
     "evaluate",
     "finetune",
     "list_models",
@@ -75,7 +76,7 @@ __getattr__, __dir__ = lazily(
         "FeatureStore": "features",
         "MelFrontend": "frontends",
         "list_models": "hub",
-        **dict.fromkeys(("Tagger", "Tagging", "Taggram", "load", "tag"), "inference"),
+        **dict.fromkeys(("Tagger", "Tagging", "Taggram", "embed", "load", "tag"), "inference"),
         **dict.fromkeys(("build_mobilenet", "build_musicnn", "build_vgg"), "models"),
         **dict.fromkeys(("recommend", "sonify"), "studies"),
         **dict.fromkeys(("TrainConfig", "Trainer", "finetune"), "training"),

@@ -88,6 +88,18 @@ def check_target(path: str | os.PathLike[str], beside: Sequence[str], error: typ
         raise error(f"{target} cannot be written: {getattr(cause, 'strerror', None) or cause}.") from cause
 
 
+def check_folder(path: Path, error: type[LightmelError]) -> None:
+    """Make sure that what is to be a folder is no file.
+
+    Raises
+    ------
+    LightmelError
+        Of the kind `error`.
+    """
+    if not is_folder(path) and (path.exists() or path.is_symlink()):
+        raise error(f"{path} is a file, and a folder is wanted: name another.")
+
+
 def write_whole(path: str | os.PathLike[str], data: bytes, error: type[LightmelError]) -> None:
     """Write `data` to `path`, whole or not at all: a temporary file beside it is renamed.
 

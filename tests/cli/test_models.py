@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -23,6 +26,20 @@ def test_every_tagger_with_its_license(runner: CliRunner, width: int) -> None:
         assert ("(default)" in entry) == (release.name == hub.DEFAULT)
         assert ("in the package" in " ".join(entry.split())) == (release.where == "package")
     assert max(map(len, result.stdout.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [None, "40", "80"])
+def test_no_line_ends_with_blanks_and_in_a_pipe_each_is_whole(width: str | None) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR")}
+    if width is not None:
+        environment["COLUMNS"] = width
+    environment["PYTHONIOENCODING"] = "utf-8"
+    command = [sys.executable, "-m", "lightmel", "models"]
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True)
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert (max(map(len, lines)) > 80) == (width is None)
+    assert (f"{hub.DEFAULT}  (default)" in lines) == (width != "40")
 
 
 def test_figures_of_those_that_were_measured(runner: CliRunner) -> None:

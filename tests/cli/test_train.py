@@ -185,9 +185,25 @@ def test_another_tagger_is_not_overwritten_unasked(runner: CliRunner, labeled: P
     song.write_bytes((labeled.parent / "4.flac").read_bytes())
     assert "exists and is no tagger" in refused(runner, *command[:3], song, "--embeddings")
     default = lightmel.load("default").name
-    assert f"There is a tagger '{default}' already" in refused(
+    assert f"--name {default} stands for another tagger" in refused(
         runner, *command[:3], tmp_path / "new", "--embeddings", "--name", default
     )
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "distill", "calibrate"])
+@pytest.mark.parametrize("name", ["default", "lightmel-vgg-16k-mel96-x1-db", "public:mine"])
+def test_no_command_gives_a_tagger_the_name_of_another(
+    runner: CliRunner, labeled: Path, small_model: Path, tmp_path: Path, command: str, name: str
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    given = {"distill": ["--teacher", small_model]}.get(command, [])
+    words = [command, *([small_model] if command == "calibrate" else []), labeled, *given, "--out"]
+    assert f"--out {name} stands for another tagger" in refused(runner, *words, tmp_path / name)
+    file = f"{name}.safetensors"
+    assert f"--out {name} stands for another tagger" in refused(runner, *words, tmp_path / file)
+    said = refused(runner, *words, tmp_path / "mine.safetensors", "--name", name)
+    assert f"--name {name} stands for another tagger" in said
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_train_takes_no_place_of_another_tagger_unasked(

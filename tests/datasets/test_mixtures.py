@@ -105,5 +105,38 @@ def test_what_cannot_be_mixed(notes: Path, tmp_path: Path) -> None:
     (tmp_path / "train").write_text("")
     with pytest.raises(DataError, match="cannot be made"):
         make_mixtures(notes, tmp_path, FEW)
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(DataError, match="train is a file, and a folder is wanted"):
         make_mixtures(notes, tmp_path / "train", FEW)
+
+
+def test_notes_that_nothing_can_be_made_of_are_left_out(
+    notes: Path, mixtures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = {"loud": np.full(8_000, 1e25), "silent": np.zeros(8_000), "nan": np.full(8_000, np.nan)}
+    for name, wave in odd.items():
+        soundfile.write(notes.parent / f"{name}.wav", wave, 16_000, subtype="DOUBLE")
+    lines = notes.read_text().splitlines()
+    columns = lines[0].split(",")
+    more = [
+        ",".join({"path": f"{name}.wav", "instrument": "horn", "split": "train"}.get(c, "") for c in columns)
+        for name in (*odd, "gone")
+    ]
+    table = notes.parent / "odd.csv"
+    table.write_text("\n".join([*lines, *more]) + "\n")
+    made = make_mixtures(table, tmp_path / "out", FEW)
+    assert made.read_bytes() == mixtures.read_bytes()
+    for path in mixtures.parent.rglob("*.flac"):
+        assert (made.parent / path.relative_to(mixtures.parent)).read_bytes() == path.read_bytes()
+    for words in ("loud.wav: its samples reach 1e+25", "silent.wav: it is silent", "nan.wav: ", "gone.wav: "):
+        assert f"left out: {notes.parent / words.split(':')[0]}:" in caplog.text
+        assert words in caplog.text
+
+
+def test_one_instrument_in_two_spellings_is_one(
+    notes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = notes.parent / "spelt.csv"
+    table.write_text(notes.read_text().replace(",flute,", ",Flute,", 1))
+    data = load_table(make_mixtures(table, tmp_path / "out", FEW))
+    assert data.tags == tuple(sorted(INSTRUMENTS))
+    assert "are taken for one: 'Flute' (1) and 'flute'" in caplog.text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,8 +165,21 @@ def test_what_cannot_be_scored(
         score_music([teacher], ramps, ["train"] * 4, tmp_path, ScoresConfig(vocabulary="lightmel"))
     with pytest.raises(AudioError, match="None of the 1 tracks"):
         score_music([teacher], [Track(tmp_path / "no.wav", "a")], ["train"], tmp_path / "out", CONFIG)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file is a file, and a folder is wanted"):
+        score_music([teacher], ramps, ["train"] * 4, tmp_path / "file", CONFIG)
     with pytest.raises(DataError, match=r"holds other scores \(config\)"):
         score_music([teacher], ramps, ["train"] * 4, scores.folder, ScoresConfig(window_seconds=2.0))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_a_name_that_is_no_text(ramps: list[Track], clock: Callable[..., Tagger], tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"\xff\xfe.wav")
+    shutil.copy(ramps[0].path, odd)
+    teacher = clock("16k-mel16-x4-db", 1.0, UNIT)
+    made = score_music([teacher], [Track(odd, "a"), ramps[1]], ["train", "test"], tmp_path / "out", CONFIG)
+    assert [path.resolve() for path in made.sources().values()] == [odd, Path(ramps[1].path)]
+    assert TeacherScores.open(made.folder).digest == made.digest
 
 
 def test_a_damaged_folder(scores: TeacherScores, tmp_path: Path) -> None:

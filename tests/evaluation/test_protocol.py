@@ -336,3 +336,12 @@ def test_a_store_that_does_not_fit_is_refused(
         evaluate(tagger, data, features=store)
     with pytest.raises(DataError, match=r"no split 'tests'.*Did you mean 'test'"):
         evaluate(tagger, own, "tests", features=store)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [({"resamples": 0}, "resamples is at least 1"), ({"level": 1.0}, "level lies between 0 and 1")],
+)
+def test_intervals_that_cannot_be(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        Intervals(**given)

@@ -112,22 +112,22 @@ def test_what_is_no_slug_is_refused_with_an_example(slug: str) -> None:
 
 
 def test_a_slug_of_an_impossible_front_end_is_refused_as_one() -> None:
-    with pytest.raises(ConfigError, match="hop_factor=1"):
+    with pytest.raises(ConfigError, match="16k-mel48-x1-db"):
         MelConfig.from_slug("16k-mel48-x0-db")
 
 
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
-        ({"hop_factor": 0}, "MelConfig(sr=16000, n_mels=96, hop_factor=1, log='db')"),
-        ({"hop_factor": -3}, "MelConfig(sr=16000, n_mels=96, hop_factor=1, log='db')"),
-        ({"n_mels": 0}, "MelConfig(sr=16000, n_mels=1, hop_factor=1, log='db')"),
-        ({"sr": 0}, "MelConfig(sr=2000, n_mels="),
-        ({"sr": -16_000, "n_mels": 8}, "MelConfig(sr=2000, n_mels=8, hop_factor=1"),
-        ({"sr": 16}, "MelConfig(sr=2000, n_mels="),
-        ({"sr": 1_000_000, "n_mels": 8}, "MelConfig(sr=192000, n_mels="),
-        ({"n_mels": 256}, "MelConfig(sr=16000, n_mels=1"),
-        ({"n_mels": 10**9, "log": "log"}, "log='log')"),
+        ({"hop_factor": 0}, "16k-mel96-x1-db"),
+        ({"hop_factor": -3}, "16k-mel96-x1-db"),
+        ({"n_mels": 0}, "16k-mel1-x1-db"),
+        ({"sr": 0}, "2k-mel"),
+        ({"sr": -16_000, "n_mels": 8}, "2k-mel8-x1-db"),
+        ({"sr": 16}, "2k-mel"),
+        ({"sr": 1_000_000, "n_mels": 8}, "192k-mel8-x1-db"),
+        ({"n_mels": 256}, "16k-mel1"),
+        ({"n_mels": 10**9, "log": "log"}, "-x1-log"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_nearest_that_can(given: dict[str, Any], wanted: str) -> None:
@@ -135,7 +135,7 @@ def test_what_cannot_work_is_refused_with_the_nearest_that_can(given: dict[str, 
         MelConfig(**given)
     assert wanted in str(refused.value)
     suggestion = str(refused.value).split("The nearest that can is ")[1].rstrip(".")
-    eval(suggestion, {"MelConfig": MelConfig})  # what is suggested must be accepted
+    MelConfig.from_slug(suggestion)  # what is suggested must be accepted
 
 
 @given(SAMPLE_RATES, st.integers(1, 200), st.sampled_from(["slaney", "htk"]))
@@ -147,7 +147,7 @@ def test_a_band_is_refused_exactly_where_it_is_empty(sr: int, n_mels: int, scale
         return
     with pytest.raises(ConfigError, match=r"always be empty.*nearest that can is") as refused:
         MelConfig(sr, n_mels, mel_scale=scale)
-    nearest = int(str(refused.value).split("n_mels=")[1].split(",")[0])
+    nearest = int(str(refused.value).split("-mel")[1].split("-")[0])
     assert nearest < n_mels
     assert empty_bands(sr, nearest, scale) == 0
     assert all(empty_bands(sr, n, scale) > 0 for n in range(nearest + 1, n_mels + 1))

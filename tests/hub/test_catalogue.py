@@ -13,7 +13,7 @@ import pytest
 
 import lightmel
 from lightmel import checkpoint, hub, vocabularies
-from lightmel.errors import UnknownModelError
+from lightmel.errors import ConfigError, UnknownModelError
 from lightmel.frontends import config_from_slug
 from lightmel.hub import catalogue
 
@@ -139,6 +139,44 @@ def test_an_unknown_name_is_told_the_nearest(name: str, suggestion: str) -> None
 def test_what_is_neither_name_nor_file_is_refused(name: str) -> None:
     with pytest.raises(UnknownModelError, match="lightmel models"):
         lightmel.load(name)
+
+
+@pytest.mark.parametrize("name", ["default", "lightmel-vgg-16k-mel48-x10-db", next(iter(hub.CHECKPOINTS))])
+def test_what_has_no_revision_says_so(name: str) -> None:
+    where = "is in the package" if hub.packaged(name) else "is no repository of the Hub"
+    wanted = rf"^{name} {where}: it has no revision 'v1\.0'"
+    with pytest.raises(ConfigError, match=wanted):
+        lightmel.load(f"{name}@v1.0")
+    with pytest.raises(ConfigError, match=wanted):
+        lightmel.Tagger.from_pretrained(name, revision="v1.0")
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_revision_is_not_the_main_branch(empty: str, network: Any) -> None:
+    fake = network(AssertionError("the network was touched"))
+    for find in (lightmel.load, lightmel.Tagger.from_pretrained):
+        with pytest.raises(UnknownModelError, match=r"No revision stands after the @ .* out: owner/name\."):
+            find(f"owner/name@{empty}")
+    with pytest.raises(ConfigError, match=r"revision=.* is empty"):
+        lightmel.Tagger.from_pretrained("owner/name", revision=empty)
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("default", "cheapest", hub.DEFAULT, "mtat-musicnn-small-16k-mel48-x2-db", "public:mine"),
+        *(hub.planned()[-1], next(iter(hub.CHECKPOINTS))),
+    ],
+)
+def test_a_new_tagger_is_not_named_as_another(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^name='{name}' stands for another tagger"):
+        hub.check_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "mine", "Default", "defaults", f"{hub.DEFAULT}-mine", "publicity"])
+def test_other_names_are_free(name: str) -> None:
+    hub.check_name(name)
 
 
 def test_a_folder_is_no_tagger(tmp_path: Path) -> None:

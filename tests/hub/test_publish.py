@@ -68,19 +68,32 @@ def test_the_release_of_a_packaged_tagger(name: str, tmp_path: Path) -> None:
         t.split()[0] for t in description.provenance["teachers"]
     ]
     assert all(t["license"] == hub.CHECKPOINTS[t["name"]].license for t in front["teachers"])
-    measured = packaged.parent / "results" / f"{name}.json"
-    assert ("model-index" in front) == measured.is_file()
-    if measured.is_file():
-        human = json.loads(measured.read_text(encoding="utf-8"))["human"]
-        (entry,) = front["model-index"]
-        (result,) = entry["results"]
-        assert entry["name"] == name
-        assert result["task"]["type"] == front["pipeline_tag"]
-        assert {m["type"]: m["value"] for m in result["metrics"]} == {
-            what: human[what]["value"] for what in ("roc_auc", "pr_auc")
-        }
-        assert front["metrics"] == ["roc_auc", "pr_auc"]
-        assert str(human["clips"]) in result["dataset"]["name"]
+    assert "\n## What it is for\n" in body
+    figures, clips, tags = human_figures(packaged)
+    (entry,) = front["model-index"]
+    (result,) = entry["results"]
+    assert entry["name"] == name
+    assert result["task"]["type"] == front["pipeline_tag"]
+    assert {m["type"]: m["value"] for m in result["metrics"]} == figures
+    assert front["metrics"] == list(figures)
+    assert f"of {clips} " in result["dataset"]["name"]
+    for metric in result["metrics"]:
+        assert metric["name"].endswith(f", mean over {tags} of {len(description.tags)} tags")
+
+
+def human_figures(packaged: Path) -> tuple[dict[str, float], int, int]:
+    """Return what was measured of a packaged tagger against human annotations, of how many clips and tags."""
+    measured = packaged.parent / "results" / packaged.with_suffix(".json").name
+    if not measured.is_file():  # the first tagger
+        report = json.loads(packaged.with_suffix(".json").read_text(encoding="utf-8"))["report"]
+        return (
+            {"roc_auc": report["roc_auc_student"]},
+            report["annotated_clips"],
+            len(report["annotated_tags"]),
+        )
+    human = json.loads(measured.read_text(encoding="utf-8"))["human"]
+    figures = {what: human[what]["value"] for what in ("roc_auc", "pr_auc")}
+    return figures, human["clips"], human["tags"]
 
 
 @pytest.mark.parametrize("name", families())
@@ -93,7 +106,7 @@ def test_the_client_of_the_hub_reads_the_card(name: str, tmp_path: Path) -> None
     data = ModelCard.load(folder / "README.md").data
     assert data.library_name == "lightmel"
     results = data.eval_results or []
-    assert len(results) == (2 if (packaged.parent / "results" / f"{name}.json").is_file() else 0)
+    assert len(results) == len(human_figures(packaged)[0])
     assert all(0 < r.metric_value < 1 and r.task_type == data.pipeline_tag for r in results)
 
 
@@ -146,7 +159,7 @@ def snippets(body: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", body, re.M | re.S)
 
 
-@pytest.mark.parametrize("which", ["packaged", "made", "pushed"])
+@pytest.mark.parametrize("which", [*families(), "made", "pushed"])
 def test_the_snippet_of_the_card_runs(
     which: str,
     served: Hub,
@@ -155,7 +168,7 @@ def test_the_snippet_of_the_card_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tagger = lightmel.load("default") if which == "packaged" else tiny()
+    tagger = lightmel.load(which) if which in families() else tiny()
     tagger.save_pretrained("release")
     readme = Path("release", "README.md").read_text(encoding="utf-8")
     if which == "pushed":
@@ -202,6 +215,7 @@ def test_figures_of_a_training_are_used_if_they_are_of_these_weights(
     assert [m["value"] for m in result["metrics"]] == [0.75, 0.5]
     assert "My set, test, split by artist: 20 clips: ROC AUC, mean over tags 0.750" in body
     assert "- Trained on My Set 2, 60 clips." in body
+    assert [m["name"] for m in result["metrics"]] == ["ROC AUC, mean over tags", "PR AUC, mean over tags"]
     trained(tagger, "0" * 64).save(tmp_path / "mine.safetensors")
     front, body = parts(hub.write_release(tmp_path / "mine.safetensors", tmp_path / "b") / "README.md")
     assert "model-index" not in front
@@ -246,6 +260,27 @@ def test_the_card_of_a_fine_tuned_tagger(tiny: Callable[..., Any], labeled: Path
     data = made.description.provenance["data"]
     assert f"- Trained on {data}.\n- It grew from `tiny-0` 1.\n" in body
     assert "{" not in body.partition("## Citation")[0]
+
+
+def test_the_card_of_a_tagger_that_keeps_tags_says_how_many_were_measured(
+    tiny: Callable[..., Any], labeled: Path, tmp_path: Path
+) -> None:
+    from lightmel.datasets import load_table
+    from lightmel.training import FinetuneConfig, finetune
+
+    how = FinetuneConfig(head_epochs=1, batch_size=16, excerpts=1, keep_tags=True)
+    made = finetune(tiny(), load_table(labeled), config=how, device="cpu")
+    made.save(tmp_path / "mine.safetensors")
+    assert made.evaluation is not None
+    assert (len(made.evaluation.roc_auc), len(made.tagger.tags)) == (3, 6)
+    front, body = parts(hub.write_release(tmp_path / "mine.safetensors", tmp_path / "a") / "README.md")
+    (result,) = front["model-index"][0]["results"]
+    assert [m["name"] for m in result["metrics"]] == [
+        "ROC AUC, mean over 3 of 6 tags",
+        "PR AUC, mean over 3 of 6 tags",
+    ]
+    assert "clips: ROC AUC, mean over 3 of 6 tags " in body
+    assert "Means are over 3 of 6 tags" in (tmp_path / "mine.md").read_text(encoding="utf-8")
 
 
 PUBLIC = "public:pons2019-msd-vgg"  # of which the default learned too
@@ -484,6 +519,8 @@ def test_a_name_of_the_family_that_is_not_here_says_what_makes_it() -> None:
                 UnknownModelError, match=rf"python family/train\.py --work WORK --only {name}$"
             ):
                 find(name)
+        with pytest.raises(UnknownModelError, match=rf"family/train\.py --work WORK --only {name}$"):
+            lightmel.load(f"{name}@v1.0")
     with pytest.raises(UnknownModelError, match=f"Did you mean {lacking[0]!r}"):
         lightmel.load(lacking[0][:-1] + "x")
 

@@ -136,11 +136,25 @@ def test_tag_takes_a_tagger_as_it_is(sound: Sound, model: Tagger, saved: Path) -
         lightmel.tag(wave, SR, model=model, device="abacus")
 
 
+def test_embed_is_the_embedding_of_a_tagger(sound: Sound, model: Tagger, saved: Path) -> None:
+    wave = sound(1.3)
+    wanted = model.embed(wave, SR)
+    assert wanted.shape == (model.runtime.embed_dim,)
+    for device in (None, "cpu"):
+        for tagger in (model, saved):
+            found = lightmel.embed(wave, SR, model=tagger, device=device)
+            assert found.dtype == np.float32
+            assert np.array_equal(found, wanted)
+    assert np.array_equal(lightmel.embed(wave, SR), lightmel.load("default").embed(wave, SR))
+
+
 def test_a_tagger_elsewhere_than_the_device_asked_for_is_refused(
     sound: Sound, model: Tagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "available_devices", lambda: ("mps", "cpu"))
     with pytest.raises(ConfigError, match="tiny-0 runs on cpu: load it with device='mps' instead"):
         lightmel.tag(sound(1), SR, model=model, device="mps")
+    with pytest.raises(ConfigError, match="tiny-0 runs on cpu: load it with device='mps' instead"):
+        lightmel.embed(sound(1), SR, model=model, device="mps")
     for device in ("cpu", "auto", None):
         assert lightmel.tag(sound(1), SR, model=model, device=device) == model.tag(sound(1), SR)

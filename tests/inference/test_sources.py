@@ -140,7 +140,7 @@ def test_what_holds_no_sound_is_refused_with_the_reason(model: Tagger, source: A
 @pytest.mark.parametrize("sr", [None, SR])
 @pytest.mark.parametrize("source", [["a.mp3", "b.mp3"], (Path("a.mp3"),)])
 def test_several_sources_are_told_where_to_go(model: Tagger, source: Any, sr: int | None) -> None:
-    with pytest.raises(ShapeError, match="several sources: tag_many takes these"):
+    with pytest.raises(ShapeError, match="several sources: give one"):
         model.tag(source, sr)
 
 

@@ -21,7 +21,7 @@ from lightmel.cli import app
 from lightmel.errors import ConfigError, DataError, MissingExtraError
 from lightmel.evaluation import Intervals
 from lightmel.studies import measure_times, paper_table, published_of, read_results, report_study
-from lightmel.studies.figures import pareto
+from lightmel.studies.figures import _drawing, _legend, pareto
 
 FEW = Intervals(resamples=30)
 
@@ -174,6 +174,19 @@ def test_latex_is_whole(labelled_study: Path, scored_study: Path) -> None:
         assert text.isascii()
         # Nothing stands for itself that LaTeX takes for something else.
         assert not re.search(r"(?<!\\)[#_]|(?<!\\)%(?! Tables|$)", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("names", [2, 6, 11])
+def test_a_legend_is_no_wider_than_its_figure(names: int) -> None:
+    pytest.importorskip("matplotlib")
+    with _drawing(1, 1) as (figure, _):
+        _legend(figure, [(f"{96 - i} bands, or a network", "#1d1c1a", "s") for i in range(names)])
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert len(legend.get_texts()) == names
+        extent = legend.get_window_extent()
+        assert extent.x0 >= 0
+        assert extent.x1 <= figure.bbox.width
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")

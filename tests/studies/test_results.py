@@ -191,3 +191,13 @@ def test_an_interval_is_that_of_the_bootstrap(labelled_study: Path) -> None:
         assert found.interval == pytest.approx(expected)
         assert (found.runs, found.over_runs) == ((1, 1), None)
         assert found.value == pytest.approx(one.values("test", measure)[0] - other.values("test", measure)[0])
+
+
+def test_a_script_that_cannot_be_run(labelled_study: Path, tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    with pytest.raises(DataError, match=r"There is no script .*mine\.py"):
+        read_results(labelled_study, script=script)
+    for text, why in (("a =", "SyntaxError"), ("1 / 0", "ZeroDivisionError"), ("exit(3)", "SystemExit: 3")):
+        script.write_text(text)
+        with pytest.raises(DataError, match=why):
+            read_results(labelled_study, script=script)

@@ -311,6 +311,9 @@ def test_wrong_numbers(clips: Path, grid_file: Path, tmp_path: Path) -> None:
         run_study(read_grid(grid_file), clips, tmp_path / "out", jobs=-1)
     with pytest.raises(ConfigError, match="no shard 3 of 2"):
         run_study(read_grid(grid_file), clips, tmp_path / "out", shard=(3, 2))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file is a file, and a folder is wanted"):
+        run_study(read_grid(grid_file), clips, tmp_path / "file", jobs=0)
 
 
 def test_a_further_test_of_training_clips_or_of_a_name_that_is_taken(clips: Path) -> None:

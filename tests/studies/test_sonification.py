@@ -369,9 +369,34 @@ def test_what_cannot_be_made_audible(
 def test_sound_that_is_too_large_becomes_no_silence(tmp_path: Path, slug: str) -> None:
     song, out = tmp_path / "song.wav", tmp_path / "out.wav"
     soundfile.write(song, np.full(48_000, 1e30, np.float32), 16_000, subtype="FLOAT")
-    with pytest.raises(AudioError, match="scale them to ±1"):
+    with pytest.raises(AudioError, match=r"song\.wav: .*scale them to ±1"):
         sonify_file(song, out, slug)
     assert not out.exists()
+
+
+def test_a_name_that_is_no_text_and_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, music: np.ndarray
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    made = sonify_file(music, "~/heard.wav", "16k-mel16-x10-db", sr=SR)
+    assert made.path == tmp_path / "heard.wav"
+    assert made.path.is_file()
+    if sys.platform == "linux":
+        odd = tmp_path / os.fsdecode(b"\xff.flac")
+        sonify_file(music, odd, "16k-mel16-x10-db", sr=SR)
+        assert soundfile.info(os.fsencode(odd)).frames == len(music)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_said_of_a_file_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, music: np.ndarray, method: Method
+) -> None:
+    source = tmp_path / "opposite.wav"
+    soundfile.write(source, np.stack([music, -music], 1), SR)
+    sonify_file(source, tmp_path / "heard.wav", "16k-mel16-x10-db", method=method)
+    assert [record.message.count("cancel each other") for record in caplog.records] == [1]
+    assert caplog.records[0].message.startswith(f"{source}: ")
 
 
 def test_files_that_cannot_be(tmp_path: Path) -> None:

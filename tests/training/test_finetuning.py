@@ -511,5 +511,5 @@ def test_a_tag_that_every_clip_has_cannot_be_told_by_embeddings(
 
 def test_the_name_of_a_tagger_that_there_is_cannot_be_taken(base: Tagger, data: Dataset) -> None:
     name = lightmel.load("default").name
-    with pytest.raises(ConfigError, match=f"There is a tagger '{name}' already"):
+    with pytest.raises(ConfigError, match=f"name='{name}' stands for another tagger"):
         finetune(base, data, signature=Signature(name=name))

@@ -7,13 +7,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from .._each import printable
-from .._files import is_folder, replacing
+from .._files import at_home, is_folder, replacing
 from ..errors import AudioError
 from ._ogg import renumber
 from ._waves import Wave
@@ -54,7 +53,7 @@ def writing(path: str | os.PathLike[str], sr: int) -> Iterator[Callable[[Wave], 
     AudioError
         If its folder is not there, the file cannot be written, or its suffix or rate are none of these.
     """
-    target = Path(path)
+    target = at_home(path)
     shown = printable(str(target))
     suffix = target.suffix.lower()
     if suffix not in WRITTEN:
@@ -69,7 +68,8 @@ def writing(path: str | os.PathLike[str], sr: int) -> Iterator[Callable[[Wave], 
     container, codec = WRITTEN[suffix]
     with replacing(target, AudioError) as file:
         try:
-            with soundfile.SoundFile(file.name, "w", sr, 1, codec, format=container) as sound:
+            # By its bytes: a name may hold some that are no text.
+            with soundfile.SoundFile(os.fsencode(file.name), "w", sr, 1, codec, format=container) as sound:
                 held = np.empty(0, np.float32)
 
                 def write(block: Wave) -> None:

@@ -10,7 +10,7 @@ import typer
 from ..evaluation import CalibrationConfig
 from . import show
 from .options import Device, with_options
-from .overwriting import Force, spare_others
+from .overwriting import Force, check_names, spare_others
 from .work import at_work
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def calibrate(
 
     with at_work("calibrate") as tell:
         check_path(out)
-        own, how = load(tagger, device=device), config()
+        how = config()
+        check_names(out, how.name)
+        own = load(tagger, device=device)
 
         def is_same(there: Description) -> bool:
             d = own.description

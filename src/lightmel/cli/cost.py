@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import show
-from .command import failed
+from .work import refusing
 
 
 def cost(
@@ -31,19 +31,14 @@ def cost(
     The costs are computed, not quoted; without WHAT the paper's claims about them stand beside the computed
     ratios. Beside them stands what is known of the accuracy, and who says so.
     """
-    from ..errors import LightmelError
+    with refusing(), show.busy("computing"):
+        from ..studies import costs_and_accuracies
 
-    try:
-        with show.busy("computing"):
-            from ..studies import costs_and_accuracies
+        found = costs_and_accuracies(*names or ())
+        if not names:
+            from ..models import check_claims
 
-            found = costs_and_accuracies(*names or ())
-            if not names:
-                from ..models import check_claims
-
-                checked = check_claims([row for row, _ in found])
-    except LightmelError as error:
-        raise failed(error) from None
+            checked = check_claims([row for row, _ in found])
     if as_json:
         for row, accuracies in found:
             show.json_line(

@@ -15,7 +15,7 @@ from ..distillation import DISTILL_TRAINING, DistillConfig, MusicConfig
 from ..training import Signature
 from . import show
 from .options import Device, with_options
-from .overwriting import Force, same_settings, spare_others
+from .overwriting import Force, check_names, same_settings, spare_others
 from .train import WorkFolder
 from .work import at_work, spare_folder
 
@@ -63,6 +63,7 @@ def distill(
     kept = work or spare_folder(out)
     with at_work("distill", kept, spare=work is None) as tell:
         signed = signature()
+        check_names(out, signed.name)
         job = StudentJob(
             music=music,
             out=out,

@@ -11,7 +11,7 @@ import typer
 from ..datasets import DataConfig
 from ..training import FinetuneConfig, Signature
 from .options import Device, with_options
-from .overwriting import Force, same_settings, spare_others
+from .overwriting import Force, check_names, same_settings, spare_others
 from .progress import show_epoch
 from .train import MUSIC, Features, Out, WorkFolder, named, report
 from .work import at_work, spare_folder
@@ -60,6 +60,7 @@ def finetune(
     kept = work or spare_folder(out)
     with at_work("finetune", kept, spare=work is None) as tell:
         check_path(out)
+        check_names(out, signature().name)
         given = how()
         if from_library is not None:
             clips = load_dataset(from_library, data(dataset="library"))

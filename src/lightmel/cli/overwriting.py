@@ -1,5 +1,7 @@
 """What takes the place of another tagger: nothing, unless the same command made it or ``--force`` is said.
 
+Nor is a new tagger named as another one is.
+
 The same command may be given again: stopped, it goes on, and done, it gives the same tagger.
 """
 
@@ -44,6 +46,22 @@ def spare_others(out: Path, force: bool, is_same: Callable[[Description], bool])
         f"{out} is there already: the tagger {there.name} {there.version} ({len(there.tags)} tags: {shown}), "
         "of another tagger, other clips or settings. Name another file, or say --force."
     )
+
+
+def check_names(out: Path, name: str) -> None:
+    """Refuse names for a new tagger by which another one is known: what ``--out`` and ``--name`` say.
+
+    A file is named by what its name is without ``.safetensors``: ``--model default`` would not load it.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is such a name; the message says which.
+    """
+    from ..hub import check_name
+
+    check_name(out.name.removesuffix(".safetensors"), "out")
+    check_name(name)
 
 
 def same_settings(written: object, config: Any) -> bool:

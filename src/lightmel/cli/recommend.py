@@ -9,8 +9,8 @@ import typer
 from ..frontends import StorageType
 from ..studies import Limits
 from . import show
-from .command import failed
 from .options import with_options
+from .work import refusing
 
 
 @with_options(limits=Limits())
@@ -45,14 +45,10 @@ def recommend(
 
     Numbers of several sources are never mixed, and what nothing supports is not known.
     """
-    from ..errors import LightmelError
     from ..studies import recommend as recommended
 
-    try:
-        with show.busy("measuring" if measure else "computing"):
-            found = recommended(dataset, **vars(limits()), also=also or (), storage=storage, measure=measure)
-    except LightmelError as error:
-        raise failed(error) from None
+    with refusing(), show.busy("measuring" if measure else "computing"):
+        found = recommended(dataset, **vars(limits()), also=also or (), storage=storage, measure=measure)
     if as_json:
         show.json_line(found.to_dict())
     else:

@@ -143,7 +143,19 @@ def _line(*parts: str, plain: bool) -> str:
 
 
 def _indented(console: Console, text: str, style: str = "none") -> None:
-    console.print(Padding(Text(text, overflow="fold"), (0, 0, 0, 2), expand=False), style=style)
+    _in_lines(console, Text(text, style), "  ")
+
+
+def _in_lines(console: Console, text: Text, before: str = "") -> None:
+    """Print a text in lines that end with their last word, with `before` in front of each.
+
+    It is folded to the width of a terminal, or to what ``COLUMNS`` says; in a pipe a line stays whole.
+    """
+    folds = console.is_terminal or "COLUMNS" in os.environ
+    width = max(1, console.width - len(before))
+    for line in text.wrap(console, width, overflow="fold") if folds else (text,):
+        line.rstrip()
+        console.print(Text(before).append_text(line), soft_wrap=True)
 
 
 def tagging(title: str, tagging: Tagging, took: float, best: Sequence[tuple[str, float]]) -> None:
@@ -258,7 +270,7 @@ def release(release: Release, *, default: bool) -> None:
         if release.roc_auc is None or release.pr_auc is None
         else f"ROC AUC {release.roc_auc:.3f}, PR AUC {release.pr_auc:.3f}"
     )
-    console.print(name)
+    _in_lines(console, name)
     _indented(console, _line(f"{release.network} on {release.config}", tags, plain=plain))
     _indented(console, _line(measured, cost, many, plain=plain))
     _indented(console, _line(release.summary, size(release.bytes), where, plain=plain), "dim")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from . import show
+from .work import log_to_stderr, refusing
 
 
 def sonify(
@@ -31,14 +32,9 @@ def sonify(
 
     What cannot be heard in it is not in the mel-spectrogram.
     """
-    from ..errors import LightmelError
+    log_to_stderr()
+    with refusing(), show.without_chatter(), show.busy(f"listening to {source}"):
+        from ..studies import sonify_file
 
-    try:
-        with show.busy(f"listening to {source}"):
-            from ..studies import sonify_file
-
-            made = sonify_file(source, out, config, method=method, excerpt_seconds=excerpt_seconds, seed=seed)
-    except LightmelError as error:
-        show.failure("lightmel sonify", error)
-        raise typer.Exit(1) from None
+        made = sonify_file(source, out, config, method=method, excerpt_seconds=excerpt_seconds, seed=seed)
     show.sonified(made)

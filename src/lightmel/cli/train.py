@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..training import RECIPES, Recipe, Signature, TaggerConfig, TrainConfig, find_recipe
 from . import show
 from .options import Device, with_options
-from .overwriting import Force, same_settings, spare_others
+from .overwriting import Force, check_names, same_settings, spare_others
 from .progress import say
 from .work import at_work, spare_folder
 
@@ -108,6 +108,7 @@ def train(
     kept = work or spare_folder(out)
     with at_work("train", kept, spare=work is None) as tell:
         check_path(out)
+        check_names(out, signature().name)
         given, how, clips = what(), training(), load_dataset(music, data())
         if recipe is not None:
             _tell_recipe(find_recipe(recipe), given, how)

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from ..errors import LightmelError, StoppedError
-from .command import in_options
+from .command import failed
 from .progress import progress_bar, say, show_epoch, stopping
+from .show import without_chatter
 
 if TYPE_CHECKING:
     from ..training import Callbacks
-
-log = logging.getLogger("lightmel")
 
 
 class Work(NamedTuple):
@@ -73,7 +72,7 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
     """
     log_to_stderr()
     try:
-        with progress_bar() as progress, stopping() as on_start:
+        with refusing(), without_chatter(), progress_bar() as progress, stopping() as on_start:
             yield Work(progress, on_start)
         from ..training import is_first_process
 
@@ -83,10 +82,17 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
         again = f" The same command goes on from {kept}." if kept else ""
         say(f"lightmel {command}: stopped.{again}")
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn an error of lightmel's into a line on stderr, in the command's options, and the exit code 1."""
+    try:
+        yield
+    except StoppedError:
+        raise
     except LightmelError as error:
-        log.debug("lightmel %s: failed", command, exc_info=error)
-        say(f"lightmel {command}: {in_options(error)}")
-        raise typer.Exit(1) from None
+        raise failed(error) from None
 
 
 def spare_folder(out: Path) -> Path:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -13,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
-from .._files import write_whole
-from ..errors import DataError
+from .._each import attempt, printable
+from .._files import check_folder, write_whole
+from ..errors import AudioError, DataError, LightmelError
 from .config import MixtureConfig
 from .rows import Rows, csv_text, unique_paths
+from .table import one_name
+
+log = logging.getLogger("lightmel")
 
 Notes: TypeAlias = dict[str, list[NDArray[np.float32]]]
 """Waves by instrument."""
@@ -31,6 +37,8 @@ QUIETEST_DB = -6.0
 SEMITONES = {"train": 3.0}
 """The most that notes of a split are transposed, up or down."""
 PEAK = 0.7
+LOUDEST = 10.0
+"""Samples beyond this are no sound of a note: nothing else would be heard in a clip."""
 NOISE_DB = (-70.0, -50.0)
 """Of white noise below each clip: no recording is digitally silent, and decibels make much of silence."""
 
@@ -46,8 +54,9 @@ def make_mixtures(
     Its columns are path, tags (the instruments) and split, as `load_table` reads them. Notes of one split
     never come into another, and each clip has a peak of about 0.7. Training notes are transposed by up to
     three semitones, as a tape plays them faster or slower, because they are few; the others are as they were
-    recorded. The same notes and settings give the same bytes, and clips that are there are kept. More clips
-    of the same may be made in the same folder.
+    recorded. A note that cannot be read, is silent or reaches far beyond full scale is left out, and the log
+    says so; names of instruments that differ in case or spaces only are one. The same notes and settings give
+    the same bytes, and clips that are there are kept. More clips of the same may be made in the same folder.
 
     Parameters
     ----------
@@ -65,8 +74,6 @@ def make_mixtures(
     DataError
         If the table is none of notes, a split has too few instruments, or the folder cannot be written or
         holds clips of other notes or settings.
-    AudioError
-        If a note cannot be read.
     """
     config, place = config or MixtureConfig(), Path(folder)
     wanted = {"train": config.train, "valid": config.valid, "test": config.test}
@@ -96,6 +103,7 @@ def make_mixtures(
 
 def _check_folder(folder: Path, made_of: Mapping[str, str | float]) -> None:
     """Write what the clips of a folder are made of, or refuse those of something else: they would be kept."""
+    check_folder(folder, DataError)
     file = folder / MADE_OF
     if file.exists():
         try:
@@ -115,19 +123,19 @@ def _read(table: str | os.PathLike[str], config: MixtureConfig) -> tuple[dict[st
     """Return the notes of each split, as mono at `SR`, and a SHA-256 of them."""
     rows, digest = Rows(table), hashlib.sha256()
     found: dict[str, Notes] = {"train": {}, "valid": {}, "test": {}}
-    cells = zip(
-        unique_paths(rows, rows.file.parent),
-        rows.column("instrument"),
-        rows.column(config.split_column),
-        rows.lines,
-        strict=True,
-    )
-    for path, instrument, split, line in cells:
+    instruments, places = rows.column("instrument"), rows.column(config.split_column)
+    for split, line in zip(places, rows.lines, strict=True):
         if split not in found:
             raise DataError(
                 f"{rows.file}, line {line}: {config.split_column} is train, valid or test, not {split!r}."
             )
-        wave = audio.load(rows.file.parent / path, SR)
+    called = one_name(Counter(instruments), rows.file)
+    for path, name, split in zip(unique_paths(rows, rows.file.parent), instruments, places, strict=True):
+        instrument, file = called[name], rows.file.parent / path
+        wave = attempt(file, _note, file)
+        if isinstance(wave, LightmelError):
+            log.warning("left out: %s", wave)
+            continue
         digest.update(repr((split, instrument)).encode("utf-8", "surrogateescape") + wave.tobytes())
         found[split].setdefault(instrument, []).append(wave)
     for split, notes in found.items():
@@ -137,6 +145,15 @@ def _read(table: str | os.PathLike[str], config: MixtureConfig) -> tuple[dict[st
                 f"{max(NOTES)}."
             )
     return found, digest.hexdigest()
+
+
+def _note(file: Path) -> NDArray[np.float32]:
+    wave = audio.load(file, SR)
+    peak = float(np.abs(wave).max(initial=0))
+    if not 0 < peak <= LOUDEST:
+        why = "it is silent" if peak == 0 else f"its samples reach {peak:.3g}: scale them to ±1"
+        raise AudioError(f"{printable(str(file))}: {why}.")
+    return wave
 
 
 def _mixed(

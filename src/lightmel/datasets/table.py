@@ -366,7 +366,7 @@ def _labels(
 ) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """Return tags and labels of clips whose tags are listed."""
     counts = Counter(tag for own in lists for tag in set(own))
-    called = _one_name(counts, place)
+    called = one_name(counts, place)
     tags = tuple(sorted(set(called.values())))
     column = {tag: i for i, tag in enumerate(tags)}
     labels = np.zeros((len(lists), len(tags)), dtype=np.bool_)
@@ -379,7 +379,7 @@ def _joined(
     tags: tuple[str, ...], labels: NDArray[np.bool_], place: Path
 ) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """Return columns of tags, those whose names differ in case or spaces only as one."""
-    called = _one_name(Counter(dict(zip(tags, labels.sum(axis=0).tolist(), strict=True))), place)
+    called = one_name(Counter(dict(zip(tags, labels.sum(axis=0).tolist(), strict=True))), place)
     kept = tuple(dict.fromkeys(called[tag] for tag in tags))
     if kept == tags:
         return tags, labels
@@ -387,7 +387,7 @@ def _joined(
     return kept, np.stack(columns, axis=1)
 
 
-def _one_name(counts: Counter[str], place: Path | None) -> dict[str, str]:
+def one_name(counts: Counter[str], place: Path | None) -> dict[str, str]:
     """Return for each tag the most frequent of those that differ from it in case or spaces only.
 
     A warning in the log names those that become one.

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from .. import audio
 from .._each import attempt
-from .._files import at_home, relative, write_whole
+from .._files import at_home, check_folder, relative, write_whole
 from .._steady import steady
 from ..datasets import Rows, Track, csv_text, find_tracks, read_tracks
 from ..errors import AudioError, ConfigError, DataError, LightmelError, TrainingError
@@ -97,7 +97,7 @@ class TeacherScores:
             self.teachers: tuple[str, ...] = tuple(plain["teachers"])
             self.teacher_tags: tuple[tuple[str, ...], ...] = tuple(map(tuple, plain["teacher_tags"]))
             self.tags: tuple[str, ...] = tuple(plain["tags"])
-            with (self.folder / CLIPS).open(newline="", encoding="utf-8") as file:
+            with (self.folder / CLIPS).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 self.clips = tuple(
                     ScoredClip(row["path"], row["group"], row["split"], int(row["windows"]))
                     for row in csv.DictReader(file)
@@ -297,6 +297,7 @@ def _middle(path: Path, sr: int, seconds: float) -> NDArray[np.int16]:
 
 
 def _check_folder(folder: Path, plain: Mapping[str, Any]) -> None:
+    check_folder(folder, DataError)
     file = folder / SCORES_DESCRIPTION
     if not file.exists():
         return

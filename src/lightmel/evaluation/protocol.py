@@ -32,11 +32,23 @@ TOO_FEW = "too few clips are known to have it or not to"
 
 @dataclass(frozen=True)
 class Intervals:
-    """How the intervals of the figures are made: see `bootstrap`."""
+    """How the intervals of the figures are made: see `bootstrap`.
+
+    Raises
+    ------
+    ConfigError
+        If `resamples` is below 1 or `level` not between 0 and 1.
+    """
 
     resamples: int = 1000
     level: float = 0.95
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 1:
+            raise ConfigError(f"resamples is at least 1, not {self.resamples}.", names=("resamples",))
+        if not 0 < self.level < 1:
+            raise ConfigError(f"level lies between 0 and 1, not {self.level}.", names=("level",))
 
 
 DEFAULT_INTERVALS = Intervals()

@@ -98,10 +98,8 @@ class MelConfig(FrontendConfig):
                 f"with {self.n_mels} mel bands at {self.sr} Hz at least one band lies between two "
                 f"bins of the {N_FFT}-sample spectrum and would always be empty"
             )
-        return (
-            f"This mel configuration cannot work: {why}. The nearest that can is "
-            f"MelConfig(sr={sr}, n_mels={n_mels}, hop_factor={hop_factor}, log={self.log!r})."
-        )
+        nearest_one = replace(self, sr=sr, n_mels=n_mels, hop_factor=hop_factor)
+        return f"This mel configuration cannot work: {why}. The nearest that can is {nearest_one.slug}."
 
     @property
     def hop_length(self) -> int:

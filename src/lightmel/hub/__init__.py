@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         DEFAULT,
         Release,
         cheapest,
+        check_name,
         fetch,
         find,
         graph_of,
@@ -45,6 +46,7 @@ __all__ = [
     "cache_folder",
     "card_opening",
     "cheapest",
+    "check_name",
     "check_publishable",
     "costs_of",
     "fetch",
@@ -77,7 +79,8 @@ __getattr__, __dir__ = lazily(
     {
         **dict.fromkeys(("CHECKPOINTS", "DEFAULT", "Release", "identify", "locate"), "catalogue"),
         **dict.fromkeys(
-            ("fetch", "cheapest", "find", "graph_of", "list_models", "matching", "packaged"), "catalogue"
+            ("check_name", "cheapest", "fetch", "find", "graph_of", "list_models", "matching", "packaged"),
+            "catalogue",
         ),
         **dict.fromkeys(("offers_graph", "read_tagger", "releases", "results", "unknown"), "catalogue"),
         **dict.fromkeys(("card_opening", "with_citation"), "card"),

@@ -13,7 +13,7 @@ from .client import LIBRARY
 from .repositories import repository
 
 TASK = "audio-classification"
-_METRICS = {"roc_auc": "ROC AUC, mean over tags", "pr_auc": "PR AUC, mean over tags"}
+_METRICS = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC"}
 _LICENSES = frozenset(
     (
         *("agpl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause"),
@@ -83,7 +83,7 @@ def make_card(
     place
         The repository that the snippet of code loads it from; None where it is in none yet.
     results
-        What `results_of_evaluation` or `results_of_family` gave, if it was measured.
+        What `results_of_evaluation`, `results_of_family` or `results_of_report` gave, if it was measured.
     body
         A page that is there already; without one it is made from the rest.
     """
@@ -96,7 +96,7 @@ def make_card(
         **_origin(description.provenance),
     }
     if results:
-        front["metrics"] = list(_METRICS)
+        front["metrics"] = list(dict.fromkeys(m["type"] for result in results for m in result["metrics"]))
         front["model-index"] = [{"name": description.name, "results": results}]
     text = _made_body(description, network, results, place) if body is None else body.strip()
     return with_citation("\n".join(["---", *_yaml(front), "---", "", text]))
@@ -136,28 +136,45 @@ def _loading(place: str | None) -> str:
 _LOADING = re.compile(r'^tagger = lightmel\.Tagger\.from_pretrained\("[^"]*"\).*$', re.M)
 
 
-def results_of_evaluation(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
+def results_of_evaluation(plain: Mapping[str, Any], d: Description) -> list[dict[str, Any]]:
     """Return the entry of a model index for what an `Evaluation` gave as plain data; none without figures."""
     values = {name: plain.get(f"macro_{name}") for name in _METRICS}
     if not all(isinstance(value, (int, float)) for value in values.values()):
         return []
     dataset = f"{plain['dataset']}, {plain['split']}, {plain['protocol']}: {plain['clips']} clips"
-    return [_result(dataset, str(plain["dataset"]), values)]
+    return [_result(dataset, str(plain["dataset"]), values, len(plain["roc_auc"]), d)]
 
 
-def results_of_family(plain: Mapping[str, Any]) -> list[dict[str, Any]]:
+def results_of_family(plain: Mapping[str, Any], d: Description) -> list[dict[str, Any]]:
     """Return the entry of a model index for the figures that `family/quality.py` wrote."""
     human = plain["human"]
     dataset = f"human annotations of {human['clips']} clips of {human['groups']} groups, {human['tags']} tags"
-    return [_result(dataset, "human-annotations", {name: human[name]["value"] for name in _METRICS})]
+    values = {name: human[name]["value"] for name in _METRICS}
+    return [_result(dataset, _HUMAN, values, human["tags"], d)]
 
 
-def _result(dataset: str, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def results_of_report(plain: Mapping[str, Any], d: Description) -> list[dict[str, Any]]:
+    """Return the entry of a model index for the report of a distillation; none without annotated clips."""
+    tags = plain["annotated_tags"]
+    if not tags:
+        return []
+    dataset = f"human annotations of {plain['annotated_clips']} held-out clips, {len(tags)} tags"
+    return [_result(dataset, _HUMAN, {"roc_auc": plain["roc_auc_student"]}, len(tags), d)]
+
+
+_HUMAN = "human-annotations"
+
+
+def _result(
+    dataset: str, kind: str, values: Mapping[str, Any], measured: int, d: Description
+) -> dict[str, Any]:
+    """Return an entry of means over so many of the tagger's tags, which it says where they are not all."""
+    which = "tags" if measured == len(d.tags) else f"{measured} of {len(d.tags)} tags"
     return {
         "task": {"type": TASK, "name": "Music tagging"},
         "dataset": {"name": dataset, "type": _slug(kind)},
         "metrics": [
-            {"type": name, "name": _METRICS[name], "value": round(float(value), 4)}
+            {"type": name, "name": f"{_METRICS[name]}, mean over {which}", "value": round(float(value), 4)}
             for name, value in values.items()
         ],
     }

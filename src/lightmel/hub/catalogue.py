@@ -118,7 +118,8 @@ def _short(name: str) -> tuple[str, ...]:
     return (name, *(name.removeprefix(start) for start in _BEGINNINGS if name.startswith(start)))
 
 
-_BEGINNINGS = ("lightmel-", "public:")
+_PUBLIC = "public:"
+_BEGINNINGS = ("lightmel-", _PUBLIC)
 """What a name may be called without, in a pattern."""
 
 
@@ -279,25 +280,69 @@ def find(name: str, revision: str | None = None) -> Path | PublicCheckpoint | Re
     if revision is None:
         return found
     if not isinstance(found, Repository):
-        raise ConfigError(f"{name} is no repository of the Hub: it has no revision {revision!r}.")
+        raise _unversioned(name, revision)
     return at_revision(found, revision)
 
 
-def unknown(name: str) -> UnknownModelError:
-    """Return the error for a name that stands for nothing, with the nearest one that does."""
-    if name in planned():
+def _unversioned(name: str, revision: str) -> ConfigError:
+    where = "is in the package" if packaged(name) is not None else "is no repository of the Hub"
+    return ConfigError(f"{name} {where}: it has no revision {revision!r}. Leave the revision out.")
+
+
+def unknown(name: str) -> UnknownModelError | ConfigError:
+    """Return the error for a name that stands for nothing, with the nearest one that does.
+
+    It is a `ConfigError` for a name before whose ``@`` stands a tagger that has no revisions.
+    """
+    plain, at, revision = name.partition("@")
+    if plain in planned() and packaged(plain) is None:
         return UnknownModelError(
-            f"{name} is of the family, but neither on this machine nor published. In a checkout of lightmel, "
-            "with WORK made as family/README.md says, this trains it: "
-            f"python family/train.py --work WORK --only {name}"
+            f"{plain} is of the family, but neither on this machine nor published. In a checkout of "
+            "lightmel, with WORK made as family/README.md says, this trains it: "
+            f"python family/train.py --work WORK --only {plain}"
         )
-    known = ["default", *_packaged(), *CHECKPOINTS, *published(), *planned()]
+    if at and (packaged(plain) is not None or plain in CHECKPOINTS):
+        return _unversioned(plain, revision)
+    if at and not revision.strip() and repository(plain) is not None:
+        return UnknownModelError(
+            f"No revision stands after the @ of {name!r}: name a branch, a tag or a commit, or leave the @ "
+            f"out: {plain}."
+        )
+    known = _names()
     missing = (
         f"it is a folder without a {WEIGHTS} or {GRAPH}" if is_folder(name) else "and no file of that name"
     )
     return UnknownModelError(
         f"There is no tagger {name!r}, {missing}.{nearest(name, known)} `lightmel models` lists them all."
     )
+
+
+def _names() -> list[str]:
+    """Return what `locate` knows before any file, and the names of the family that are yet to be."""
+    return ["default", *_packaged(), *CHECKPOINTS, *published(), *planned()]
+
+
+def check_name(name: str, parameter: str = "name") -> None:
+    """Refuse a name for a new tagger by which another one is known, which would be loaded in its place.
+
+    Parameters
+    ----------
+    name
+        The new tagger's.
+    parameter
+        Where it was said, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If it is a name of the package, of the family (made or not) or of a published tagger, ``default`` or
+        ``cheapest``, or begins as those of other people's checkpoints do.
+    """
+    if name in (*_names(), "cheapest") or name.startswith(_PUBLIC):
+        raise ConfigError(
+            f"{parameter}={name!r} stands for another tagger, now or in a later version, which would be "
+            "loaded in place of yours (`lightmel models` lists those that there are): name yours otherwise."
+        )
 
 
 def fetch(

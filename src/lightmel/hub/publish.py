@@ -14,7 +14,15 @@ from .. import checkpoint
 from .._files import beside, write_whole
 from ..checkpoint import Description, read_description, read_network, to_document, weights_sha256
 from ..errors import HubError, WeightsError
-from .card import is_stated, make_card, needs_notices, results_of_evaluation, results_of_family, with_place
+from .card import (
+    is_stated,
+    make_card,
+    needs_notices,
+    results_of_evaluation,
+    results_of_family,
+    results_of_report,
+    with_place,
+)
 from .catalogue import CHECKPOINTS, graph_of, packaged, results
 from .client import LIBRARY, api, endpoint, is_offline, translated
 from .repositories import CONFIG, GRAPH, WEIGHTS
@@ -77,7 +85,7 @@ def write_release(
     weights = weights_sha256(network)
     figures, body = _of_package(description, weights)
     if body is None:
-        figures = _of_training(source, weights)
+        figures = _of_training(source, weights, description)
     config = {"library_name": LIBRARY, **json.loads(to_document(description, spec))}
     card = make_card(description, spec, place=repository, results=figures, body=body)
     _check_folder(target)
@@ -240,16 +248,25 @@ def _of_package(description: Description, weights: str) -> tuple[list[dict[str, 
     if weights_sha256(checkpoint.read(path)[0]) != weights:
         return [], None
     measured, card = results(description.name), path.with_suffix(".md")
-    figures = [] if measured is None else results_of_family(measured)
+    # Of the first tagger `lightmel distill` wrote what is known.
+    figures = _of_report(path, description) if measured is None else results_of_family(measured, description)
     return figures, card.read_text(encoding="utf-8") if card.is_file() else None
 
 
-def _of_training(source: Path, weights: str) -> list[dict[str, Any]]:
+def _of_report(path: Path, description: Description) -> list[dict[str, Any]]:
+    """Return the figures that `lightmel distill` wrote beside a tagger of the package, if it did."""
+    try:
+        return results_of_report(json.loads(path.with_suffix(".json").read_bytes())["report"], description)
+    except (OSError, ValueError, TypeError, KeyError):  # it was made otherwise
+        return []
+
+
+def _of_training(source: Path, weights: str, description: Description) -> list[dict[str, Any]]:
     """Return the figures that a training wrote beside the tagger, if they are of these weights."""
     try:
         found = json.loads(beside(source, ".json").read_bytes())
         evaluation = found["evaluation"]
-        return results_of_evaluation(evaluation) if evaluation["weights"] == weights else []
+        return results_of_evaluation(evaluation, description) if evaluation["weights"] == weights else []
     except (OSError, ValueError, TypeError, KeyError):  # none there, or figures of something else
         return []
 

@@ -77,9 +77,12 @@ def planned() -> tuple[str, ...]:
 def repository(name: str) -> Repository | None:
     """Return the repository that a name stands for, or None: a published tagger's, or ``owner/name``.
 
-    Either may be followed by ``@revision``. What ends as a tagger's file does is no repository.
+    Either may be followed by ``@revision``; with an empty one it stands for nothing, and not for the main
+    branch. What ends as a tagger's file does is no repository.
     """
-    plain, _, revision = name.partition("@")
+    plain, at, revision = name.partition("@")
+    if at and not revision.strip():
+        return None
     if found := published().get(plain):
         return at_revision(found, revision or None)
     if not _ID.fullmatch(plain) or plain.endswith((".safetensors", *PUBLISHED_SUFFIXES)):
@@ -93,8 +96,12 @@ def at_revision(found: Repository, revision: str | None) -> Repository:
     Raises
     ------
     ConfigError
-        If it names another one already.
+        If it names another one already, or the other one is empty.
     """
+    if revision is not None and not revision.strip():
+        raise ConfigError(
+            f"revision={revision!r} is empty: name a branch, a tag or a commit, or leave it out."
+        )
     if revision is None or revision == found.revision:
         return found
     if found.revision is not None and not found.sha256:

@@ -8,7 +8,7 @@ from .._lazy import lazily
 
 if TYPE_CHECKING:
     from .exporting import Exported, export
-    from .loading import load, tag
+    from .loading import embed, load, tag
     from .parts import LIMITS, NOT_MUSIC, SPEECH, Part, neighbours, sound_columns
     from .results import SCHEMA, Analysis, Tagging, Taggram
     from .runtimes import (
@@ -47,6 +47,7 @@ __all__ = [
     "available_devices",
     "check_precision",
     "cut",
+    "embed",
     "export",
     "is_accelerator",
     "load",
@@ -60,7 +61,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         **dict.fromkeys(("Exported", "export"), "exporting"),
-        **dict.fromkeys(("load", "tag"), "loading"),
+        **dict.fromkeys(("embed", "load", "tag"), "loading"),
         **dict.fromkeys(("LIMITS", "NOT_MUSIC", "SPEECH", "Part", "neighbours", "sound_columns"), "parts"),
         **dict.fromkeys(("SCHEMA", "Analysis", "Tagging", "Taggram"), "results"),
         **dict.fromkeys(

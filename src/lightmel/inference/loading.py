@@ -1,10 +1,13 @@
-"""From a name or a file to a tagger that is ready to run; and `tag`, which does all of it."""
+"""From a name or a file to a tagger that is ready to run; and `tag` and `embed`, which do all of it."""
 
 from __future__ import annotations
 
 import os
 import threading
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .. import hub
 from .._steady import steady
@@ -129,13 +132,52 @@ def tag(
     LightmelError
         As `load` and `Tagger.tag`; `ConfigError` for a device beside a tagger that runs elsewhere.
     """
-    if isinstance(model, Tagger):
-        if device not in (None, "auto"):
-            from .runtimes import resolve_device
+    return _tagger(model, device).tag(source, sr, segments=segments, coverage=coverage)
 
-            if resolve_device(str(device)) != model.device:
-                raise ConfigError(
-                    f"{model.name} runs on {model.device}: load it with device={device!r} instead."
-                )
-        return model.tag(source, sr, segments=segments, coverage=coverage)
-    return load(model, device=device or "auto").tag(source, sr, segments=segments, coverage=coverage)
+
+def embed(
+    source: Source,
+    sr: int | None = None,
+    *,
+    model: Tagger | str | os.PathLike[str] = "default",
+    device: str | None = None,
+) -> NDArray[np.float32]:
+    """Return the embedding of one piece of sound: ``lightmel.embed("song.mp3")``.
+
+    Pieces that sound alike have embeddings that are alike, if they are of one tagger.
+
+    Parameters
+    ----------
+    source, sr, model, device
+        As in `tag`.
+
+    Returns
+    -------
+    numpy.ndarray
+        The mean of what the network's head sees of the segments that hold sound, ``(embed_dim,)``; see
+        `Tagger.embed`.
+
+    Raises
+    ------
+    LightmelError
+        As `load` and `Tagger.embed`; `ConfigError` for a device beside a tagger that runs elsewhere.
+    """
+    return _tagger(model, device).embed(source, sr)
+
+
+def _tagger(model: Tagger | str | os.PathLike[str], device: str | None) -> Tagger:
+    """Return a tagger as it is, or the one of a name, on a device if one is said.
+
+    Raises
+    ------
+    ConfigError
+        For a device beside a tagger that runs elsewhere.
+    """
+    if not isinstance(model, Tagger):
+        return load(model, device=device or "auto")
+    if device not in (None, "auto"):
+        from .runtimes import resolve_device
+
+        if resolve_device(str(device)) != model.device:
+            raise ConfigError(f"{model.name} runs on {model.device}: load it with device={device!r} instead.")
+    return model

@@ -160,7 +160,7 @@ def named(source: Source) -> str:
 def _check_one_wave(source: object) -> None:
     """Refuse what can be neither an array nor a list of samples."""
     if isinstance(source, (list, tuple)) and any(_is_source(item) for item in source[:1]):
-        raise ShapeError("This is several sources: tag_many takes these, tag takes one.")
+        raise ShapeError("This is several sources: give one. `Tagger.tag_many` takes several.")
     if not (isinstance(source, Sequence) or hasattr(source, "__array__") or hasattr(source, "dtype")):
         raise ShapeError(
             f"A {type(source).__name__} is no sound: give a path, the bytes of a sound file, an open binary "

@@ -231,13 +231,17 @@ def _legend(figure: Drawing, entries: Sequence[tuple[str, str, str]]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=c, marker=m, linewidth=0, markersize=5) for _, c, m in entries]
-    figure.legend(
-        handles,
-        [text for text, _, _ in entries],
-        loc="outside lower center",
-        ncols=min(len(entries), 8),
-        handletextpad=0.2,
-    )
+    for columns in range(min(len(entries), 8), 0, -1):
+        legend = figure.legend(
+            handles,
+            [text for text, _, _ in entries],
+            loc="outside lower center",
+            ncols=columns,
+            handletextpad=0.2,
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 @contextmanager

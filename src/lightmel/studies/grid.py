@@ -291,16 +291,7 @@ def read_grid(source: str | os.PathLike[str]) -> Grid:
             f"{nearest(str(source), known)}"
         )
     if path.suffix == ".py":
-        try:
-            ran = attempt(path, runpy.run_path, str(path))
-        except SystemExit as error:  # else it would end this process, as if all were done
-            raise DataError(f"{path} ends the process that reads it (SystemExit: {error}).") from error
-        if isinstance(ran, UnexpectedError):  # a mistake in the file, and none of ours
-            why = ran.__cause__
-            raise DataError(f"{path} cannot be run ({type(why).__name__}: {why}).") from why
-        if isinstance(ran, LightmelError):
-            raise ran
-        found = ran.get("grid")
+        found = run_script(path).get("grid")
         if isinstance(found, Grid):
             return found
         if not isinstance(found, Mapping):
@@ -316,6 +307,31 @@ def read_grid(source: str | os.PathLike[str]) -> Grid:
         return grid_of(plain, path.stem)
     except LightmelError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def run_script(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Run a Python file, which may register networks and front ends, and return its names.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it cannot be run.
+    LightmelError
+        What it raises of these.
+    """
+    path = at_home(path)
+    if not is_file(path):
+        raise DataError(f"There is no script {path}.")
+    try:
+        ran = attempt(path, runpy.run_path, str(path))
+    except SystemExit as error:  # else it would end this process, as if all were done
+        raise DataError(f"{path} ends the process that reads it (SystemExit: {error}).") from error
+    if isinstance(ran, UnexpectedError):  # a mistake in the file, and none of ours
+        why = ran.__cause__
+        raise DataError(f"{path} cannot be run ({type(why).__name__}: {why}).") from why
+    if isinstance(ran, LightmelError):
+        raise ran
+    return ran
 
 
 def grid_of(plain: Mapping[str, Any], name: str = "grid") -> Grid:

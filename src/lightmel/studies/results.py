@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import runpy
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from ..evaluation import ClipScores, Evaluation, compare
 from ..features import Layout
 from ..frontends import CLIP_SECONDS
 from .cell import AGREEMENT, OWN_TEST, SECONDS, TAGGER, changes, read_result
-from .grid import Cell, Grid
+from .grid import Cell, Grid, run_script
 from .run import RUNS, STUDY, read_study
 
 Interval = tuple[float, float]
@@ -288,7 +287,7 @@ def read_results(
     """
     place = at_home(folder)
     if script is not None:
-        runpy.run_path(os.fspath(script))
+        run_script(script)
     plain = read_study(place)
     try:
         cells = tuple(Cell.from_dict(own) for own in plain["cells"])

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .._files import at_home, relative, write_whole
+from .._files import at_home, check_folder, relative, write_whole
 from ..datasets import DataConfig
 from ..errors import ConfigError, DataError, TrainingError
 from ..frontends import FrontendConfig, StorageType, known_kinds
@@ -195,6 +195,7 @@ def _became(answer: Done) -> str:
 
 def _sign(out: Path, grid: Grid, data: StudyData, source: Mapping[str, Any]) -> None:
     """Write what the study is and learns from, or refuse the folder of another one."""
+    check_folder(out, DataError)
     file = out / STUDY
     plain = {
         "format": FORMAT,

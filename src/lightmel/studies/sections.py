@@ -147,10 +147,11 @@ class Sections(View):
 
     def caption(self) -> str:
         runs = [len(point.runs) for point in self.points]
+        each = f"{runs[0]}" if len(set(runs)) == 1 else f"{min(runs)} to {max(runs)}"
         bars = (
             "one run each, so that no deviation is known"
             if max(runs) == 1
-            else f"bars: standard deviation over the seeds ({min(runs)} to {max(runs)} runs)"
+            else f"bars: standard deviation over the seeds ({each} runs)"
         )
         return (
             "As the paper's Figure 1: accuracy against multiply-accumulates, a panel for each rate and "

@@ -178,7 +178,8 @@ def t_tests(rows: Sequence[Published], *, of_population: bool = False) -> tuple[
     return tuple(tests)
 
 
-def _shown(p: float) -> str:
+def shown_p(p: float) -> str:
+    """Return a P in three digits."""
     return f"{p:.3f}" if p >= 0.0005 else "<.001"
 
 
@@ -195,7 +196,7 @@ def table_of_tests(tests: Sequence[Tested], change: Change) -> Table:
             del parts[_PLACES[change.name]]
             cells = lines.setdefault("-".join(parts), [])
             cells.append(f"{100 * own.found.value:+.2f}")
-            cells += [_shown(p) for p in (own.found.student_p, own.found.welch_p)]
+            cells += [shown_p(p) for p in (own.found.student_p, own.found.welch_p)]
     return Table(
         title=f"{change.text}: difference in points, and P of two t-tests over the runs",
         header=(

@@ -8,6 +8,7 @@ and what is not heard was not.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -22,12 +23,14 @@ from torch import Tensor
 
 from .. import audio
 from .._each import printable
-from .._files import is_file
+from .._files import at_home, is_file
 from .._steady import steady
 from ..audio import Wave
 from ..errors import AudioError, ConfigError, nearest
 from ..frontends import BASE_HOP, N_FFT, MelConfig, MelFrontend, config_from_slug, mel_filter_bank
 from ..inference import Sound, Source
+
+log = logging.getLogger("lightmel")
 
 Method = Literal["noise", "griffin-lim"]
 
@@ -153,7 +156,7 @@ def sonify_file(
     AudioError
         If the source cannot be read, `out` cannot be written, or is the source itself.
     """
-    target = Path(out)
+    target = at_home(out)
     if isinstance(source, (str, os.PathLike)) and is_file(target) and is_file(source):
         _refuse_itself(target, source)
     plan = _Plan(source, _checked(config), sr, _known(method), excerpt_seconds, seed)
@@ -215,8 +218,10 @@ class _Plan:
         self.config, self.method = config, method
         self._seed = _whole(seed)
         self._length = self._excerpt(excerpt_seconds)
-        self.sound = Sound(source, sr, config.sr)
+        self._notes: list[str] = []
+        self.sound = Sound(source, sr, config.sr, self._notes)
         self._made: Wave | None = None
+        self._said: set[str] = set()
 
     def _excerpt(self, seconds: float | None) -> int | None:
         longest = LONGEST_GRIFFIN_LIM if self.method == "griffin-lim" else math.inf
@@ -236,11 +241,16 @@ class _Plan:
         waves = self.sound.blocks() if self._length is None else self.sound.middle(self._length)
         generator = np.random.default_rng(self._seed)
         if self.method == "noise":
-            yield from noise(waves, self.config, generator)
-            return
-        if self._made is None:
-            self._made = _rebuilt(waves, self.config, generator)
-        yield self._made
+            yield from noise(waves, self.config, generator, self.sound.label)
+        else:
+            if self._made is None:
+                self._made = _rebuilt(_Counted(waves, self.sound.label), self.config, generator)
+            yield self._made
+        # Read again, the sound has the same to be said of it.
+        for note in self._notes:
+            if note not in self._said:
+                log.warning("%s: %s.", self.sound.label, note)
+        self._said.update(self._notes)
 
 
 def _whole(seed: int) -> int:
@@ -249,7 +259,9 @@ def _whole(seed: int) -> int:
     return int(seed)
 
 
-def noise(waves: Iterable[Wave], config: MelConfig, generator: np.random.Generator) -> Iterator[Wave]:
+def noise(
+    waves: Iterable[Wave], config: MelConfig, generator: np.random.Generator, label: str = "The sound"
+) -> Iterator[Wave]:
     """Yield noise that has the mel-spectrogram of a sound, which arrives in blocks; as many samples as came.
 
     Frames of random phases are put together over each other: with a Hann window w a quarter of a frame apart,
@@ -259,7 +271,7 @@ def noise(waves: Iterable[Wave], config: MelConfig, generator: np.random.Generat
     window = torch.hann_window(N_FFT, dtype=torch.float32)
     scale = math.sqrt(N_FFT * _HOP) / float(window.square().sum())
     tail = torch.zeros(N_FFT - _HOP)
-    counted = _Counted(waves)
+    counted = _Counted(waves, label)
     made, skip = 0, N_FFT // 2
     for magnitudes in _magnitudes(counted, config):
         for start in range(0, magnitudes.shape[1], _BATCH):
@@ -280,10 +292,10 @@ def noise(waves: Iterable[Wave], config: MelConfig, generator: np.random.Generat
 
 
 class _Counted:
-    """Blocks that are counted as they pass."""
+    """Blocks that are counted as they pass; the label is what messages call them."""
 
-    def __init__(self, waves: Iterable[Wave]) -> None:
-        self._waves = waves
+    def __init__(self, waves: Iterable[Wave], label: str) -> None:
+        self._waves, self.label = waves, label
         self.samples = 0
         self.done = False
 
@@ -326,20 +338,22 @@ def _magnitudes(counted: _Counted, config: MelConfig) -> Iterator[Tensor]:
         missing -= _BATCH
 
 
-def _mels(waves: Iterable[Wave], config: MelConfig) -> Iterator[Tensor]:
+def _mels(waves: _Counted, config: MelConfig) -> Iterator[Tensor]:
     stream = MelFrontend.from_config(config).stream()
     for wave in waves:
         mel = stream.push(torch.from_numpy(np.ascontiguousarray(wave)))
         if mel.shape[1]:
-            yield _finite(mel)
+            yield _finite(mel, waves.label)
     last = stream.flush()
     if last.shape[1]:
-        yield last
+        yield _finite(last, waves.label)
 
 
-def _finite(mel: Tensor) -> Tensor:
+def _finite(mel: Tensor, label: str) -> Tensor:
     if not bool(mel.isfinite().all()):
-        raise AudioError("Its samples are so large that its mel-spectrogram is not finite: scale them to ±1.")
+        raise AudioError(
+            f"{label}: samples are so large that the mel-spectrogram is not finite: scale them to ±1."
+        )
     return mel
 
 
@@ -370,8 +384,7 @@ def spectra(power: Tensor, bank: Tensor) -> Tensor:
     return found
 
 
-def _rebuilt(waves: Iterable[Wave], config: MelConfig, generator: np.random.Generator) -> Wave:
-    counted = _Counted(waves)
+def _rebuilt(counted: _Counted, config: MelConfig, generator: np.random.Generator) -> Wave:
     magnitudes = torch.cat(list(_magnitudes(counted, config)), 1)
     magnitudes = magnitudes[:, : -(-counted.samples // _HOP) + 1]
     magnitudes, phases = _with_phases(magnitudes, generator)

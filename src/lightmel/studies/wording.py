@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from .answers import Answer
 from .contrasts import Contrast, Measured, Spread
 from .results import Interval
-from .significance import Change
+from .significance import Change, shown_p
 
 POINTS = 100
 """Points in one: the paper's unit."""
@@ -52,7 +52,7 @@ def lost(found: Contrast, scale: float = POINTS, digits: int = 2) -> str:
 def tested(found: Contrast) -> tuple[str, str, str]:
     """Return the P of both t-tests over the runs, or why there is none, and the numbers of runs."""
     own = found.over_runs
-    tests = ("one run", "one run") if own is None else (f"{own.student_p:.3f}", f"{own.welch_p:.3f}")
+    tests = ("one run", "one run") if own is None else (shown_p(own.student_p), shown_p(own.welch_p))
     if own is None and min(found.runs) > 1:
         tests = ("no spread", "no spread")
     return (*tests, of_each(found))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from ..workers import Handler
 from .cell import run_cell
 from .claims import claimed
 from .data import StudyData, reopened
-from .grid import Cell
+from .grid import Cell, run_script
 from .run import CLAIMS, FEATURES, PROGRESS, RUNS, excerpt_seconds, store_name, why_not_done
 
 _TELL_SECONDS = 1.0
@@ -31,7 +30,7 @@ def serve(settings: Mapping[str, Any]) -> Handler:
     """Return the handler from a cell to what became of it."""
     make_known(settings["frontends"])
     if settings["script"] is not None:
-        runpy.run_path(settings["script"])
+        run_script(settings["script"])
     runner = _Runner(settings, reopened(settings["data"]))
     return lambda task: ({"became": runner.became(Cell.from_dict(task), task["origin"])}, b"")
 

@@ -25,6 +25,11 @@ def card_of(tagger: Tagger, summary: str, evaluation: Evaluation | None, folds: 
         "",
         evaluation.table() if evaluation is not None else "Nothing: there were no test clips.",
     ]
+    if evaluation is not None and len(evaluation.roc_auc) < len(d.tags):
+        lines += [
+            "",
+            f"Means are over {len(evaluation.roc_auc)} of {len(d.tags)} tags: no other was measured.",
+        ]
     if folds is not None:
         lines += ["", "### By cross-validation", "", folds.table()]
     if d.thresholds:

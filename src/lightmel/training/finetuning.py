@@ -14,10 +14,9 @@ import torch
 
 from .._steady import steady
 from ..datasets import Dataset
-from ..errors import ConfigError
 from ..evaluation import ClipSet, evaluate_scores
 from ..features import FeatureStore, label_features
-from ..hub import releases
+from ..hub import check_name
 from ..inference import Tagger, load, resolve_device
 from ..models import TaggingNetwork
 from .config import NO_CALLBACKS, Callbacks, FinetuneConfig, Signature
@@ -93,10 +92,7 @@ def finetune(
     """
     config, signature = config or FinetuneConfig(), signature or Signature()
     work = folder_or_none(work)
-    if signature.name in [release.name for release in releases()]:
-        raise ConfigError(
-            f"There is a tagger {signature.name!r} already (`lightmel models`): name yours otherwise."
-        )
+    check_name(signature.name)
     tagger = base if isinstance(base, Tagger) else load(base, device="cpu")
     check_request(tagger.config, config.augment and not config.embeddings, device)
     if config.folds:
