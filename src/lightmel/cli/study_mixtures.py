@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..datasets import MixtureConfig
+from . import show
 from .options import with_options
 from .work import at_work
 
@@ -35,5 +36,5 @@ def mixtures(
     with at_work("study mixtures", out) as work:
         config = mixtures()
         table = make_mixtures(notes, out, config, work.progress)
-    typer.echo(f"{table}: {config.train:,} clips to train on, {config.valid:,} and {config.test:,} more")
-    typer.echo(f"Try: lightmel study run GRID --data {table} --out STUDY")
+    show.text(f"{table}: {config.train:,} clips to train on, {config.valid:,} and {config.test:,} more")
+    show.text(f"Try: lightmel study run GRID --data {table} --out STUDY")

@@ -9,6 +9,7 @@ import typer
 
 from .._files import check_target, write_whole
 from ..errors import DataError
+from . import show
 from .work import at_work
 
 
@@ -72,4 +73,7 @@ def report(
         for target, made in forms:
             if target is not None:
                 write_whole(target, made().encode(errors="backslashreplace"), DataError)
-    typer.echo(text.rstrip() if not targets else "\n".join(str(path) for path in targets))
+    if not targets:
+        typer.echo(text.rstrip())
+    for target in targets:
+        show.text(str(target))

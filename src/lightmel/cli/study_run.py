@@ -10,6 +10,7 @@ import typer
 
 from ..datasets import DataConfig
 from ..errors import ConfigError
+from . import show
 from .options import Device, with_options
 from .progress import say
 from .work import at_work
@@ -91,12 +92,12 @@ def run(
             on_progress=on_progress,
             on_cell=lambda name, what: say(f"{name} {what}"),
         )
-    typer.echo(
+    show.text(
         f"{out}: {len(outcome.done)} done now, {len(outcome.kept)} before, {len(outcome.failed)} failed"
     )
     if outcome.failed:
         raise typer.Exit(1)
-    typer.echo(f"Try: lightmel study report {out}")
+    show.text(f"Try: lightmel study report {out}")
 
 
 def _named_table(text: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..distillation import ScoresConfig
+from . import show
 from .options import Device, with_options
 from .work import at_work
 
@@ -48,7 +49,7 @@ def scores(
         teachers = [load(name, device=device, precision=precision).on_torch() for name in teacher]
         made = score_music(teachers, tracks, splits, out, config, work.progress)
     held = sum(clip.split == "test" for clip in made.clips)
-    typer.echo(
+    show.text(
         f"{out}: {made.n_windows:,} windows of {len(made.clips):,} clips, {held:,} of them held out, by "
         f"{len(made.teachers)} teacher{'s' if len(made.teachers) > 1 else ''}; {len(made.tags)} tags"
     )
