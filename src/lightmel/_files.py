@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -89,14 +90,20 @@ def check_target(path: str | os.PathLike[str], beside: Sequence[str], error: typ
 
 
 def check_folder(path: Path, error: type[LightmelError]) -> None:
-    """Make sure that what is to be a folder is no file.
+    """Make sure that what is to be a folder is no file, and has a name that a folder may have.
 
     Raises
     ------
     LightmelError
         Of the kind `error`.
     """
-    if not is_folder(path) and (path.exists() or path.is_symlink()):
+    try:
+        is_other = not stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        is_other = path.is_symlink()  # which leads nowhere
+    except (OSError, ValueError) as cause:
+        raise error(f"{path} cannot be looked at: {getattr(cause, 'strerror', None) or cause}.") from cause
+    if is_other:
         raise error(f"{path} is a file, and a folder is wanted: name another.")
 
 

@@ -49,7 +49,7 @@ def test_it_says_what_became_of_the_files(given: dict[str, Any]) -> None:
     assert done.exit_code == 1
     assert done.stdout.splitlines() == [
         "tags.csv: 2 tagged, 1,200 as before, 1 failed, 3 failed before, 4 gone and removed.",
-        "Those that failed before are tried again when they have changed, or with --retry-failed.",
+        "What failed before is tried again when it has changed, or with --retry-failed or --force.",
         "To look at it: lightmel report tags.jsonl --html report.html",
     ]
     assert "b.mp3: it is broken." in done.stderr

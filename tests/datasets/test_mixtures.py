@@ -119,7 +119,7 @@ def test_notes_that_nothing_can_be_made_of_are_left_out(
     columns = lines[0].split(",")
     more = [
         ",".join({"path": f"{name}.wav", "instrument": "horn", "split": "train"}.get(c, "") for c in columns)
-        for name in (*odd, "gone")
+        for name in odd
     ]
     table = notes.parent / "odd.csv"
     table.write_text("\n".join([*lines, *more]) + "\n")
@@ -127,9 +127,16 @@ def test_notes_that_nothing_can_be_made_of_are_left_out(
     assert made.read_bytes() == mixtures.read_bytes()
     for path in mixtures.parent.rglob("*.flac"):
         assert (made.parent / path.relative_to(mixtures.parent)).read_bytes() == path.read_bytes()
-    for words in ("loud.wav: its samples reach 1e+25", "silent.wav: it is silent", "nan.wav: ", "gone.wav: "):
+    for words in ("loud.wav: its samples reach 1e+25", "silent.wav: it is silent", "nan.wav: "):
         assert f"left out: {notes.parent / words.split(':')[0]}:" in caplog.text
         assert words in caplog.text
+
+
+def test_a_note_that_is_not_there_ends_it(notes: Path, tmp_path: Path) -> None:
+    table = notes.parent / "gone.csv"
+    table.write_text(notes.read_text() + "gone.wav,horn,train\n")
+    with pytest.raises(DataError, match=r"there is no .*gone\.wav"):
+        make_mixtures(table, tmp_path / "out", FEW)
 
 
 def test_one_instrument_in_two_spellings_is_one(

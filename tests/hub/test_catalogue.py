@@ -165,7 +165,7 @@ def test_an_empty_revision_is_not_the_main_branch(empty: str, network: Any) -> N
 @pytest.mark.parametrize(
     "name",
     [
-        *("default", "cheapest", hub.DEFAULT, "mtat-musicnn-small-16k-mel48-x2-db", "public:mine"),
+        *("default", hub.DEFAULT, "mtat-musicnn-small-16k-mel48-x2-db", "public:mine"),
         *(hub.planned()[-1], next(iter(hub.CHECKPOINTS))),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -76,9 +77,10 @@ def test_an_owner_elsewhere_is_dead_when_it_is_silent_for_long(tmp_path: Path) -
         assert (tmp_path / "a.claim-4").exists()
 
 
-def test_who_may_not_write_sees_the_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("why", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_who_may_not_write_sees_the_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: int) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise PermissionError("read-only")
+        raise OSError(why, os.strerror(why))
 
     claim = tmp_path / "a.claim-0"
     claim.write_text(json.dumps(claims._self() | {"place": "elsewhere", "host": "other", "pid": 1}))

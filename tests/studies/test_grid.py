@@ -157,7 +157,9 @@ def test_networks_that_refuse_their_input_are_all_named() -> None:
         "points": [{"networks": ["fcn", "vgg"], "inputs": ["16k-mel{16,8}-x1-db"]}],
     }
     grid = grid_of(plain)
-    with pytest.raises(ConfigError, match=r"cannot be built: fcn-16k-mel16-x1-db: .*fcn-16k-mel8-x1-db: "):
+    with pytest.raises(
+        ConfigError, match=r"What cannot be built of the grid .*: fcn-16k-mel16-x1-db: .*fcn-16k-mel8-x1-db: "
+    ):
         grid.check(5)
 
 

@@ -120,9 +120,14 @@ def test_a_half_written_folder_is_run_again(
 
 
 def test_what_was_half_done_is_done_anew_where_the_sound_has_another_date(
-    undisturbed: Path, grid_file: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: Path,
+    grid_file: Path,
+    clips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    own, out, said = tmp_path / "clips", tmp_path / "out", []
+    own, out = tmp_path / "clips", tmp_path / "out"
     shutil.copytree(clips.parent, own)
     grid, table = read_grid(grid_file).shard(1, 4), own / clips.name
 
@@ -142,8 +147,8 @@ def test_what_was_half_done_is_done_anew_where_the_sound_has_another_date(
     assert len(list(folder.glob("work-*/*"))) > 0
     for file in own.glob("*.wav"):
         os.utime(file, (1e9, 1e9))
-    done = run_study(grid, table, out, jobs=1, on_cell=lambda name, what: said.append(what))
-    assert names(done) == (1, 0, 0)
+    assert names(run_study(grid, table, out, jobs=1)) == (1, 0, 0)
+    assert f"{folder.name}: what was half done is done anew" in caplog.text
     assert (folder / "test.npz").read_bytes() == (
         undisturbed / "runs" / folder.name / "test.npz"
     ).read_bytes()

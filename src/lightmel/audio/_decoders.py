@@ -27,6 +27,7 @@ from ._mp3_parts import Part as FramesPart
 from ._mp3_parts import joined, part_of_frames
 from ._notes import Notes
 from ._pieces import PiecesFile
+from ._sndfile import for_libsndfile
 from ._waves import CELL, Mixer, Wave, part_of, resampled
 
 _BLOCK = 10 * CELL
@@ -229,7 +230,7 @@ class SndfileDecoder:
                 # Without a detour through Python for each read; bytes, for names that are not UTF-8. A dash
                 # alone would stand for the standard input.
                 name = os.path.join(".", target) if str(target) == "-" else target  # noqa: PTH118
-                self._source = str(name) if os.name == "nt" else os.fsencode(name)
+                self._source = for_libsndfile(name)
             self._file = self._closing.enter_context(self._open())
             self._closing = self._closing.pop_all()
         self.sr: int = self._file.samplerate
@@ -561,7 +562,7 @@ def _missing(path: Path, label: str) -> str:
     folder = path.parent
     try:
         with os.scandir(folder) as entries:  # a link that leads nowhere is no help
-            names = [entry.name for entry in entries if not entry.is_symlink() or Path(entry).exists()]
+            names = [e.name for e in entries if not e.is_symlink() or os.path.exists(e.path)]  # noqa: PTH110 - never raises
     except OSError:
         return f"{label}: no such file, nor a folder {printable(str(folder))}."
     return f"{label}: no such file.{nearest(path.name, names)}"

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from .._each import printable
-from .._files import at_home, is_folder
+from .._files import at_home, is_file, is_folder
 from ..errors import AudioError
 
 log = logging.getLogger("lightmel")
@@ -73,7 +73,7 @@ def find(folder: str | os.PathLike[str], *, empty: bool = False) -> list[Path]:
         for path in found:
             if path.suffix.lower() not in SUFFIXES:
                 continue
-            if path.is_file():
+            if is_file(path):
                 paths.append(path)
             else:
                 _say_dangling(path)
@@ -89,7 +89,7 @@ def _say(error: OSError) -> None:
 
 def _say_dangling(path: Path) -> None:
     """Say of a link by a sound's name that it leads nowhere, if it does."""
-    if path.is_symlink() and not path.exists():
+    if path.is_symlink() and not os.path.exists(path):  # noqa: PTH110 - never raises
         log.warning("%s: this link leads nowhere and is left out.", printable(str(path)))
 
 
@@ -153,8 +153,8 @@ def _walk(
     failed: list[tuple[Path, OSError | None]],
 ) -> None:
     """Search one folder and those below it, as `find_all` does; links to files wait as those to folders."""
-    if not start.is_dir():
-        if start.is_file():  # a link that leads somewhere
+    if not is_folder(start):
+        if is_file(start):  # a link that leads somewhere
             found.setdefault(os.path.realpath(start), start)
         else:
             _say_dangling(start)

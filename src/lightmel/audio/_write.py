@@ -15,6 +15,7 @@ from .._each import printable
 from .._files import at_home, is_folder, replacing
 from ..errors import AudioError
 from ._ogg import renumber
+from ._sndfile import for_libsndfile
 from ._waves import Wave
 
 WRITTEN = {
@@ -68,8 +69,8 @@ def writing(path: str | os.PathLike[str], sr: int) -> Iterator[Callable[[Wave], 
     container, codec = WRITTEN[suffix]
     with replacing(target, AudioError) as file:
         try:
-            # By its bytes: a name may hold some that are no text.
-            with soundfile.SoundFile(os.fsencode(file.name), "w", sr, 1, codec, format=container) as sound:
+            name = for_libsndfile(file.name)
+            with soundfile.SoundFile(name, "w", sr, 1, codec, format=container) as sound:
                 held = np.empty(0, np.float32)
 
                 def write(block: Wave) -> None:
@@ -83,7 +84,7 @@ def writing(path: str | os.PathLike[str], sr: int) -> Iterator[Callable[[Wave], 
                 yield write
                 sound.write(held)
         except soundfile.LibsndfileError as error:
-            # The library says "System error" of a full disk.
+            # The library says "System error" of a full disk. A block takes no more than two bytes a sample.
             full = shutil.disk_usage(target.parent).free < 2 * _BLOCK
             why = os.strerror(errno.ENOSPC) + "." if full else error.error_string
             raise AudioError(f"{shown} cannot be written: {why}") from error

@@ -75,7 +75,7 @@ def calibrate(
     from ..evaluation import calibrate as fit
     from ..inference import load
 
-    with at_work("calibrate") as tell:
+    with at_work() as tell:
         check_path(out)
         how = config()
         check_names(out, how.name)

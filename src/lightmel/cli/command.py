@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from contextvars import ContextVar
 from pathlib import Path
@@ -14,18 +15,27 @@ from .._files import at_home
 from ..errors import LightmelError
 from . import show
 
+log = logging.getLogger("lightmel")
+
 _running: ContextVar[typer.Context | None] = ContextVar("running", default=None)
 """The command that is running, whose options errors are said in."""
 
 
 class Command(TyperCommand):
-    """A command of ours: a leading ``~`` in any argument or option is the home folder."""
+    """A command of ours: a leading ``~`` in any argument or option is the home folder.
+
+    An error of lightmel's is a line on stderr, and the exit code 1.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Run it with what was parsed."""
         _running.set(ctx)
         ctx.params = {name: _at_home(value) for name, value in ctx.params.items()}
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except LightmelError as error:
+            failed(error)
+            raise typer.Exit(1) from None
 
 
 def called() -> str:
@@ -38,11 +48,10 @@ def called() -> str:
     return " ".join(["lightmel", *names])
 
 
-def failed(error: LightmelError) -> typer.Exit:
-    """Say in its options why the command that is running has failed, and return what ends it."""
-    error.args = (in_options(error),)
-    show.failure(called(), error)
-    return typer.Exit(1)
+def failed(error: LightmelError) -> None:
+    """Say in its options why the command that is running has failed, and to the log with its traceback."""
+    log.debug("%s: failed", called(), exc_info=error)
+    show.failure(called(), in_options(error))
 
 
 def in_options(error: Exception) -> str:
@@ -60,7 +69,7 @@ def in_options(error: Exception) -> str:
     def option(match: re.Match[str]) -> str:
         parameter, value = options[match["name"] or match["alone"]], match["value"]
         if parameter.param_type_name == "argument":
-            return str(parameter.name).upper()
+            return str(parameter.metavar or parameter.name).upper()
         if value == "False" and parameter.secondary_opts:
             return str(parameter.secondary_opts[0])
         named: str = max(parameter.opts, key=len)

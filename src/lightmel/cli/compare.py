@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import show
-from .command import failed
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -40,18 +39,15 @@ def compare(
     The interval of a difference is over the clips, the same ones for both. The p-value is that of the t-test
     of independent samples over the runs, as in the paper.
     """
-    from ..errors import DataError, LightmelError
+    from ..errors import DataError
     from ..evaluation import Evaluation, compare_runs
 
+    files = _grouped(figures)
+    groups = [[Evaluation.load(file) for file in own] for own in files]
     try:
-        files = _grouped(figures)
-        groups = [[Evaluation.load(file) for file in own] for own in files]
-        try:
-            found = compare_runs(dict(zip(_names(files, groups), groups, strict=True)), anyway=anyway)
-        except DataError as error:
-            raise DataError(f"{error} With --anyway they are shown side by side.") from None
-    except LightmelError as error:
-        raise failed(error) from None
+        found = compare_runs(dict(zip(_names(files, groups), groups, strict=True)), anyway=anyway)
+    except DataError as error:
+        raise DataError(f"{error} With --anyway they are shown side by side.") from None
     if as_json:
         show.json_line(found.to_dict())
     else:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from . import show
-from .work import refusing
 
 
 def cost(
@@ -31,7 +30,7 @@ def cost(
     The costs are computed, not quoted; without WHAT the paper's claims about them stand beside the computed
     ratios. Beside them stands what is known of the accuracy, and who says so.
     """
-    with refusing(), show.busy("computing"):
+    with show.busy("computing"):
         from ..studies import costs_and_accuracies
 
         found = costs_and_accuracies(*names or ())

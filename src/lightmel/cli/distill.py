@@ -61,7 +61,7 @@ def distill(
     from ..inference import load
 
     kept = work or spare_folder(out)
-    with at_work("distill", kept, spare=work is None) as tell:
+    with at_work(kept, spare=work is None) as tell:
         signed = signature()
         check_names(out, signed.name)
         job = StudentJob(

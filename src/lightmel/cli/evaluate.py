@@ -40,7 +40,7 @@ def evaluate(
     from ..features import FeatureStore
     from ..inference import load
 
-    with at_work("evaluate") as tell:
+    with at_work() as tell:
         if out is not None:
             check_target(out, (".md", ".npz", ".toml"), DataError)
         found = measure(

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from . import show
-from .command import failed
 from .tag import load_tagger
 
 
@@ -23,15 +22,11 @@ def export(
     Both are run and compared with the tagger before they are kept. `lightmel tag --model NAME.onnx` needs no
     torch.
     """
-    from ..errors import LightmelError
     from ..inference import export as write
 
     tagger = load_tagger(name, "cpu", "float32")
-    try:
-        with show.busy(f"exporting {tagger.name}"):
-            made = write(tagger, out)
-    except LightmelError as error:
-        raise failed(error) from None
+    with show.busy(f"exporting {tagger.name}"):
+        made = write(tagger, out)
     config, length = tagger.config, f"{tagger.segment_seconds:g} s"
     show.text(f"{made.features}: {config.slug} features of {length} -> logits, embedding")
     show.text(f"{made.wave}: {tagger.segment_samples} samples at {config.sr} Hz -> scores, embedding")

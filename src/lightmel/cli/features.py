@@ -58,7 +58,7 @@ def features(
     from ..features import FeatureStore, build_store, telling
     from ..frontends import config_from_slug
 
-    with at_work("features", out) as work:
+    with at_work(out) as work:
         how, what = store(), data()
         config = config_from_slug(how.frontend)
 

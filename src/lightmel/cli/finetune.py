@@ -58,7 +58,7 @@ def finetune(
     from ..training import finetune as learn
 
     kept = work or spare_folder(out)
-    with at_work("finetune", kept, spare=work is None) as tell:
+    with at_work(kept, spare=work is None) as tell:
         check_path(out)
         check_names(out, signature().name)
         given = how()

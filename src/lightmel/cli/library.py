@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import ConfigError, LightmelError, UnknownModelError
+from ..errors import ConfigError, UnknownModelError
 from . import show
-from .command import failed, in_options
+from .command import in_options
 from .progress import progress_bar, say
 from .work import log_to_stderr
 
@@ -49,11 +49,9 @@ def tag(places: list[str], out: Path, **options: Any) -> None:
         raise typer.BadParameter(str(error), param_hint="--model") from None
     except ConfigError as error:
         raise typer.BadParameter(in_options(error)) from None
-    except LightmelError as error:
-        raise failed(error) from None
     show.text(f"{out}: {summary(counts)}")
     if counts.left:
-        show.text("Those that failed before are tried again when they have changed, or with --retry-failed.")
+        show.text("What failed before is tried again when it has changed, or with --retry-failed or --force.")
     if counts.tagged:
         show.text(
             f"To look at it: lightmel report {shlex.quote(str(out.with_suffix('.jsonl')))} --html report.html"

@@ -25,7 +25,7 @@ from .._each import printable
 from .._files import at_home, beside, is_file, write_whole
 from .._settings import help_of
 from ..errors import DataError, LightmelError, nearest
-from .command import failed
+from .command import called
 
 Device = Annotated[
     str, typer.Option(help="Where networks run: auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
@@ -80,7 +80,7 @@ def with_options(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..
             }
             command(**values, **chosen)
             if beside_out is not None:
-                _write_settings(beside_out, command.__name__, settings)
+                _write_settings(beside_out, settings)
 
         config = inspect.Parameter(
             _CONFIG,
@@ -281,18 +281,15 @@ def _shown(value: Any) -> str:
     return _toml(value) if isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _write_settings(file: Path, command: str, settings: Mapping[str, Any]) -> None:
+def _write_settings(file: Path, settings: Mapping[str, Any]) -> None:
     """Write the options of a run; of several processes under torchrun, the first does."""
     if os.environ.get("RANK", "0") != "0":
         return
-    lines = [f"# lightmel {__version__}: `lightmel {command} --config` with this file makes the same again."]
+    lines = [f"# lightmel {__version__}: `{called()} --config` with this file makes the same again."]
     for key, value in settings.items():
         if value is not None:
             lines.append(_setting(key, value))
-    try:
-        write_whole(file, "".join(f"{line}\n" for line in lines).encode(), DataError)
-    except DataError as error:
-        raise failed(error) from None
+    write_whole(file, "".join(f"{line}\n" for line in lines).encode(), DataError)
 
 
 def _setting(key: str, value: Any) -> str:

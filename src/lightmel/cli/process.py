@@ -17,7 +17,7 @@ from collections.abc import Callable
 from .._each import unexpected
 from ..errors import NO_TORCH, LightmelError
 from ..workers import ONE_THREAD, cores
-from .command import called, in_options
+from .command import called, failed
 from .progress import say
 
 WORKERS = "lightmel-file"
@@ -84,10 +84,11 @@ def _code(app: Callable[[], object]) -> int | str | None:
 def _broken(error: Exception) -> int:
     """Say in a line what no command has caught, to the log with its traceback, and return the exit code."""
     command = called()
-    log.debug("%s: failed", command, exc_info=error)
     if isinstance(error, LightmelError):
-        say(f"{command}: {in_options(error)}")
-    elif isinstance(error, MemoryError):
+        failed(error)
+        return 1
+    log.debug("%s: failed", command, exc_info=error)
+    if isinstance(error, MemoryError):
         say(f"{command}: memory ran out. Give it less at a time, or end other programs.")
     else:
         say(f"{command}: lightmel failed, {unexpected(error)}")

@@ -10,7 +10,6 @@ from ..frontends import StorageType
 from ..studies import Limits
 from . import show
 from .options import with_options
-from .work import refusing
 
 
 @with_options(limits=Limits())
@@ -47,7 +46,7 @@ def recommend(
     """
     from ..studies import recommend as recommended
 
-    with refusing(), show.busy("measuring" if measure else "computing"):
+    with show.busy("measuring" if measure else "computing"):
         found = recommended(dataset, **vars(limits()), also=also or (), storage=storage, measure=measure)
     if as_json:
         show.json_line(found.to_dict())

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from . import show
-from .command import failed
 
 
 def release(
@@ -37,30 +36,26 @@ def release(
     """Write the release folder of a tagger: weights, description and card; publish it if asked to."""
     from .. import hub
     from ..checkpoint import read_description
-    from ..errors import LightmelError
 
-    try:
-        file = hub.find(name)
-        if not isinstance(file, Path):
-            raise typer.BadParameter(
-                f"{name} is not on this machine, but somebody's release already.", param_hint="NAME"
-            )
-        description = read_description(file)
-        hub.check_publishable(description)
-        _spare_others(out, file, force)
-        repository = None if push is None else f"{push}/{description.name}"
-        hub.write_release(file, out, repository=repository)
-        show.text(f"{out}: {description.name} {description.version}, license {description.license}")
-        if not (out / "model.onnx").is_file():
-            typer.echo('Without model.onnx, for those who have no torch: pip install "lightmel[export]"')
-        if repository is None:
-            show.text(f"Try: lightmel tag song.mp3 --model {out}")
-            return
-        with show.busy(f"publishing {repository}"):
-            address = hub.push(out, repository, private=private or None)
-        typer.echo(f"{address}\nTry: lightmel tag song.mp3 --model {repository}")
-    except LightmelError as error:
-        raise failed(error) from None
+    file = hub.find(name)
+    if not isinstance(file, Path):
+        raise typer.BadParameter(
+            f"{name} is not on this machine, but somebody's release already.", param_hint="NAME"
+        )
+    description = read_description(file)
+    hub.check_publishable(description)
+    _spare_others(out, file, force)
+    repository = None if push is None else f"{push}/{description.name}"
+    hub.write_release(file, out, repository=repository)
+    show.text(f"{out}: {description.name} {description.version}, license {description.license}")
+    if not (out / "model.onnx").is_file():
+        typer.echo('Without model.onnx, for those who have no torch: pip install "lightmel[export]"')
+    if repository is None:
+        show.text(f"Try: lightmel tag song.mp3 --model {out}")
+        return
+    with show.busy(f"publishing {repository}"):
+        address = hub.push(out, repository, private=private or None)
+    typer.echo(f"{address}\nTry: lightmel tag song.mp3 --model {repository}")
 
 
 def _spare_others(out: Path, file: Path, force: bool) -> None:

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import LightmelError
 from . import show
-from .command import failed
 
 
 def report(
@@ -27,9 +25,6 @@ def report(
     """Show what a library is made of: genres, moods, instruments, eras; what is uncertain; what failed."""
     from ..library import write_report
 
-    try:
-        with show.busy(f"reading {records}"):
-            files = write_report(records, html, title=title)
-    except LightmelError as error:
-        raise failed(error) from None
+    with show.busy(f"reading {records}"):
+        files = write_report(records, html, title=title)
     show.text(f"{html}: {files:,} files. Open it in a browser.")

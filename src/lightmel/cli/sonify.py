@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from . import show
-from .work import log_to_stderr, refusing
+from .work import log_to_stderr
 
 
 def sonify(
@@ -33,7 +33,7 @@ def sonify(
     What cannot be heard in it is not in the mel-spectrogram.
     """
     log_to_stderr()
-    with refusing(), show.without_chatter(), show.busy(f"listening to {source}"):
+    with show.without_chatter(), show.busy(f"listening to {source}"):
         from ..studies import sonify_file
 
         made = sonify_file(source, out, config, method=method, excerpt_seconds=excerpt_seconds, seed=seed)

@@ -33,7 +33,7 @@ def mixtures(
     """
     from ..datasets import make_mixtures
 
-    with at_work("study mixtures", out) as work:
+    with at_work(out) as work, show.without_chatter():
         config = mixtures()
         table = make_mixtures(notes, out, config, work.progress)
     show.text(f"{table}: {config.train:,} clips to train on, {config.valid:,} and {config.test:,} more")

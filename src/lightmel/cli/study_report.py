@@ -58,7 +58,7 @@ def report(
     from ..evaluation import Intervals
     from ..studies import measure_times, report_study
 
-    with at_work("study report") as work:
+    with at_work() as work:
         targets = [path for path in (html, markdown, latex, csv) if path is not None]
         for path in targets:
             check_target(path, (), DataError)

@@ -64,7 +64,7 @@ def run(
     """
     from ..studies import busy, read_grid, run_study
 
-    with at_work("study run", out) as work:
+    with at_work(out) as work:
         tests: dict[str, str] = {}
         for name, table in map(_named_table, test or ()):
             if name in tests:
@@ -93,7 +93,8 @@ def run(
             on_cell=lambda name, what: say(f"{name} {what}"),
         )
     show.text(
-        f"{out}: {len(outcome.done)} done now, {len(outcome.kept)} before, {len(outcome.failed)} failed"
+        f"{out}: {len(outcome.done)} trainings done now, {len(outcome.kept)} before, "
+        f"{len(outcome.failed)} failed"
     )
     if outcome.failed:
         raise typer.Exit(1)

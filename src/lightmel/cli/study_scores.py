@@ -43,7 +43,7 @@ def scores(
     from ..distillation import score_music, split_music
     from ..inference import load
 
-    with at_work("study scores", out) as work:
+    with at_work(out) as work, show.without_chatter():
         config = scores()
         tracks, splits = split_music(music, config)
         teachers = [load(name, device=device, precision=precision).on_torch() for name in teacher]

@@ -14,7 +14,7 @@ import typer
 
 from .._files import is_folder
 from . import library, process, show
-from .command import failed, in_options
+from .command import in_options
 from .options import Device
 
 if TYPE_CHECKING:
@@ -371,7 +371,7 @@ def _files(given: list[str]) -> Iterator[tuple[str, LightmelError | None]]:
 
 def load_tagger(model: str, device: str, precision: str) -> Tagger:
     """Load the tagger; a name or a device that nobody knows is a mistake in the command line."""
-    from ..errors import ConfigError, LightmelError, UnknownModelError
+    from ..errors import ConfigError, UnknownModelError
 
     try:
         with show.busy(f"loading {model}"):
@@ -382,5 +382,3 @@ def load_tagger(model: str, device: str, precision: str) -> Tagger:
         raise typer.BadParameter(str(error), param_hint="--model") from None
     except ConfigError as error:
         raise typer.BadParameter(in_options(error)) from None
-    except LightmelError as error:
-        raise failed(error) from None

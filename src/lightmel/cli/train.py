@@ -106,7 +106,7 @@ def train(
     from ..training import is_first_process, to_tensorboard, train_tagger
 
     kept = work or spare_folder(out)
-    with at_work("train", kept, spare=work is None) as tell:
+    with at_work(kept, spare=work is None) as tell:
         check_path(out)
         check_names(out, signature().name)
         given, how, clips = what(), training(), load_dataset(music, data())

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from ..errors import LightmelError, StoppedError
-from .command import failed
+from ..errors import StoppedError
+from .command import called
 from .progress import progress_bar, say, show_epoch, stopping
-from .show import without_chatter
 
 if TYPE_CHECKING:
     from ..training import Callbacks
@@ -58,13 +57,11 @@ def log_to_stderr(*, debug: bool = False) -> None:
 
 
 @contextmanager
-def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> Iterator[Work]:
-    """Show progress, and turn what goes wrong into a line on stderr and an exit code.
+def at_work(kept: Path | None = None, *, spare: bool = False) -> Iterator[Work]:
+    """Show progress, and turn a stop into a line on stderr and an exit code.
 
     Parameters
     ----------
-    command
-        Its name, for the line.
     kept
         The folder from which the same command goes on after a stop, if there is one.
     spare
@@ -72,7 +69,7 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
     """
     log_to_stderr()
     try:
-        with refusing(), without_chatter(), progress_bar() as progress, stopping() as on_start:
+        with progress_bar() as progress, stopping() as on_start:
             yield Work(progress, on_start)
         from ..training import is_first_process
 
@@ -80,19 +77,8 @@ def at_work(command: str, kept: Path | None = None, *, spare: bool = False) -> I
             shutil.rmtree(kept, ignore_errors=True)
     except (StoppedError, KeyboardInterrupt):
         again = f" The same command goes on from {kept}." if kept else ""
-        say(f"lightmel {command}: stopped.{again}")
+        say(f"{called()}: stopped.{again}")
         raise typer.Exit(130) from None
-
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """Turn an error of lightmel's into a line on stderr, in the command's options, and the exit code 1."""
-    try:
-        yield
-    except StoppedError:
-        raise
-    except LightmelError as error:
-        raise failed(error) from None
 
 
 def spare_folder(out: Path) -> Path:

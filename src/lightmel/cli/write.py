@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, LightmelError
+from ..errors import ConfigError
 from ..library import WriteConfig
 from . import show
-from .command import failed, in_options
+from .command import in_options
 from .options import with_options
 
 if TYPE_CHECKING:
@@ -106,8 +106,6 @@ def write(
                 typer.echo("Nothing is written yet: add --apply.")
     except ConfigError as error:
         raise typer.BadParameter(in_options(error)) from None
-    except LightmelError as error:
-        raise failed(error) from None
     if any(change.error for change in changes):
         raise typer.Exit(1)
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import audio
-from .._each import attempt, printable
-from .._files import check_folder, write_whole
-from ..errors import AudioError, DataError, LightmelError
+from .._each import printable
+from .._files import check_folder, is_file, write_whole
+from ..errors import AudioError, DataError
 from .config import MixtureConfig
 from .rows import Rows, csv_text, unique_paths
 from .table import one_name
@@ -72,8 +72,8 @@ def make_mixtures(
     Raises
     ------
     DataError
-        If the table is none of notes, a split has too few instruments, or the folder cannot be written or
-        holds clips of other notes or settings.
+        If the table is none of notes, one of them is not there, a split has too few instruments, or the
+        folder cannot be written or holds clips of other notes or settings.
     """
     config, place = config or MixtureConfig(), Path(folder)
     wanted = {"train": config.train, "valid": config.valid, "test": config.test}
@@ -132,9 +132,12 @@ def _read(table: str | os.PathLike[str], config: MixtureConfig) -> tuple[dict[st
     called = one_name(Counter(instruments), rows.file)
     for path, name, split in zip(unique_paths(rows, rows.file.parent), instruments, places, strict=True):
         instrument, file = called[name], rows.file.parent / path
-        wave = attempt(file, _note, file)
-        if isinstance(wave, LightmelError):
-            log.warning("left out: %s", wave)
+        if not is_file(file):  # else another folder than was meant would make another data set
+            raise DataError(f"{rows.file}: there is no {printable(str(file))}.")
+        try:
+            wave = _note(file)
+        except AudioError as error:
+            log.warning("left out: %s", error)
             continue
         digest.update(repr((split, instrument)).encode("utf-8", "surrogateescape") + wave.tobytes())
         found[split].setdefault(instrument, []).append(wave)

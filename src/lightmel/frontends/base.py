@@ -71,12 +71,10 @@ class FrontendConfig(ABC):
         Raises
         ------
         ConfigError
-            If it is longer than a day: no network has seen more at a time.
+            If it is no number of seconds from 0 to a day: no network has seen more at a time.
         """
         if not 0 <= seconds <= _DAY:
-            raise ConfigError(
-                f"{seconds:g} s at a time: an input is of no more than a day of sound, {_DAY} s."
-            )
+            raise ConfigError(f"{seconds:g} s at a time: an input is of 0 to {_DAY:,} s of sound, a day.")
         return self.shape(self.n_samples(seconds))
 
     def to_dict(self) -> dict[str, Any]:

@@ -295,7 +295,12 @@ def unknown(name: str) -> UnknownModelError | ConfigError:
     It is a `ConfigError` for a name before whose ``@`` stands a tagger that has no revisions.
     """
     plain, at, revision = name.partition("@")
-    if plain in planned() and packaged(plain) is None:
+    if at and not revision.strip() and (repository(plain) is not None or plain in published()):
+        return UnknownModelError(
+            f"No revision stands after the @ of {name!r}: name a branch, a tag or a commit, or leave the @ "
+            f"out: {plain}."
+        )
+    if plain in planned() and packaged(plain) is None and plain not in published():
         return UnknownModelError(
             f"{plain} is of the family, but neither on this machine nor published. In a checkout of "
             "lightmel, with WORK made as family/README.md says, this trains it: "
@@ -303,11 +308,6 @@ def unknown(name: str) -> UnknownModelError | ConfigError:
         )
     if at and (packaged(plain) is not None or plain in CHECKPOINTS):
         return _unversioned(plain, revision)
-    if at and not revision.strip() and repository(plain) is not None:
-        return UnknownModelError(
-            f"No revision stands after the @ of {name!r}: name a branch, a tag or a commit, or leave the @ "
-            f"out: {plain}."
-        )
     known = _names()
     missing = (
         f"it is a folder without a {WEIGHTS} or {GRAPH}" if is_folder(name) else "and no file of that name"
@@ -335,10 +335,10 @@ def check_name(name: str, parameter: str = "name") -> None:
     Raises
     ------
     ConfigError
-        If it is a name of the package, of the family (made or not) or of a published tagger, ``default`` or
-        ``cheapest``, or begins as those of other people's checkpoints do.
+        If it is a name of the package, of the family (made or not) or of a published tagger, ``default``, or
+        begins as those of other people's checkpoints do.
     """
-    if name in (*_names(), "cheapest") or name.startswith(_PUBLIC):
+    if name in _names() or name.startswith(_PUBLIC):
         raise ConfigError(
             f"{parameter}={name!r} stands for another tagger, now or in a later version, which would be "
             "loaded in place of yours (`lightmel models` lists those that there are): name yours otherwise."

@@ -150,7 +150,7 @@ def read_lines(records: Records) -> Iterator[Line]:
         path = record.get("path")
         is_album = path is None and "album" in record
         if not is_album and (not isinstance(path, str) or not path):
-            raise no_line(where, f"its path is a text, not {path!r}")
+            raise no_line(where, f"its path is a text of a letter or more, not {path!r}")
         if not is_album and "error" in record:
             error = record["error"]
             if not isinstance(error, Mapping) or not isinstance(error.get("message"), str):

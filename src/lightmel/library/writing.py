@@ -165,10 +165,9 @@ def write_tags(
 
 def _check_root(wanted: dict[str, Wanted], root: Path) -> None:
     """Refuse relative paths of which none leads to a file: another folder is meant than `root`."""
-    paths = [path for path, own in wanted.items() if not own.why_not]
-    if not paths or all(Path(path).is_absolute() for path in paths):
-        return
-    if not all(_is_missing(root / path) for path in paths):
+    wanted_paths = [path for path, own in wanted.items() if not own.why_not]
+    paths = [path for path in wanted_paths if not Path(path).is_absolute()]
+    if not paths or not all(_is_missing(root / path) for path in wanted_paths):
         return
     first = os.path.abspath(root / paths[0])  # noqa: PTH100 - follow no links
     files = "The only file is" if len(paths) == 1 else f"All {len(paths):,} files are"

@@ -122,7 +122,7 @@ def run_cell(
     mark = fingerprint(whole)[:16]
     for old in folder.glob("work-*"):
         if old.name != f"work-{mark}":
-            log.warning("What was half done is done anew: it had other settings, features or versions.")
+            log.warning("what was half done is done anew, as it had other settings, features or versions.")
             shutil.rmtree(old, ignore_errors=True)
     work = folder / f"work-{mark}"
     generator = torch.Generator().manual_seed(cell.seed)

@@ -159,7 +159,9 @@ def _now(folder: Path) -> float:
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".now-") as now:
             return os.fstat(now.fileno()).st_mtime
-    except PermissionError:  # who may not write may look all the same
+    except FileNotFoundError:
+        raise
+    except OSError:  # who may not write may look all the same
         return time.time()
 
 

@@ -259,7 +259,7 @@ class Grid:
                 refused[cell.point] = str(error)
         if refused:
             raise ConfigError(
-                f"Of the grid {self.name!r} cannot be built: "
+                f"What cannot be built of the grid {self.name!r}: "
                 + "; ".join(f"{point}: {why}" for point, why in refused.items())
             )
 

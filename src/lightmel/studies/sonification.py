@@ -147,7 +147,7 @@ def sonify_file(
     source, config, sr, method, excerpt_seconds, seed
         As in `sonify`.
     out
-        The file. Its folder must be there.
+        The file. Its folder must be there. A leading ``~`` is the home folder, here and in `source`.
 
     Raises
     ------
@@ -157,8 +157,10 @@ def sonify_file(
         If the source cannot be read, `out` cannot be written, or is the source itself.
     """
     target = at_home(out)
-    if isinstance(source, (str, os.PathLike)) and is_file(target) and is_file(source):
-        _refuse_itself(target, source)
+    if isinstance(source, (str, os.PathLike)):
+        source = at_home(source)
+        if is_file(target) and is_file(source):
+            _refuse_itself(target, source)
     plan = _Plan(source, _checked(config), sr, _known(method), excerpt_seconds, seed)
     with audio.writing(target, plan.config.sr) as write:
         gain = _gain(plan.blocks())
