@@ -330,7 +330,8 @@ def test_every_task_has_its_result_in_no_order(count: int, work: Work) -> None:
 def test_what_is_done_first_comes_first(work: Work) -> None:
     with Pool(work, 2) as pool:
         order = [task for task, _ in pool.each(["sleep 1.5", 1, 2, 3])]
-    assert order == [1, 2, 3, "sleep 1.5"]
+    assert order[-1] == "sleep 1.5"
+    assert sorted(order[:-1]) == [1, 2, 3]  # of what is done at the same time, any comes first
 
 
 @signals

@@ -209,7 +209,7 @@ DOCUMENTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "other sizes": (lambda d: d["network"].update(dense=7), r"dense.weight is \(6, 40\) where \(7, 40\)"),
     "unknown argument": (lambda d: d["network"].update(widht=7), "Did you mean 'width'"),
-    "impossible front end": (lambda d: d["frontend"].update(hop_factor=0), "hop_factor=1"),
+    "impossible front end": (lambda d: d["frontend"].update(hop_factor=0), "hop factor of 0 is below 1"),
     "unknown option": (
         lambda d: d["frontend"].update(color="red"),
         "this version of lightmel cannot make its front end.*'color'",

@@ -6,6 +6,7 @@ never read as markup, and what cannot be printed in them is escaped.
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
@@ -114,7 +115,9 @@ def without_chatter() -> Iterator[None]:
         return
     ours.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    through = os.fdopen(os.dup(2), "w", 1, encoding=ours.encoding, errors=ours.errors)
+    # Without a buffer, in which a signal's handler could not write while something else is being written.
+    raw = io.FileIO(os.dup(2), "w")
+    through = io.TextIOWrapper(raw, ours.encoding, ours.errors, write_through=True)
     try:
         sys.stderr = through
         os.dup2(nowhere, 2)
