@@ -16,6 +16,12 @@ from lightmel.cli.command import Command, called, in_options
 from lightmel.errors import DataError
 
 
+@pytest.fixture(autouse=True)
+def _threads_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command line run in this process without giving it, and its children, one thread."""
+    monkeypatch.setattr(process, "ONE_THREAD", {})
+
+
 def every() -> Iterator[tuple[str, Any]]:
     """Yield all commands by their names."""
     whole: Any = typer.main.get_command(app)

@@ -196,7 +196,10 @@ def test_a_library_of_failures_and_one_of_nothing_have_a_page() -> None:
     [
         ("diary\n", "line 1 is no JSON"),
         ('{"path": "a"}\n', "line 1 is no line of `lightmel tag`: This is no tagging of schema"),
-        ('{"path": 3, "schema": 3}\n', "line 1 is no line of `lightmel tag`: its path is a text, not 3"),
+        (
+            '{"path": 3, "schema": 3}\n',
+            "line 1 is no line of `lightmel tag`: its path is a text of a letter or more, not 3",
+        ),
         ('{"schema": 3}\n', "line 1 is no line"),
         ('{"album": "x", "schema": 3}\n', "line 1 is no line of `lightmel tag`: .*KeyError: 'padded'"),
         (

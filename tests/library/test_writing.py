@@ -95,7 +95,7 @@ def test_of_several_lines_for_a_file_the_last_one_counts(song: Song, record: Rec
     [
         ("no json\n", "line 1 is no JSON"),
         ("[1]\n", "line 1 is no JSON object"),
-        ("\n{}\n", "line 2 is no line of `lightmel tag`: its path is a text, not None"),
+        ("\n{}\n", "line 2 is no line of `lightmel tag`: its path is a text of a letter or more, not None"),
         ('{"path": "x"}\n', "line 1 is no line of `lightmel tag`: This is no tagging"),
         ('{"path": "x", "schema": 9}\n', "a newer lightmel"),
     ],
