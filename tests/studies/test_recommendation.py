@@ -346,7 +346,7 @@ def test_a_folder_is_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_storage_counts() -> None:
     sizes = [
-        recommend_from(STUDY, storage=storage).choices[0].candidate.kb_per_minute  # type: ignore[arg-type]
+        recommend_from(STUDY, storage=storage).choices[0].candidate.kb_per_minute
         for storage in ("float32", "float16", "uint8", "uint4")
     ]
     assert sizes[0] == 2 * sizes[1] == 4 * sizes[2] == 8 * sizes[3]  # type: ignore[operator]
